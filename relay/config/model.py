@@ -1,0 +1,237 @@
+"""The configuration as typed, immutable values.
+
+Every key that the YAML file may hold is declared here, with its default and its meaning; unknown
+keys are refused. Named things (listeners, credentials, sets, pools) are mappings keyed by name.
+`relay.config.load` turns a file into a `Config`; nothing else constructs one at run time.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from relay.config.units import Rate, parse_duration, parse_quota, parse_rate, parse_size
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Quota = Annotated[int, BeforeValidator(parse_quota)]
+RateLimit = Annotated[Rate, BeforeValidator(parse_rate)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+OnLimit = Literal["reject", "queue"]
+SuppressionReason = Literal["bounce", "complaint", "manual"]
+TlsPolicy = Literal["opportunistic", "require", "none"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Tls(_Section):
+    """Certificate and key that the listeners present. Re-read on reload."""
+
+    certificate: Path
+    key: Path
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+
+
+class Listener(_Section):
+    """One address on which clients connect."""
+
+    address: str = Field(description="host:port, as 0.0.0.0:587 or [::]:587")
+    tls: Literal["starttls", "implicit"] = "starttls"
+    networks: tuple[Network, ...] = Field((), description="client networks allowed; empty: any")
+    proxy_protocol: tuple[Network, ...] = Field(
+        (), description="load balancers whose PROXY header is required and trusted; empty: off"
+    )
+
+
+class Bounds(_Section):
+    """What one client, and all together, may ask of the front end."""
+
+    message_size: Size = 40_000_000
+    header_size: Size = 256_000
+    recipients: int = Field(100, ge=1, le=100_000, description="recipients of one message")
+    connections: int = Field(10_000, ge=1)
+    connections_per_client: int = Field(500, ge=1)
+    connections_per_credential: int = Field(1_000, ge=1)
+    messages_per_session: int = Field(10_000, ge=1)
+    login_timeout: Duration = Field(60.0, description="from connecting to a successful AUTH")
+    command_timeout: Duration = Field(300.0, description="between two commands")
+    data_timeout: Duration = Field(180.0, description="between two chunks of one message")
+    message_timeout: Duration = Field(3600.0, description="for one message in all")
+    failed_logins: int = Field(3, ge=1, description="failed AUTH in one session before it is cut")
+    failed_login_delay: Duration = Field(1.0, description="before a failed AUTH is answered")
+    block_after: int = Field(
+        20, ge=1, description="failed AUTH of one client address until blocked"
+    )
+    block_for: Duration = 600.0
+    bytes_in_flight: Size = Field(256_000_000, description="message bytes in memory, all sessions")
+    minimum_free_disk: Size = Field(200_000_000, description="below it, MAIL is answered 452")
+
+
+class Sending(_Section):
+    """A sending rate and a rolling 24-hour quota, both counted per recipient as SES does."""
+
+    rate: RateLimit | None = None
+    quota: Quota | None = None
+    on_limit: OnLimit = Field("queue", description="reject as SES does (454), or accept and pace")
+
+
+class Credential(Sending):
+    """Who may log in, and what they may do then. Its secrets are given here or by the CLI."""
+
+    password: str | None = Field(None, repr=False, description="usually ${file:…} or ${env:…}")
+    identities: tuple[str, ...] = Field((), description="identities it may send as; empty: all")
+    configuration_sets: tuple[Name, ...] = Field((), description="sets it may name; empty: all")
+    configuration_set: Name | None = Field(None, description="used when the message names none")
+    networks: tuple[Network, ...] = ()
+    enabled: bool = True
+
+
+class DkimKey(_Section):
+    """A private key (RSA or Ed25519, PEM) and the selector under which DNS has its public half."""
+
+    selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+    key: Path
+    canonicalization: Literal["relaxed/simple", "relaxed/relaxed"] = "relaxed/simple"
+
+
+class Identity(_Section):
+    """A domain or an address that mail may be sent from. The most specific one wins."""
+
+    dkim: tuple[DkimKey, ...] = ()
+    configuration_set: Name | None = None
+
+
+class ConfigurationSet(_Section):
+    """How a stream of mail is sent: through which pool, under which limits and TLS policy.
+
+    `rate` and `quota` delay mail; they never refuse it.
+    """
+
+    pool: Name
+    rate: RateLimit | None = None
+    quota: Quota | None = None
+    sending: bool = Field(True, description="false pauses the set: its mail is refused by name")
+    tls: TlsPolicy = "opportunistic"
+    max_age: Duration = Field(50_400.0, ge=60, description="after which undelivered mail bounces")
+    suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
+
+
+class Source(_Section):
+    """One source IP address of a pool."""
+
+    address: Address
+    ehlo: str | None = Field(None, description="EHLO name; default: the relay's hostname")
+    weight: int = Field(1, ge=0, le=1000)
+    rate: RateLimit | None = None
+    quota: Quota | None = None
+
+
+class Pool(_Section):
+    """A dedicated IP pool: the source addresses that share the mail of its configuration sets."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    rate: RateLimit | None = None
+    quota: Quota | None = None
+
+
+class RouteLogin(_Section):
+    username: str
+    password: str = Field(repr=False)
+
+
+class Route(_Section):
+    """Where mail for matching recipient domains goes. The most specific match wins."""
+
+    to: str = Field(description="mx, or a smarthost as host:port")
+    tls: TlsPolicy | Literal["verify", "implicit"] | None = Field(
+        None, description="default: what the configuration set says; verify checks the certificate"
+    )
+    login: RouteLogin | None = None
+
+
+class Delivery(_Section):
+    """How outgoing connections behave."""
+
+    connections: int = Field(500, ge=1, description="outgoing connections in all")
+    connections_per_destination: int = Field(20, ge=1)
+    messages_per_connection: int = Field(100, ge=1)
+    idle_timeout: Duration = Field(10.0, description="before an unused connection is closed")
+    connect_timeout: Duration = 30.0
+    command_timeout: Duration = 300.0
+    data_timeout: Duration = Field(180.0, description="for one block of a message to be taken")
+    final_timeout: Duration = Field(600.0, description="for the reply to the final dot")
+    working_set: int = Field(5_000, ge=10, description="queued deliveries held in memory")
+    allow_private_destinations: bool = Field(
+        False, description="let MX records lead to loopback and private addresses"
+    )
+
+
+class Retry(_Section):
+    """When a delivery that failed for now is tried again."""
+
+    schedule: tuple[Duration, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
+    jitter: float = Field(0.1, ge=0, le=0.5, description="share of each interval, plus or minus")
+
+
+class Suppression(_Section):
+    """Which outcomes enter the suppression list by themselves, and for how long."""
+
+    add_hard_bounces: bool = True
+    expire_after: Duration | None = None
+
+
+class StoreConfig(_Section):
+    inline_size: Size = Field(64 * 1024, description="larger bodies are kept in files of their own")
+    lease: Duration = Field(30.0, description="after which a silent owner's mail is taken over")
+
+
+class Metrics(_Section):
+    address: str = Field("127.0.0.1:2580", description="for /metrics, /healthz and /readyz")
+
+
+class Logging(_Section):
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Simulator(_Section):
+    """A mailbox simulator on loopback: a receiving server for development and tests."""
+
+    address: str = "127.0.0.1:2526"
+    mailbox: Path = Path("mailbox")
+
+
+class Shutdown(_Section):
+    grace: Duration = Field(30.0, description="for sessions and deliveries in flight on SIGTERM")
+
+
+class Config(_Section):
+    """The whole configuration. Paths are absolute after loading (relative to the file)."""
+
+    hostname: str
+    data_dir: Path
+    tls: Tls
+    listeners: Mapping[Name, Listener] = Field(min_length=1)
+    bounds: Bounds = Bounds()
+    account: Sending = Sending()
+    credentials: Mapping[Name, Credential] = {}
+    identities: Mapping[str, Identity] = Field(min_length=1)
+    configuration_sets: Mapping[Name, ConfigurationSet] = Field(min_length=1)
+    default_configuration_set: Name | None = None
+    pools: Mapping[Name, Pool] = Field(min_length=1)
+    routes: Mapping[str, Route] = {"*": Route(to="mx")}
+    delivery: Delivery = Delivery()
+    retry: Retry = Retry()
+    suppression: Suppression = Suppression()
+    store: StoreConfig = StoreConfig()
+    metrics: Metrics = Metrics()
+    logging: Logging = Logging()
+    simulator: Simulator | None = None
+    shutdown: Shutdown = Shutdown()
+    received_header: bool = True

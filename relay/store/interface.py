@@ -1,0 +1,163 @@
+"""The store, as every stage sees it: one protocol, one contract suite, several back ends.
+
+What a method changes is durable (on stable storage) when it returns. A message is *claimed* by an
+owner, with a lease and a fencing epoch; what an owner whose claim was taken over asks for
+afterwards is refused (`settle` returns False) and changes nothing.
+
+Failures: `StoreFull` when there is no room, `StoreUnavailable` for any other fault of the medium.
+After either, nothing of the request is stored, and the store serves again when the cause is gone.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from relay.store.values import (
+    Accepted,
+    Body,
+    Delivery,
+    Message,
+    NewMessage,
+    Owner,
+    PermitRequest,
+    Permits,
+    QueueDepth,
+    QueueEntry,
+    QueueFilter,
+    Secret,
+    Settlement,
+    State,
+    SuppressionEntry,
+)
+
+
+class StoreError(Exception):
+    """The store could not do what was asked; nothing was changed."""
+
+
+class StoreFull(StoreError):
+    """No room on the medium (disk full, quota, no inodes): SMTP 452 4.3.1."""
+
+
+class StoreUnavailable(StoreError):
+    """Any other fault of the medium: SMTP 451 4.3.0."""
+
+
+class BodyWriter(Protocol):
+    """Takes a body in chunks while it arrives; keeps small ones in memory, spills large ones."""
+
+    @property
+    def in_memory(self) -> int:
+        """Octets held in memory now, for the global budget."""
+
+    async def write(self, chunk: bytes) -> None: ...
+
+    async def finish(
+        self, *, simple_digest: bytes, relaxed_digest: bytes | None, eight_bit: bool
+    ) -> Body:
+        """Make the body durable (a spilled file and its directory are synced) and describe it."""
+
+    async def discard(self) -> None:
+        """Forget the body. Safe after `finish` too, until the message is inserted."""
+
+
+class MessageStore(Protocol):
+    """Accepting: what the front end needs."""
+
+    def new_body(self) -> BodyWriter: ...
+
+    async def insert(self, new: NewMessage, owner: Owner | None) -> Accepted:
+        """Store a message durably; claimed by `owner` where one is given."""
+
+
+class QueueStore(Protocol):
+    """Delivering: what the scheduler needs."""
+
+    async def register(self, name: str, lease_ms: int) -> Owner:
+        """A new epoch for `name`; what earlier epochs of that name had claimed is free again."""
+
+    async def renew(self, owner: Owner, lease_ms: int) -> bool:
+        """Extend the lease; False when the owner has been declared dead."""
+
+    async def resign(self, owner: Owner) -> None:
+        """Free all claims and end the lease (clean shutdown)."""
+
+    async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
+        """Claim up to `limit` deliveries that are due and queued, longest due first.
+
+        Also frees what owners with an expired lease had claimed. Bodies are not loaded.
+        """
+
+    async def next_due(self) -> int | None:
+        """When the earliest unclaimed, queued delivery is due; None when there is none."""
+
+    def read_body(self, message: Message) -> AsyncIterator[bytes]:
+        """The body in chunks of at most 256 KiB."""
+
+    async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...
+
+    async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
+        """Give deliveries back unattempted: pairs of (delivery id, due_at)."""
+
+
+class PermitStore(Protocol):
+    """Rolling-window permits, persistent and exact: see `PermitRequest`."""
+
+    async def lease_permits(self, request: PermitRequest) -> Permits: ...
+
+    async def return_permits(self, key: str, at: int, count: int) -> None:
+        """Give back unused permits of a block that was granted at `at`."""
+
+    async def permits_used(self, keys: Sequence[str], window: int, now: int) -> dict[str, int]: ...
+
+
+class SuppressionStore(Protocol):
+    """The suppression list. Matching ignores case; the original spelling is kept."""
+
+    async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
+        """Add or replace entries; returns how many were new."""
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int: ...
+
+    async def suppression(self, address: str, now: int) -> SuppressionEntry | None: ...
+
+    def suppressions(self) -> AsyncIterator[SuppressionEntry]:
+        """All entries in order of address, fetched in pages."""
+
+    async def count_suppressions(self) -> int: ...
+
+
+class OperatorStore(Protocol):
+    """What operators look at and change."""
+
+    async def queue(self, which: QueueFilter) -> list[QueueEntry]: ...
+
+    async def depths(self) -> list[QueueDepth]: ...
+
+    async def set_state(self, which: QueueFilter, state: State) -> int:
+        """Hold or release unclaimed deliveries; returns how many changed. Claimed ones are
+        marked, and change when their owner settles or releases them."""
+
+    async def retry_now(self, which: QueueFilter, now: int) -> int: ...
+
+    async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
+        """Claim unclaimed deliveries whatever their due time or state (to bounce them)."""
+
+    async def find_message(self, message_id: str) -> Message | None: ...
+
+    async def add_secret(self, secret: Secret) -> None: ...
+
+    async def secrets(self) -> list[Secret]: ...
+
+    async def revoke_secrets(self, credential: str, now: int) -> int: ...
+
+
+class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
+    """Everything, plus its life."""
+
+    async def open(self) -> None:
+        """Create or migrate what is needed, check integrity, sweep orphaned bodies."""
+
+    async def close(self) -> None: ...
+
+    async def free_space(self) -> int:
+        """Octets free on the medium."""

@@ -1,0 +1,213 @@
+"""What the store keeps and hands out. Times are UTC milliseconds since the epoch (`int`)."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from relay.mail.envelope import Envelope, Recipient
+
+State = Literal["queued", "held"]
+SuppressionReason = Literal["bounce", "complaint", "manual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A message body as the client sent it: dot-unstuffed, CRLF line ends, never altered since.
+
+    `inline` holds the octets where they are in memory. Where it is None the body is read with
+    `Store.read_body`. `ref` is the store's own name for a body kept outside its rows.
+    The digests are SHA-256 of the canonical body (RFC 6376 §3.4); `relaxed` is None where
+    no key asked for it when the message came in.
+    """
+
+    size: int
+    simple_digest: bytes
+    relaxed_digest: bytes | None = None
+    eight_bit: bool = False
+    inline: bytes | None = field(default=None, repr=False)
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An accepted message. `header` is the final header block, unsigned: whole fields, each
+    ended by CRLF, without the empty line that ends the block."""
+
+    id: str
+    accepted_at: int
+    expires_at: int
+    envelope: Envelope
+    credential: str
+    configuration_set: str
+    identity: str
+    header: bytes = field(repr=False)
+    body: Body
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Octets of the content, the empty line included."""
+        return len(self.header) + 2 + self.body.size
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be stored, with what the insert decides in the same transaction.
+
+    Recipients whose address is suppressed for one of `suppression` reasons are recorded and not
+    queued. `due_at` is when delivery may begin. A DSN has the null reverse-path.
+    """
+
+    message: Message
+    due_at: int
+    suppression: tuple[SuppressionReason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A recipient that was accepted and will not be sent to."""
+
+    address: str
+    reason: SuppressionReason
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One entry of the queue: the recipients of one message at one destination domain.
+
+    `attempts` counts the attempts made so far; `epoch` fences the claim.
+    """
+
+    id: int
+    message: Message
+    domain: str
+    recipients: tuple[Recipient, ...]
+    due_at: int
+    attempts: int = 0
+    epoch: int = 0
+    last_reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What an insert stored: the deliveries (claimed when an owner was given) and the rest."""
+
+    deliveries: tuple[Delivery, ...]
+    suppressed: tuple[Suppressed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A registered worker. Claims carry its epoch; it lives as long as its lease is renewed."""
+
+    name: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionEntry:
+    """An address that is not sent to, why, since when, on what evidence and until when."""
+
+    address: str
+    reason: SuppressionReason
+    source: str
+    created_at: int
+    evidence: str = ""
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one attempt, applied in one transaction and only while the claim holds.
+
+    `remaining` are the recipients to try again at `due_at`; empty ends the delivery, and the
+    message with its last delivery. `suppress` are added to the list, `reports` (DSNs) queued.
+    `keep_claim` leaves a delayed delivery with its owner (it is due soon, in memory).
+    """
+
+    delivery: Delivery
+    remaining: tuple[Recipient, ...] = ()
+    due_at: int = 0
+    attempted: bool = True
+    last_reply: str = ""
+    suppress: tuple[SuppressionEntry, ...] = ()
+    reports: tuple[NewMessage, ...] = ()
+    keep_claim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One delivery as the operator sees it (`relay queue list`)."""
+
+    delivery_id: int
+    message_id: str
+    state: State
+    accepted_at: int
+    expires_at: int
+    due_at: int
+    attempts: int
+    credential: str
+    configuration_set: str
+    reverse_path: str
+    domain: str
+    recipients: tuple[str, ...]
+    size: int
+    claimed: bool
+    last_reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which deliveries an operator means; empty fields match all."""
+
+    message_id: str = ""
+    domain: str = ""
+    configuration_set: str = ""
+    state: State | Literal[""] = ""
+    limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How much one configuration set has queued, and since when its oldest entry waits."""
+
+    configuration_set: str
+    queued: int
+    held: int
+    oldest_accepted_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRequest:
+    """A wish for `need` permits under `limit` in any `window` ms, as of `now`.
+
+    One free permit lets the whole `need` through (as SES counts); up to `block` are granted for
+    later use. Without a free permit, `queue` charges `need` at the time when one frees.
+    """
+
+    key: str
+    limit: int
+    window: int
+    need: int
+    block: int
+    now: int
+    queue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """The answer: `granted` permits usable from `at` on; 0 where none is free before `at`."""
+
+    granted: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A stored login secret of a credential: a salted scrypt hash, never the password."""
+
+    credential: str
+    salt: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
+    created_at: int
+    id: int = 0
+    revoked_at: int | None = None
