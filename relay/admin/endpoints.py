@@ -1,0 +1,126 @@
+"""The endpoints of the control socket, once for both of its ends.
+
+An `Endpoint` names a path, the value that is sent there and the value that comes back. The server
+decodes the one and encodes the other; the client does the reverse. Where no relay runs, the same
+table is called without any transport.
+
+Every endpoint is a POST with a JSON object; endpoints that ask nothing take `{}`. The one
+exception is `EXPORT`, a GET answered as JSON lines.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from relay.admin.control import (
+    AddressesRequest,
+    AddressRequest,
+    Changed,
+    Control,
+    CredentialRequest,
+    CredentialStatus,
+    ExplainRequest,
+    Explanation,
+    Login,
+    LoginRequest,
+    MessageRequest,
+    NewSecret,
+    Operations,
+    QueueDetail,
+    Reloaded,
+    Status,
+    SuppressRequest,
+)
+from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The question of an endpoint that asks nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[Q, A]):
+    """A question about what the store holds: answered with or without a running relay."""
+
+    path: str
+    question: type[Q]
+    answer: type[A]
+    call: Callable[[Operations, Q], Awaitable[A]]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEndpoint(Generic[Q, A]):
+    """A question that only a running relay can answer."""
+
+    path: str
+    question: type[Q]
+    answer: type[A]
+    call: Callable[[Control, Q], Awaitable[A]]
+
+
+QUEUE_LIST = Endpoint(
+    "/v1/queue/list", QueueFilter, list[QueueEntry], lambda store, q: store.queue(q)
+)
+QUEUE_SHOW = Endpoint(
+    "/v1/queue/show", MessageRequest, QueueDetail, lambda store, q: store.message(q)
+)
+QUEUE_RETRY = Endpoint("/v1/queue/retry", QueueFilter, Changed, lambda store, q: store.retry(q))
+QUEUE_HOLD = Endpoint("/v1/queue/hold", QueueFilter, Changed, lambda store, q: store.hold(q))
+QUEUE_RELEASE = Endpoint(
+    "/v1/queue/release", QueueFilter, Changed, lambda store, q: store.release(q)
+)
+QUEUE_BOUNCE = Endpoint("/v1/queue/bounce", QueueFilter, Changed, lambda store, q: store.bounce(q))
+
+SUPPRESSION_ADD = Endpoint(
+    "/v1/suppression/add", SuppressRequest, Changed, lambda store, q: store.suppress(q)
+)
+SUPPRESSION_REMOVE = Endpoint(
+    "/v1/suppression/remove", AddressesRequest, Changed, lambda store, q: store.unsuppress(q)
+)
+SUPPRESSION_GET = Endpoint(
+    "/v1/suppression/get", AddressRequest, SuppressionEntry, lambda store, q: store.suppression(q)
+)
+
+CREDENTIALS_LIST = Endpoint(
+    "/v1/credentials/list", Nothing, list[CredentialStatus], lambda store, _: store.credentials()
+)
+CREDENTIALS_ADD = Endpoint(
+    "/v1/credentials/add", NewSecret, Changed, lambda store, q: store.add_secret(q)
+)
+CREDENTIALS_REVOKE = Endpoint(
+    "/v1/credentials/revoke",
+    CredentialRequest,
+    Changed,
+    lambda store, q: store.revoke_secrets(q),
+)
+
+STATUS = LiveEndpoint("/v1/status", Nothing, Status, lambda relay, _: relay.status())
+RELOAD = LiveEndpoint("/v1/reload", Nothing, Reloaded, lambda relay, _: relay.reload())
+EXPLAIN = LiveEndpoint(
+    "/v1/explain", ExplainRequest, Explanation, lambda relay, q: relay.explain(q)
+)
+ONE_TIME_LOGIN = LiveEndpoint(
+    "/v1/login", LoginRequest, Login, lambda relay, q: relay.one_time_login(q)
+)
+
+EXPORT = "/v1/suppression/export"
+
+STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    QUEUE_LIST,
+    QUEUE_SHOW,
+    QUEUE_RETRY,
+    QUEUE_HOLD,
+    QUEUE_RELEASE,
+    QUEUE_BOUNCE,
+    SUPPRESSION_ADD,
+    SUPPRESSION_REMOVE,
+    SUPPRESSION_GET,
+    CREDENTIALS_LIST,
+    CREDENTIALS_ADD,
+    CREDENTIALS_REVOKE,
+)
+LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (STATUS, RELOAD, EXPLAIN, ONE_TIME_LOGIN)
