@@ -1,0 +1,69 @@
+"""A `Control` that answers from plain fields, for tests of what sits on either side of it."""
+
+from dataclasses import dataclass, field
+
+from relay.admin.control import (
+    Explanation,
+    ExplainRequest,
+    Health,
+    ListenerStatus,
+    Login,
+    LoginRequest,
+    Operations,
+    Refused,
+    Reloaded,
+    Status,
+)
+
+
+@dataclass
+class FakeRelay:
+    """A running relay as its control socket sees it."""
+
+    operations: Operations
+    alive: Health = Health(True)
+    ready: Health = Health(True)
+    reloaded: Reloaded = Reloaded(True, 2)
+    explanation: Explanation | None = None
+    listeners: tuple[ListenerStatus, ...] = ()
+    passwords: dict[str, str] = field(default_factory=dict)
+    fault: Exception | None = None
+
+    def liveness(self) -> Health:
+        return self.alive
+
+    def readiness(self) -> Health:
+        return self.ready
+
+    async def status(self) -> Status:
+        if self.fault is not None:
+            raise self.fault
+        return Status(
+            version="0.1.0",
+            hostname="relay.test",
+            pid=4711,
+            started_at=1_700_000_000_000,
+            config_path="/etc/relay/relay.yaml",
+            config_epoch=1,
+            config_loaded_at=1_700_000_000_000,
+            last_reload_error="",
+            health=self.alive,
+            readiness=self.ready,
+            listeners=self.listeners,
+        )
+
+    async def reload(self) -> Reloaded:
+        return self.reloaded
+
+    async def explain(self, request: ExplainRequest) -> Explanation:
+        return self.explanation or Explanation(request.sender, request.recipient)
+
+    async def one_time_login(self, request: LoginRequest) -> Login:
+        if request.credential not in self.passwords:
+            raise Refused(f"no credential {request.credential} is configured", "not_found")
+        return Login(
+            request.credential,
+            self.passwords[request.credential],
+            1_700_000_060_000,
+            self.listeners,
+        )
