@@ -1,0 +1,1 @@
+"""The systems that are compared. Each can be started, names its processes, and can be stopped."""
