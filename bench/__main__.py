@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TextIO
 
 from bench.check import check_dumps
 from bench.measure import usage
@@ -92,16 +93,16 @@ def _check(system: System, dumps: Path) -> None:
 
 def _run(system: System, sink: Sink, case: Case) -> Run:
     before, expected = usage(system.roots()), sink.count + case.messages
-    client = _start_load(system, case)
     most = 0
-    while client.poll() is None:
-        most = max(most, usage(system.roots()).memory)
-        time.sleep(0.5)
-    assert client.stdout is not None
-    output = client.stdout.read()
-    if client.returncode:
-        raise SystemExit(f"{system.name}: the load generator failed")
-    loaded = json.loads(output)
+    with tempfile.TemporaryFile("w+") as output:
+        client = _start_load(system, case, output)
+        while client.poll() is None:
+            most = max(most, usage(system.roots()).memory)
+            time.sleep(0.5)
+        if client.returncode:
+            raise SystemExit(f"{system.name}: the load generator failed")
+        output.seek(0)
+        loaded = json.load(output)
     if not sink.wait_for(expected, seconds=120):
         raise SystemExit(f"{system.name}: {sink.count} of {expected} messages arrived")
     finished, after = time.time(), usage(system.roots())
@@ -114,7 +115,7 @@ def _run(system: System, sink: Sink, case: Case) -> Run:
     )
 
 
-def _start_load(system: System, case: Case) -> "subprocess.Popen[str]":
+def _start_load(system: System, case: Case, output: TextIO) -> "subprocess.Popen[str]":
     options = {
         "--host": "127.0.0.1",
         "--port": _PORTS.submission,
@@ -129,9 +130,7 @@ def _start_load(system: System, case: Case) -> "subprocess.Popen[str]":
         "--size": case.size,
     }
     words = [str(word) for option in options.items() for word in option]
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench.load", *words], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-m", "bench.load", *words], stdout=output, text=True)
 
 
 def _document(results: dict[tuple[str, Case], list[Run]], runs: int) -> str:
@@ -141,9 +140,9 @@ def _document(results: dict[tuple[str, Case], list[Run]], runs: int) -> str:
             "",
             f"{runs} runs of each system in turn on one machine ({platform.machine()}, Python "
             f"{platform.python_version()}); median (lowest–highest). STARTTLS and AUTH in, durable "
-            "before 250, one recipient, out in clear to Postfix's smtp-sink on loopback. CPU is that "
-            "of all processes of the system. Load generator and sink share the machine: compare "
-            "systems within this table only.",
+            "before 250, one recipient, out in clear to Postfix's smtp-sink on loopback. CPU is "
+            "that of all processes of the system. Load generator and sink share the machine: "
+            "compare systems within this table only.",
             "",
             table(results),
             "",

@@ -1,7 +1,7 @@
-"""The load generator: authenticated STARTTLS clients that send messages as fast as they are taken.
+"""The load generator: authenticated STARTTLS clients that send messages as fast as they may.
 
-Run as a process of its own (`python -m bench.load`), so that its CPU is not the system's; prints one
-JSON object. The clock of an acknowledgement starts with the last octet of the message.
+Run as a process of its own (`python -m bench.load`), so that its CPU is not the system's; prints
+one JSON object. The clock of an acknowledgement starts with the last octet of the message.
 """
 
 import argparse

@@ -32,7 +32,8 @@ class Run:
 def table(results: dict[tuple[str, Case], list[Run]]) -> str:
     """Median (lowest to highest) over the runs of each system and case."""
     lines = [
-        "| load | system | messages/s | ack p50 ms | p95 | p99 | CPU-s per 1,000 | memory MB (processes) |",
+        "| load | system | messages/s | ack p50 ms | p95 | p99 | CPU-s per 1,000 "
+        "| memory MB (processes) |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for (system, case), runs in results.items():
@@ -41,7 +42,8 @@ def table(results: dict[tuple[str, Case], list[Run]]) -> str:
             f"| {case} | {system} | {_spread([run.rate for run in runs], 0)} "
             f"| {_share(delays, 0.50):.1f} | {_share(delays, 0.95):.1f} "
             f"| {_share(delays, 0.99):.1f} | {_spread([run.cpu_per_1000 for run in runs], 2)} "
-            f"| {max(run.memory for run in runs) / 1e6:.0f} ({max(run.processes for run in runs)}) |"
+            f"| {max(run.memory for run in runs) / 1e6:.0f} "
+            f"({max(run.processes for run in runs)}) |"
         )
     return "\n".join(lines)
 
