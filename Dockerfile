@@ -1,0 +1,22 @@
+# relay in a container: non-root, one volume for its data, one file for its configuration.
+#   docker build -t relay .
+#   docker run -v relay-data:/var/lib/relay -v ./relay:/etc/relay:ro -p 587:2587 relay
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY relay relay
+RUN python -m venv /opt/relay && /opt/relay/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+RUN useradd --system --home-dir /var/lib/relay --create-home --shell /usr/sbin/nologin relay \
+    && chmod 0700 /var/lib/relay
+COPY --from=build /opt/relay /opt/relay
+ENV PATH=/opt/relay/bin:$PATH RELAY_CONFIG=/etc/relay/relay.yaml PYTHONUNBUFFERED=1
+USER relay
+VOLUME /var/lib/relay
+EXPOSE 2587 2465 2580
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["relay", "status", "--healthy"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["relay"]
+CMD ["serve"]
