@@ -1,0 +1,249 @@
+"""What operators do to the store: the queue, the suppression list, the secrets of credentials.
+
+Written once over a `Store` that is given to it. The runtime serves it on the control socket; the
+command line runs it in its own process, under the lock of the data directory, when no relay runs.
+It never opens or closes the store, and it decides nothing about mail: what becomes of a delivery
+that is given up is asked of `give_up`.
+
+Fails with `Refused` (a sentence for the operator) or with the store's own `StoreError`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.admin.control import (
+    MAX_BATCH,
+    AddressesRequest,
+    AddressRequest,
+    Changed,
+    CredentialRequest,
+    CredentialStatus,
+    MessageRequest,
+    NewSecret,
+    QueueDetail,
+    Refused,
+    SuppressRequest,
+)
+from relay.config.model import Credential
+from relay.mail.address import AddressError, parse_mailbox
+from relay.store.interface import Store
+from relay.store.values import (
+    Delivery,
+    Owner,
+    QueueEntry,
+    QueueFilter,
+    Secret,
+    Settlement,
+    SuppressionEntry,
+)
+
+SHORTEST_PASSWORD = 16
+"""Characters of a password that somebody else made. Ours have 43."""
+
+MAX_LISTED = 100_000
+_BOUNCE_BATCH = 100
+_OWNER = "operator"
+_LEASE_MS = 60_000
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOperations:
+    """`relay.admin.control.Operations` over a store.
+
+    `credentials_in_force` are those of the configuration in force. `hash_password` makes the
+    secret that is stored (slow on purpose: it runs in a thread). `give_up` turns a delivery into
+    the settlement that bounces it. `clock` gives UTC milliseconds. `queue_changed` and
+    `secrets_changed` are called after a change, so that a running relay acts on it at once.
+    """
+
+    store: Store
+    credentials_in_force: Callable[[], Mapping[str, Credential]]
+    hash_password: Callable[[str, str, int], Secret]
+    give_up: Callable[[Delivery], Settlement]
+    clock: Callable[[], int]
+    queue_changed: Callable[[], None] = _nothing
+    secrets_changed: Callable[[], None] = _nothing
+
+    # The queue
+
+    async def queue(self, which: QueueFilter) -> list[QueueEntry]:
+        if not 1 <= which.limit <= MAX_LISTED:
+            raise Refused(f"the limit of a listing is from 1 to {MAX_LISTED}, not {which.limit}")
+        return await self.store.queue(which)
+
+    async def message(self, request: MessageRequest) -> QueueDetail:
+        message = await self.store.find_message(request.message_id)
+        if message is None:
+            raise Refused(
+                f"no message {request.message_id} is in the queue: "
+                "it was delivered, bounced, or never accepted here",
+                "not_found",
+            )
+        deliveries = await self.store.queue(QueueFilter(message_id=message.id, limit=MAX_LISTED))
+        return QueueDetail(
+            message_id=message.id,
+            accepted_at=message.accepted_at,
+            expires_at=message.expires_at,
+            credential=message.credential,
+            configuration_set=message.configuration_set,
+            identity=message.identity,
+            reverse_path=message.envelope.reverse_path,
+            recipients=tuple(recipient.address for recipient in message.envelope.recipients),
+            size=message.size,
+            header=message.header.decode("utf-8", "backslashreplace"),
+            tags=message.tags,
+            deliveries=tuple(deliveries),
+        )
+
+    async def retry(self, which: QueueFilter) -> Changed:
+        return self._queue_changed(await self.store.retry_now(which, self.clock()))
+
+    async def hold(self, which: QueueFilter) -> Changed:
+        return self._queue_changed(await self.store.set_state(which, "held"))
+
+    async def release(self, which: QueueFilter) -> Changed:
+        return self._queue_changed(await self.store.set_state(which, "queued"))
+
+    async def bounce(self, which: QueueFilter) -> Changed:
+        """Give up unclaimed deliveries, batch by batch.
+
+        A death in the middle leaves the rest queued; what was claimed for it is free again when
+        the lease ends. Deliveries that an attempt holds now are not touched.
+        """
+        owner = await self.store.register(_OWNER, _LEASE_MS)
+        count = 0
+        try:
+            while count < which.limit:
+                batch = await self.store.take(owner, _limited(which, which.limit - count))
+                settled = [await self._give_up(owner, delivery) for delivery in batch]
+                count += sum(settled)
+                if not any(settled) or not await self.store.renew(owner, _LEASE_MS):
+                    break
+        finally:
+            await self.store.resign(owner)
+        return self._queue_changed(count)
+
+    async def _give_up(self, owner: Owner, delivery: Delivery) -> bool:
+        return await self.store.settle(owner, self.give_up(delivery))
+
+    def _queue_changed(self, count: int) -> Changed:
+        if count:
+            self.queue_changed()
+        return Changed(count)
+
+    # The suppression list
+
+    async def suppress(self, request: SuppressRequest) -> Changed:
+        _bounded(request.entries)
+        for entry in request.entries:
+            _valid_address(entry.address)
+        return Changed(await self.store.suppress(request.entries))
+
+    async def unsuppress(self, request: AddressesRequest) -> Changed:
+        _bounded(request.addresses)
+        return Changed(await self.store.unsuppress(request.addresses))
+
+    async def suppression(self, request: AddressRequest) -> SuppressionEntry:
+        entry = await self.store.suppression(request.address, self.clock())
+        if entry is None:
+            raise Refused(f"{request.address} is not suppressed", "not_found")
+        return entry
+
+    def suppressions(self) -> AsyncIterator[SuppressionEntry]:
+        return self.store.suppressions()
+
+    # Credentials
+
+    async def credentials(self) -> list[CredentialStatus]:
+        configured = self.credentials_in_force()
+        secrets = await self.store.secrets()
+        names = sorted({*configured, *(secret.credential for secret in secrets)})
+        return [
+            _credential_status(
+                name, configured.get(name), [s for s in secrets if s.credential == name]
+            )
+            for name in names
+        ]
+
+    async def add_secret(self, request: NewSecret) -> Changed:
+        self._must_be_configured(request.credential)
+        if len(request.password) < SHORTEST_PASSWORD:
+            raise Refused(
+                f"the password has {len(request.password)} characters; "
+                f"give at least {SHORTEST_PASSWORD}, or none to have one made"
+            )
+        if not request.password.isprintable():
+            raise Refused("the password has control characters, which clients cannot send")
+        secret = await asyncio.to_thread(
+            self.hash_password, request.credential, request.password, self.clock()
+        )
+        await self.store.add_secret(secret)
+        self.secrets_changed()
+        return Changed(1)
+
+    async def revoke_secrets(self, request: CredentialRequest) -> Changed:
+        count = await self.store.revoke_secrets(request.credential, self.clock())
+        if count:
+            self.secrets_changed()
+            return Changed(count)
+        known = await self.credentials()
+        if request.credential not in {credential.name for credential in known}:
+            raise Refused(_unknown(request.credential, self.credentials_in_force()), "not_found")
+        return Changed(0)
+
+    def _must_be_configured(self, name: str) -> None:
+        configured = self.credentials_in_force()
+        if name not in configured:
+            raise Refused(_unknown(name, configured), "not_found")
+
+
+def _limited(which: QueueFilter, left: int) -> QueueFilter:
+    return QueueFilter(
+        message_id=which.message_id,
+        domain=which.domain,
+        configuration_set=which.configuration_set,
+        state=which.state,
+        limit=min(left, _BOUNCE_BATCH),
+    )
+
+
+def _bounded(entries: Sequence[object]) -> None:
+    if len(entries) > MAX_BATCH:
+        raise Refused(f"{len(entries)} entries are more than {MAX_BATCH} in one request")
+
+
+def _valid_address(address: str) -> None:
+    try:
+        parse_mailbox(address)
+    except AddressError as error:
+        raise Refused(f"{address!r} is not an address: {error}") from None
+
+
+def _unknown(name: str, configured: Mapping[str, Credential]) -> str:
+    there = ", ".join(sorted(configured)) or "none"
+    return (
+        f"no credential {name} is in the configuration (there: {there}); "
+        f"add it under `credentials:` and reload"
+    )
+
+
+def _credential_status(
+    name: str, configured: Credential | None, secrets: Sequence[Secret]
+) -> CredentialStatus:
+    valid = sorted(secret.created_at for secret in secrets if secret.revoked_at is None)
+    return CredentialStatus(
+        name=name,
+        in_config=configured is not None,
+        enabled=configured is not None and configured.enabled,
+        password_in_config=configured is not None and configured.password is not None,
+        secret_created_at=tuple(valid),
+        revoked_secrets=len(secrets) - len(valid),
+        identities=configured.identities if configured else (),
+        configuration_sets=configured.configuration_sets if configured else (),
+        configuration_set=(configured.configuration_set or "") if configured else "",
+    )
