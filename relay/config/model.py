@@ -5,18 +5,66 @@ keys are refused. Named things (listeners, credentials, sets, pools) are mapping
 `relay.config.load` turns a file into a `Config`; nothing else constructs one at run time.
 """
 
+import os
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
+from relay.config.names import (
+    parse_address,
+    parse_bind_address,
+    parse_domain,
+    parse_identity,
+    parse_network,
+    parse_route_match,
+    parse_route_target,
+)
+from relay.config.passwords import check_hash, is_hash
 from relay.config.units import Rate, parse_duration, parse_quota, parse_rate, parse_size
 
-Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    """Relative to the directory that the loader names; as it is where there is no loader."""
+    base = info.context.get("base") if info.context else None
+    return Path(os.path.normpath(base / path.expanduser())) if base else path
+
+
+def _bind_address(text: str) -> str:
+    return str(parse_bind_address(text))
+
+
+def _route_target(text: str) -> str:
+    return str(parse_route_target(text) or "mx")
+
+
+def _secret(text: str) -> str:
+    return check_hash(text) if is_hash(text) else text
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_address)]
+FilePath = Annotated[Path, AfterValidator(_absolute)]
+Domain = Annotated[str, AfterValidator(parse_domain)]
+IdentityName = Annotated[str, AfterValidator(parse_identity)]
+BindAddress = Annotated[str, AfterValidator(_bind_address)]
+RouteMatch = Annotated[str, AfterValidator(parse_route_match)]
+RouteTarget = Annotated[str, AfterValidator(_route_target)]
+Secret = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_secret)]
+PasswordHash = Annotated[str, AfterValidator(check_hash)]
+Switch = Annotated[bool, Field(strict=True)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
+Timeout = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Quota = Annotated[int, BeforeValidator(parse_quota)]
 RateLimit = Annotated[Rate, BeforeValidator(parse_rate)]
@@ -29,19 +77,25 @@ TlsPolicy = Literal["opportunistic", "require", "none"]
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_written(cls, value: object) -> object:
+        """A section whose keys are all left out (or commented out) has its defaults."""
+        return {} if value is None else value
+
 
 class Tls(_Section):
     """Certificate and key that the listeners present. Re-read on reload."""
 
-    certificate: Path
-    key: Path
+    certificate: FilePath = Field(description="PEM, the leaf first, then its chain")
+    key: FilePath
     minimum_version: Literal["1.2", "1.3"] = "1.2"
 
 
 class Listener(_Section):
     """One address on which clients connect."""
 
-    address: str = Field(description="host:port, as 0.0.0.0:587 or [::]:587")
+    address: BindAddress = Field(description="host:port, as 0.0.0.0:587 or [::]:587")
     tls: Literal["starttls", "implicit"] = "starttls"
     networks: tuple[Network, ...] = Field((), description="client networks allowed; empty: any")
     proxy_protocol: tuple[Network, ...] = Field(
@@ -59,16 +113,16 @@ class Bounds(_Section):
     connections_per_client: int = Field(500, ge=1)
     connections_per_credential: int = Field(1_000, ge=1)
     messages_per_session: int = Field(10_000, ge=1)
-    login_timeout: Duration = Field(60.0, description="from connecting to a successful AUTH")
-    command_timeout: Duration = Field(300.0, description="between two commands")
-    data_timeout: Duration = Field(180.0, description="between two chunks of one message")
-    message_timeout: Duration = Field(3600.0, description="for one message in all")
+    login_timeout: Timeout = Field(60.0, description="from connecting to a successful AUTH")
+    command_timeout: Timeout = Field(300.0, description="between two commands")
+    data_timeout: Timeout = Field(180.0, description="between two chunks of one message")
+    message_timeout: Timeout = Field(3600.0, description="for one message in all")
     failed_logins: int = Field(3, ge=1, description="failed AUTH in one session before it is cut")
     failed_login_delay: Duration = Field(1.0, description="before a failed AUTH is answered")
     block_after: int = Field(
         20, ge=1, description="failed AUTH of one client address until blocked"
     )
-    block_for: Duration = 600.0
+    block_for: Timeout = 600.0
     bytes_in_flight: Size = Field(256_000_000, description="message bytes in memory, all sessions")
     minimum_free_disk: Size = Field(200_000_000, description="below it, MAIL is answered 452")
 
@@ -84,19 +138,26 @@ class Sending(_Section):
 class Credential(Sending):
     """Who may log in, and what they may do then. Its secrets are given here or by the CLI."""
 
-    password: str | None = Field(None, repr=False, description="usually ${file:…} or ${env:…}")
-    identities: tuple[str, ...] = Field((), description="identities it may send as; empty: all")
+    password: Secret | None = Field(
+        None, repr=False, description="usually ${file:…} or ${env:…}; or a hash of it"
+    )
+    password_hashes: tuple[PasswordHash, ...] = Field(
+        (), repr=False, max_length=10, description="several are live together, for rotation"
+    )
+    identities: tuple[IdentityName, ...] = Field(
+        (), description="identities it may send as; empty: all"
+    )
     configuration_sets: tuple[Name, ...] = Field((), description="sets it may name; empty: all")
     configuration_set: Name | None = Field(None, description="used when the message names none")
     networks: tuple[Network, ...] = ()
-    enabled: bool = True
+    enabled: Switch = True
 
 
 class DkimKey(_Section):
     """A private key (RSA or Ed25519, PEM) and the selector under which DNS has its public half."""
 
     selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
-    key: Path
+    key: FilePath
     canonicalization: Literal["relaxed/simple", "relaxed/relaxed"] = "relaxed/simple"
 
 
@@ -116,7 +177,7 @@ class ConfigurationSet(_Section):
     pool: Name
     rate: RateLimit | None = None
     quota: Quota | None = None
-    sending: bool = Field(True, description="false pauses the set: its mail is refused by name")
+    sending: Switch = Field(True, description="false pauses the set: its mail is refused by name")
     tls: TlsPolicy = "opportunistic"
     max_age: Duration = Field(50_400.0, ge=60, description="after which undelivered mail bounces")
     suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
@@ -126,7 +187,7 @@ class Source(_Section):
     """One source IP address of a pool."""
 
     address: Address
-    ehlo: str | None = Field(None, description="EHLO name; default: the relay's hostname")
+    ehlo: Domain | None = Field(None, description="EHLO name; default: the relay's hostname")
     weight: int = Field(1, ge=0, le=1000)
     rate: RateLimit | None = None
     quota: Quota | None = None
@@ -142,14 +203,14 @@ class Pool(_Section):
 
 class RouteLogin(_Section):
     username: str
-    password: str = Field(repr=False)
+    password: Annotated[str, Field(min_length=1, max_length=512)] = Field(repr=False)
 
 
 class Route(_Section):
     """Where mail for matching recipient domains goes. The most specific match wins."""
 
-    to: str = Field(description="mx, or a smarthost as host:port")
-    tls: TlsPolicy | Literal["verify", "implicit"] | None = Field(
+    to: RouteTarget = Field(description="mx, or a smarthost as host:port")
+    tls: Literal["opportunistic", "require", "none", "verify", "implicit"] | None = Field(
         None, description="default: what the configuration set says; verify checks the certificate"
     )
     login: RouteLogin | None = None
@@ -161,13 +222,13 @@ class Delivery(_Section):
     connections: int = Field(500, ge=1, description="outgoing connections in all")
     connections_per_destination: int = Field(20, ge=1)
     messages_per_connection: int = Field(100, ge=1)
-    idle_timeout: Duration = Field(10.0, description="before an unused connection is closed")
-    connect_timeout: Duration = 30.0
-    command_timeout: Duration = 300.0
-    data_timeout: Duration = Field(180.0, description="for one block of a message to be taken")
-    final_timeout: Duration = Field(600.0, description="for the reply to the final dot")
+    idle_timeout: Timeout = Field(10.0, description="before an unused connection is closed")
+    connect_timeout: Timeout = 30.0
+    command_timeout: Timeout = 300.0
+    data_timeout: Timeout = Field(180.0, description="for one block of a message to be taken")
+    final_timeout: Timeout = Field(600.0, description="for the reply to the final dot")
     working_set: int = Field(5_000, ge=10, description="queued deliveries held in memory")
-    allow_private_destinations: bool = Field(
+    allow_private_destinations: Switch = Field(
         False, description="let MX records lead to loopback and private addresses"
     )
 
@@ -175,24 +236,31 @@ class Delivery(_Section):
 class Retry(_Section):
     """When a delivery that failed for now is tried again."""
 
-    schedule: tuple[Duration, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
+    schedule: tuple[Timeout, ...] = Field(
+        (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0),
+        min_length=1,
+        max_length=100,
+        description="intervals; the last one repeats until the message is too old",
+    )
     jitter: float = Field(0.1, ge=0, le=0.5, description="share of each interval, plus or minus")
 
 
 class Suppression(_Section):
     """Which outcomes enter the suppression list by themselves, and for how long."""
 
-    add_hard_bounces: bool = True
-    expire_after: Duration | None = None
+    add_hard_bounces: Switch = True
+    expire_after: Timeout | None = None
 
 
 class StoreConfig(_Section):
     inline_size: Size = Field(64 * 1024, description="larger bodies are kept in files of their own")
-    lease: Duration = Field(30.0, description="after which a silent owner's mail is taken over")
+    lease: Duration = Field(
+        30.0, ge=5, description="after which a silent owner's mail is taken over"
+    )
 
 
 class Metrics(_Section):
-    address: str = Field("127.0.0.1:2580", description="for /metrics, /healthz and /readyz")
+    address: BindAddress = Field("127.0.0.1:2580", description="for /metrics, /healthz and /readyz")
 
 
 class Logging(_Section):
@@ -203,8 +271,8 @@ class Logging(_Section):
 class Simulator(_Section):
     """A mailbox simulator on loopback: a receiving server for development and tests."""
 
-    address: str = "127.0.0.1:2526"
-    mailbox: Path = Path("mailbox")
+    address: BindAddress = "127.0.0.1:2526"
+    mailbox: FilePath = Field(Path("mailbox"), validate_default=True)
 
 
 class Shutdown(_Section):
@@ -214,18 +282,18 @@ class Shutdown(_Section):
 class Config(_Section):
     """The whole configuration. Paths are absolute after loading (relative to the file)."""
 
-    hostname: str
-    data_dir: Path
+    hostname: Domain
+    data_dir: FilePath
     tls: Tls
     listeners: Mapping[Name, Listener] = Field(min_length=1)
     bounds: Bounds = Bounds()
     account: Sending = Sending()
     credentials: Mapping[Name, Credential] = {}
-    identities: Mapping[str, Identity] = Field(min_length=1)
+    identities: Mapping[IdentityName, Identity] = Field(min_length=1)
     configuration_sets: Mapping[Name, ConfigurationSet] = Field(min_length=1)
     default_configuration_set: Name | None = None
     pools: Mapping[Name, Pool] = Field(min_length=1)
-    routes: Mapping[str, Route] = {"*": Route(to="mx")}
+    routes: Mapping[RouteMatch, Route] = {"*": Route(to="mx")}
     delivery: Delivery = Delivery()
     retry: Retry = Retry()
     suppression: Suppression = Suppression()
@@ -234,4 +302,4 @@ class Config(_Section):
     logging: Logging = Logging()
     simulator: Simulator | None = None
     shutdown: Shutdown = Shutdown()
-    received_header: bool = True
+    received_header: Switch = True

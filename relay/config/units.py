@@ -12,6 +12,8 @@ _RATE = re.compile(_NUMBER + r"\s*/\s*(?P<unit>[a-z]+)", re.IGNORECASE)
 _SIZE = re.compile(_NUMBER + r"\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 _DURATION_PART = re.compile(_NUMBER + r"\s*(?P<unit>[a-z]+)\s*", re.IGNORECASE)
 
+_LARGEST = 10**15  # above it a float no longer counts every whole number
+
 _PERIODS = {
     **dict.fromkeys(("s", "sec", "second"), 1),
     **dict.fromkeys(("m", "min", "minute"), 60),
@@ -101,4 +103,7 @@ def parse_duration(value: object) -> float:
 
 
 def _number(text: str) -> float:
-    return float(text.replace(",", "").replace("_", ""))
+    number = float(text.replace(",", "").replace("_", ""))
+    if number > _LARGEST:
+        raise ValueError(f"allowed is at most {_LARGEST:,}")
+    return number

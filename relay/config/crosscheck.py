@@ -1,0 +1,276 @@
+"""What one key says against another: names that must exist, addresses that must not collide,
+limits that make no sense together.
+
+These checks read the plain document, not the typed configuration, so that they are told together
+with all other problems. What a type already refuses they pass over in silence.
+"""
+
+from collections.abc import Callable, Iterator
+
+from relay.config.document import Document
+from relay.config.model import Bounds, StoreConfig
+from relay.config.names import (
+    Endpoint,
+    parse_address,
+    parse_bind_address,
+    parse_identity,
+    parse_route_match,
+)
+from relay.config.problems import KeyPath, Problem, did_you_mean, key_text
+from relay.config.units import parse_duration, parse_size
+
+
+def cross_check(document: Document) -> list[Problem]:
+    """Every problem between keys; an empty list where all is well."""
+    return [problem for check in _CHECKS for problem in check(document)]
+
+
+def _references(document: Document) -> Iterator[Problem]:
+    """Names that point at an entry elsewhere."""
+    sets, pools = document.names("configuration_sets"), document.names("pools")
+    identities = document.names("identities")
+    for name in sets:
+        yield from _known(document, ("configuration_sets", name, "pool"), pools, "pool")
+    yield from _known(document, ("default_configuration_set",), sets, "configuration set")
+    for name in identities:
+        path = ("identities", name, "configuration_set")
+        yield from _known(document, path, sets, "configuration set")
+    for name in document.names("credentials"):
+        path = ("credentials", name, "configuration_set")
+        yield from _known(document, path, sets, "configuration set")
+        for entry in document.entries("credentials", name, "configuration_sets"):
+            yield from _known(document, entry, sets, "configuration set")
+        for entry in document.entries("credentials", name, "identities"):
+            yield from _known(document, entry, identities, "identity", parse_identity)
+
+
+def _known(
+    document: Document,
+    path: KeyPath,
+    names: list[str],
+    kind: str,
+    normal: Callable[[str], str] = str,
+) -> Iterator[Problem]:
+    written = document.text(path)
+    if not written or not names:
+        return  # a type, or the missing section, is told elsewhere
+    known = [form for name in names if (form := _normal(name, normal))]
+    wanted = _normal(written, normal)
+    if wanted is not None and wanted not in known:
+        hint = did_you_mean(wanted, known)
+        yield document.problem(
+            path, f"no {kind} {document.show(path)}", ", ".join(sorted(known)), hint
+        )
+
+
+def _normal(text: str, form: Callable[[str], str]) -> str | None:
+    try:
+        return form(text)
+    except ValueError:
+        return None
+
+
+def _credential_defaults(document: Document) -> Iterator[Problem]:
+    """A credential whose own default set is not among those that it may name."""
+    for name in document.names("credentials"):
+        path = ("credentials", name, "configuration_set")
+        allowed = [
+            document.text(entry)
+            for entry in document.entries("credentials", name, "configuration_sets")
+        ]
+        if allowed and document.text(path) and document.text(path) not in allowed:
+            yield document.problem(
+                path,
+                f"{document.show(path)} is not among its configuration_sets",
+                ", ".join(sorted(filter(None, allowed))),
+            )
+
+
+def _same_name_twice(document: Document) -> Iterator[Problem]:
+    """Identities and routes that are equal once in normal form."""
+    forms: tuple[tuple[str, Callable[[str], str]], ...] = (
+        ("identities", parse_identity),
+        ("routes", parse_route_match),
+    )
+    for section, form in forms:
+        seen: dict[str, str] = {}
+        for name in document.names(section):
+            normal = _normal(name, form)
+            if normal is None:
+                continue
+            if normal in seen:
+                yield document.problem(
+                    (section, name), f"is the same as {seen[normal]!r}", at_key=True
+                )
+            seen.setdefault(normal, name)
+
+
+def _selectors(document: Document) -> Iterator[Problem]:
+    for name in document.names("identities"):
+        seen: set[str] = set()
+        for entry in document.entries("identities", name, "dkim"):
+            path = (*entry, "selector")
+            selector = (document.text(path) or "").lower()
+            if selector and selector in seen:
+                yield document.problem(
+                    path, f"{document.show(path)} is used twice", "a selector of its own"
+                )
+            seen.add(selector)
+
+
+def _pools(document: Document) -> Iterator[Problem]:
+    for name in document.names("pools"):
+        sources = document.entries("pools", name, "sources")
+        weights = [document.text((*source, "weight")) for source in sources]
+        if sources and all(weight is not None and weight.strip("0") == "" for weight in weights):
+            yield document.problem(
+                ("pools", name, "sources"),
+                "every weight is 0, so nothing can be sent",
+                "at least one weight of 1 or more",
+            )
+        seen: set[object] = set()
+        for source in sources:
+            path = (*source, "address")
+            try:
+                address = parse_address(document.text(path))
+            except ValueError:
+                continue
+            if address in seen:
+                yield document.problem(
+                    path, f"{document.show(path)} is twice in this pool", "each address once"
+                )
+            if address.is_multicast:
+                yield document.problem(path, document.show(path), "an address of this host")
+            seen.add(address)
+
+
+def _addresses(document: Document) -> Iterator[Problem]:
+    """Two of our own listeners on one address and port."""
+    paths: list[KeyPath] = [("listeners", name, "address") for name in document.names("listeners")]
+    # Where the metrics address is not written it has a default, which can collide too.
+    paths += [("metrics", "address")]
+    if isinstance(document.at(("simulator",)), dict):
+        paths.append(("simulator", "address"))
+    defaults = {
+        ("metrics", "address"): "127.0.0.1:2580",
+        ("simulator", "address"): "127.0.0.1:2526",
+    }
+    taken: list[tuple[Endpoint, KeyPath]] = []
+    for path in paths:
+        written = document.text(path) or defaults.get((str(path[0]), str(path[-1])))
+        try:
+            endpoint = parse_bind_address(written or "")
+        except ValueError:
+            continue
+        for other, at in taken:
+            if _collide(endpoint, other):
+                yield document.problem(
+                    path,
+                    f"{endpoint} collides with {other} of {key_text(at)}",
+                    "another address or port",
+                )
+                break
+        taken.append((endpoint, path))
+
+
+def _collide(one: Endpoint, other: Endpoint) -> bool:
+    """Whether both would bind the same port; `0.0.0.0` and `[::]` take it on every address."""
+    if one.port != other.port or one.port == 0:
+        return False
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+    if one.host == other.host or "::" in (one.host, other.host):
+        return True
+    families = {endpoint.address.version for endpoint in (one, other) if endpoint.address}
+    return len(families) == 1 and not everywhere.isdisjoint((one.host, other.host))
+
+
+def _simulator(document: Document) -> Iterator[Problem]:
+    if "simulator" in document.names() and document.at(("simulator",)) is None:
+        yield document.problem(("simulator",), "nothing", "{} to run it, or leave the key out")
+    path = ("simulator", "address")
+    try:
+        endpoint = parse_bind_address(document.text(path) or "")
+    except ValueError:
+        return
+    if endpoint.address and not endpoint.address.is_loopback:
+        yield document.problem(
+            path, document.show(path), "a loopback address: it takes mail from anyone"
+        )
+
+
+def _routes(document: Document) -> Iterator[Problem]:
+    routes = document.names("routes")
+    if routes and "*" not in routes:
+        yield document.problem(
+            ("routes", "*"), "missing", "mx or host:port", "it says where all other mail goes",
+            at_key=True,
+        )  # fmt: skip
+    for name in routes:
+        tls, to = ("routes", name, "tls"), document.text(("routes", name, "to")) or ""
+        if to.lower() == "mx" and document.at(("routes", name, "login")) is not None:
+            yield document.problem(
+                ("routes", name, "login"), "a login for mx", "a login for a smarthost only"
+            )
+        if to.lower() == "mx" and document.text(tls) == "implicit":
+            yield document.problem(tls, "'implicit' for mx", "opportunistic, require, none, verify")
+        if document.at(("routes", name, "login")) is not None and document.text(tls) == "none":
+            yield document.problem(tls, "'none' with a login", "TLS, so that nobody reads it")
+
+
+def _sizes(document: Document) -> Iterator[Problem]:
+    message = _number(document, ("bounds", "message_size"), parse_size, Bounds().message_size)
+    smaller: tuple[tuple[KeyPath, float], ...] = (
+        (("bounds", "header_size"), Bounds().header_size),
+        (("store", "inline_size"), StoreConfig().inline_size),
+    )
+    for path, default in smaller:
+        if _number(document, path, parse_size, default) > message:
+            yield _too_large(document, path, ("bounds", "message_size"), message)
+    in_flight = ("bounds", "bytes_in_flight")
+    if _number(document, in_flight, parse_size, Bounds().bytes_in_flight) < _number(
+        document, ("store", "inline_size"), parse_size, StoreConfig().inline_size
+    ):
+        yield document.problem(
+            in_flight, "is less than store.inline_size", "room for many messages at once"
+        )
+
+
+def _times(document: Document) -> Iterator[Problem]:
+    whole = ("bounds", "message_timeout")
+    limit = _number(document, whole, parse_duration, Bounds().message_timeout)
+    path = ("bounds", "data_timeout")
+    if _number(document, path, parse_duration, Bounds().data_timeout) > limit:
+        yield _too_large(document, path, whole, limit)
+
+
+def _too_large(document: Document, path: KeyPath, whole: KeyPath, limit: float) -> Problem:
+    """The problem stands at whichever of the two is written."""
+    name, other = key_text(path), key_text(whole)
+    if document.at(path) is None:
+        return document.problem(whole, f"{document.show(whole)} is less than {name}")
+    return document.problem(
+        path, f"{document.show(path)} is more than {other}", f"{limit:g} or less"
+    )
+
+
+def _number(
+    document: Document, path: KeyPath, parse: Callable[[object], float], default: float
+) -> float:
+    try:
+        return parse(document.text(path)) if document.text(path) else default
+    except ValueError:
+        return default
+
+
+_CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
+    _references,
+    _credential_defaults,
+    _same_name_twice,
+    _selectors,
+    _pools,
+    _addresses,
+    _simulator,
+    _routes,
+    _sizes,
+    _times,
+)

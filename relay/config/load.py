@@ -1,0 +1,47 @@
+"""Load a configuration file, whole or not at all.
+
+`load` reads the YAML with its positions, puts in what `${env:…}` and `${file:…}` name, validates
+every key and checks keys against each other. It changes nothing and keeps nothing. It fails with
+`ConfigErrors`, which holds every problem, not only the first.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay.config.crosscheck import cross_check
+from relay.config.document import Document, read_document
+from relay.config.model import Config
+from relay.config.problems import ConfigErrors, Problem
+from relay.config.references import resolve_references
+from relay.config.validation import validate
+
+__all__ = ["ConfigErrors", "Loaded", "Problem", "load", "load_config"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and the document it came from, which knows the place of each key.
+
+    The document is as written: references are not replaced in it.
+    """
+
+    config: Config = field(repr=False)
+    document: Document
+
+
+def load_config(path: Path, env: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in the file `path`; raises `ConfigErrors` with all that is wrong."""
+    return load(path, env).config
+
+
+def load(path: Path, env: Mapping[str, str] = os.environ) -> Loaded:
+    """As `load_config`, and the document for those who report on it (`check_machine`)."""
+    document = read_document(path)
+    resolved = resolve_references(document, env)
+    config, problems = validate(resolved)
+    problems += [*resolved.problems, *cross_check(resolved.document)]
+    if config is None or problems:
+        raise ConfigErrors(problems)
+    return Loaded(config, document)

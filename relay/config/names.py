@@ -1,0 +1,157 @@
+"""Names and addresses as the configuration writes them: domains, identities, endpoints, routes.
+
+Each parser gives the normal form (lower case, A-labels) or raises `ValueError` with a sentence
+that says what is allowed. Nothing here asks DNS or the machine.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+import idna
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
+_BRACKETED = re.compile(r"\[(?P<host>[^\]]*)\]:(?P<port>\d{1,5})")
+_PLAIN = re.compile(r"(?P<host>[^:\[\]]+):(?P<port>\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host (an IP address or a domain, in normal form, without brackets) and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """The IP address, where the host is one."""
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_domain(text: str) -> str:
+    """A domain name in lower case as A-labels, at most 253 octets (RFC 1035 §2.3.4, RFC 5890)."""
+    name = text.lower()
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode()
+        except idna.IDNAError as error:
+            raise ValueError("allowed is a domain name such as example.com") from error
+    if not _DOMAIN.fullmatch(name) or len(name) > 253 or name.rpartition(".")[2].isdigit():
+        raise ValueError("allowed is a domain name such as example.com")
+    return name
+
+
+def parse_identity(text: str) -> str:
+    """A domain, or a mail address `local@domain`; all in lower case."""
+    local, at, domain = text.rpartition("@")
+    try:
+        if not at:
+            return parse_domain(text)
+        if _LOCAL_PART.fullmatch(local):
+            return f"{local.lower()}@{parse_domain(domain)}"
+    except ValueError:
+        pass
+    raise ValueError("allowed is a domain (example.com) or an address (news@example.com)")
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """`host:port`, the host a domain, an IPv4 address, or an IPv6 address in brackets."""
+    allowed = "allowed is host:port, as 127.0.0.1:587, mx.example.com:25 or [::1]:587"
+    match = _BRACKETED.fullmatch(text) or _PLAIN.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(allowed)
+    try:
+        address = parse_address(match["host"])
+    except ValueError:
+        address = None
+    if text.startswith("[") and not isinstance(address, IPv6Address):
+        raise ValueError(allowed)
+    try:
+        host = str(address) if address else parse_domain(match["host"])
+    except ValueError as error:
+        raise ValueError(allowed) from error
+    return Endpoint(host, int(match["port"]))
+
+
+def parse_bind_address(text: str) -> Endpoint:
+    """Where to listen: an IP address of this host (or `localhost`) and a port; port 0 is any."""
+    allowed = "allowed is address:port, as 0.0.0.0:587, 127.0.0.1:2587 or [::]:587"
+    try:
+        endpoint = parse_endpoint(text)
+    except ValueError as error:
+        raise ValueError(allowed) from error
+    if endpoint.address is None and endpoint.host != "localhost":
+        raise ValueError(allowed)
+    return endpoint
+
+
+def parse_route_target(text: str) -> Endpoint | None:
+    """`mx` (None), or a smarthost as `host:port` with a port above 0."""
+    if text.lower() == "mx":
+        return None
+    try:
+        endpoint = parse_endpoint(text)
+    except ValueError:
+        endpoint = Endpoint("", 0)
+    if endpoint.port == 0:
+        raise ValueError("allowed is mx, or a smarthost as host:port (10.0.0.5:2525, [::1]:25)")
+    return endpoint
+
+
+def parse_route_match(text: str) -> str:
+    """Which recipient domains a route is for: `*`, `example.com`, or `*.example.com`."""
+    wildcard, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+    if text == "*":
+        return text
+    try:
+        return wildcard + parse_domain(name)
+    except ValueError as error:
+        raise ValueError(
+            "allowed is a domain (example.com), all below one (*.example.com), or * for the rest"
+        ) from error
+
+
+def parse_address(value: object) -> IPv4Address | IPv6Address:
+    """One IP address without a zone. An IPv4-mapped IPv6 address gives the IPv4 address."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value
+    try:
+        address = ip_address(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError("allowed is an IPv4 or IPv6 address, as 192.0.2.1") from error
+    if isinstance(address, IPv6Address):
+        if address.scope_id:
+            raise ValueError("allowed is an IPv6 address without a zone")
+        return address.ipv4_mapped or address
+    return address
+
+
+def parse_network(value: object) -> IPv4Network | IPv6Network:
+    """A network as `10.0.0.0/8`, or one address; bits below the prefix must be 0."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    text = value if isinstance(value, str) else ""
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = f"; did you mean {ip_network(text, strict=False)}?"
+    except ValueError:
+        meant = ""
+    raise ValueError(f"allowed is a network such as 10.0.0.0/8 or one address{meant}")

@@ -1,0 +1,145 @@
+"""From plain data to a typed `Config`, with every problem that the types can see.
+
+pydantic finds them; here each gets its place in the file and words for people.
+"""
+
+import re
+from types import UnionType
+from typing import Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from relay.config.document import Document, is_secret
+from relay.config.model import Config
+from relay.config.problems import KeyPath, Problem, did_you_mean
+from relay.config.references import Resolved
+
+_KINDS = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "path_type": "a path",
+    "string_pattern_mismatch": "letters, digits, - and _, at most 64 of them",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} character",
+    "too_long": "at most {max_length} entries",
+}
+_LISTS = {"tuple_type", "list_type"}
+_MAPPINGS = {"model_type", "model_attributes_type", "dict_type", "mapping_type"}
+_QUOTED = re.compile(r"'([^']*)'")
+
+
+def validate(resolved: Resolved) -> tuple[Config | None, list[Problem]]:
+    """The configuration, or None and all that is wrong with it."""
+    document = resolved.document
+    try:
+        config = Config.model_validate(
+            document.data, context={"base": document.file.absolute().parent}
+        )
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        problems = [
+            _problem(document, detail) for detail in details if _path(detail) not in resolved.broken
+        ]
+        return None, problems
+    return config, []
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """A list is not too short in itself when it is only short of its wrong entries."""
+    loc = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(loc)] == loc and len(other["loc"]) > len(loc) for other in details
+    )
+
+
+def _path(detail: ErrorDetails) -> KeyPath:
+    return tuple(part for part in detail["loc"] if part != "[key]")
+
+
+def _problem(document: Document, detail: ErrorDetails) -> Problem:
+    path, kind = _path(detail), detail["type"]
+    if detail["loc"][-1:] == ("[key]",):
+        allowed, hint = _allowed(detail)
+        return document.problem(path, "is no name for an entry here", allowed, hint, at_key=True)
+    if kind == "extra_forbidden":
+        return unknown_key(document, path)
+    if kind == "missing":
+        return document.problem(path, "missing", hint="it is required", at_key=True)
+    if kind in _MAPPINGS or kind in _LISTS:
+        allowed = "a list, as [a, b]" if kind in _LISTS else _mapping_of(path)
+        return document.problem(path, document.kind(path), allowed)
+    if kind == "string_type":
+        value = document.at(path)
+        hint = "put it in quotes" if isinstance(value, bool) else ""
+        return document.problem(path, document.show(path), "text", hint)
+    if kind == "too_short":
+        return document.problem(path, "nothing in it", "at least one entry")
+    allowed, hint = _allowed(detail)
+    if kind == "literal_error" and not is_secret(path):
+        hint = did_you_mean(document.text(path) or "", allowed.split(", "))
+    return document.problem(path, document.show(path), allowed, hint)
+
+
+def unknown_key(document: Document, path: KeyPath) -> Problem:
+    """The problem of a key that the section does not know, with the nearest one it does."""
+    section = _section_at(path[:-1])
+    known = sorted(section.model_fields) if section else []
+    unused = [name for name in known if name not in document.names(*path[:-1])]
+    hint = did_you_mean(str(path[-1]), unused or known)
+    return document.problem(path, "unknown key", ", ".join(known), hint, at_key=True)
+
+
+def _allowed(detail: ErrorDetails) -> tuple[str, str]:
+    """What is allowed, and a hint where the message has one."""
+    context = detail.get("ctx", {})
+    if detail["type"] == "value_error":
+        said = str(context.get("error", detail["msg"])).removeprefix("allowed is ")
+        allowed, _, hint = said.partition("; ")
+        return allowed, hint
+    if detail["type"] == "literal_error":
+        return ", ".join(_QUOTED.findall(str(context.get("expected", "")))), ""
+    wanted = _KINDS.get(detail["type"])
+    return (wanted.format(**context) if wanted else detail["msg"]), ""
+
+
+def _mapping_of(path: KeyPath) -> str:
+    section = _section_at(path)
+    if section is None:
+        return "a mapping of names, each with its section"
+    return "a mapping with " + ", ".join(sorted(section.model_fields))
+
+
+def _section_at(path: KeyPath) -> type[BaseModel] | None:
+    """The section of the model that a key path leads to."""
+    kind: object = Config
+    for part in path:
+        if section := _section_in(kind):
+            field = section.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        else:
+            kind = _entry_of(kind)
+    return _section_in(kind)
+
+
+def _section_in(kind: object) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    if get_origin(kind) in (Union, UnionType):
+        return next((found for arm in get_args(kind) if (found := _section_in(arm))), None)
+    return None
+
+
+def _entry_of(kind: object) -> object:
+    """What a mapping or a tuple of any length holds."""
+    arguments = [argument for argument in get_args(kind) if argument is not Ellipsis]
+    return arguments[-1] if arguments else None
