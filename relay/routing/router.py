@@ -1,0 +1,193 @@
+"""Where a message goes and from which addresses it may leave, for one configuration in force.
+
+`plan` is free of I/O and cheap: it runs for every attempt. `resolve` asks DNS where it must.
+A router never changes: a reload makes a new one over the same resolver and health. Failures are
+`RoutingFailure`s, with the reply that the sender would read.
+"""
+
+import asyncio
+from collections.abc import Collection
+from ipaddress import ip_address
+from random import Random, SystemRandom
+
+from relay.config.model import Config
+from relay.mail.replies import Reply
+from relay.routing import mx, sources
+from relay.routing.addresses import DestinationRule, OwnAddresses
+from relay.routing.answers import AddressAnswer, Resolver
+from relay.routing.health import Availability
+from relay.routing.plan import Candidate, Destination, Family, Host, Plan, RoutingFailure
+from relay.routing.routes import RouteTable, RouteTarget
+
+
+class Router:
+    """Plans and resolves by one configuration. Shared by all attempts; holds no connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        resolver: Resolver,
+        health: Availability,
+        rng: Random | None = None,
+    ) -> None:
+        self._config = config
+        self._resolver = resolver
+        self._health = health
+        self._rng = rng or SystemRandom()
+        self._routes = RouteTable(config.routes)
+        self._own_names = _own_names(config)
+        self._rule = DestinationRule(
+            OwnAddresses.of(config), config.delivery.allow_private_destinations
+        )
+        self._candidates: dict[str, tuple[int, tuple[Candidate, ...]]] = {}
+        self._destinations: dict[tuple[str, str], Destination] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Router {len(self._config.configuration_sets)} sets, {len(self._config.pools)} pools>"
+        )
+
+    def plan(self, domain: str, configuration_set: str) -> Plan:
+        """How mail of a configuration set goes to a recipient domain (lower case, A-labels).
+
+        Raises a transient `RoutingFailure` where the set is no longer configured: its pool is
+        unknown then, and mail never leaves from another set's addresses.
+        """
+        chosen = self._config.configuration_sets.get(configuration_set)
+        if chosen is None:
+            text = f"configuration set {configuration_set} is no longer configured"
+            raise RoutingFailure(Reply(451, "4.3.5", text), "local")
+        return Plan(
+            configuration_set=configuration_set,
+            pool=chosen.pool,
+            candidates=self._candidates_of(chosen.pool),
+            route=self._destination(self._routes.find(domain), configuration_set),
+        )
+
+    def _candidates_of(self, pool: str) -> tuple[Candidate, ...]:
+        version = self._health.version
+        known = self._candidates.get(pool)
+        if known is None or known[0] != version:
+            found = sources.candidates(
+                self._config.pools[pool], self._config.hostname, self._health
+            )
+            known = self._candidates[pool] = (version, found)
+        return known[1]
+
+    def _destination(self, target: RouteTarget, configuration_set: str) -> Destination:
+        key = (target.match, configuration_set)
+        known = self._destinations.get(key)
+        if known is None:
+            chosen = self._config.configuration_sets[configuration_set]
+            known = self._destinations[key] = target.destination(chosen)
+        return known
+
+    @staticmethod
+    def choose_source(plan: Plan, rng: Random, avoid: Collection[str] = ()) -> Candidate | None:
+        """See `sources.choose_source`."""
+        return sources.choose_source(plan, rng, avoid)
+
+    async def resolve(
+        self, destination: Destination, domain: str, family: Family
+    ) -> tuple[Host, ...]:
+        """The hosts to try, in order, that a source of `family` can connect to.
+
+        Raises `RoutingFailure`; with `other_family` set, a source of the other family may do.
+        """
+        if destination.kind == "smarthost":
+            return await self._smarthost(destination, family)
+        if domain.startswith("["):
+            return self._literal(domain, destination.port, family)
+        return await self._mail_hosts(domain, destination.port, family)
+
+    async def _smarthost(self, destination: Destination, family: Family) -> tuple[Host, ...]:
+        """A smarthost is the operator's word: it may be private, and its absence never bounces."""
+        try:
+            address = ip_address(destination.host)
+        except ValueError:
+            answer = await self._resolver.addresses(destination.host, family)
+        else:
+            if address.version != family:
+                raise _unreachable_smarthost(destination, family)
+            return (Host(destination.host, destination.host, destination.port),)
+        if answer.addresses:
+            name, port = destination.host, destination.port
+            return tuple(
+                Host(name, str(address), port)
+                for address in answer.addresses[: mx.MAX_ADDRESSES_EACH]
+            )
+        if answer.status == "failure":
+            raise mx.no_answer(destination.host, "address", answer.detail)
+        if answer.status == "nodata":
+            raise _unreachable_smarthost(destination, family)
+        text = f"the smarthost {destination.host} of route {destination.match} has no address"
+        raise RoutingFailure(Reply(451, "4.4.4", text), "unreachable")
+
+    def _literal(self, domain: str, port: int, family: Family) -> tuple[Host, ...]:
+        """An address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
+        text = domain.strip("[]")
+        is_v6 = text[:5].lower() == "ipv6:"
+        try:
+            address = ip_address(text[5:] if is_v6 else text)
+        except ValueError:
+            raise RoutingFailure(
+                Reply(550, "5.1.2", f"{domain} is no address literal that mail can be sent to"),
+                "unreachable",
+            ) from None
+        if self._rule.own.listens_at(address, port):
+            raise mx.loop(domain)
+        if refusal := self._rule.refusal(address):
+            text = mx.refused_text(domain, f"it is {refusal}")
+            raise RoutingFailure(Reply(550, "5.4.4", text), "unreachable")
+        if address.version != family:
+            raise mx.other_family(domain, family)
+        return (Host(domain, str(address), port),)
+
+    async def _mail_hosts(self, domain: str, port: int, family: Family) -> tuple[Host, ...]:
+        answer = await self._resolver.mx(domain)
+        if answer.status == "nxdomain":
+            await self._confirm_nonexistent(domain)
+        found = mx.exchanges(domain, answer, self._own_names, self._rng)
+        here = await self._locate(found, family)
+        try:
+            return mx.hosts(domain, port, here, self._rule, self._rng)
+        except mx.NoAddress:
+            other: Family = 6 if family == 4 else 4
+            elsewhere = await self._locate(found, other)
+            if any(located.status == "found" for _, located in elsewhere):
+                raise mx.other_family(domain, family) from None
+            for exchange, located in elsewhere:
+                if located.status == "failure":
+                    raise mx.no_answer(exchange.name, "address", located.detail) from None
+            raise
+
+    async def _confirm_nonexistent(self, domain: str) -> None:
+        """Ask a second question before a domain is called unknown: it suppresses addresses.
+
+        Some servers answer NXDOMAIN for a type that they do not know. Only two like answers count.
+        """
+        answer = await self._resolver.addresses(domain, 4)
+        if answer.status != "nxdomain":
+            raise mx.no_answer(domain, "consistent", "NXDOMAIN for MX, another answer for A")
+
+    async def _locate(
+        self, found: Collection[mx.Exchange], family: Family
+    ) -> list[tuple[mx.Exchange, AddressAnswer]]:
+        """The addresses of at most 20 hosts, asked for at the same time."""
+        answers = await asyncio.gather(
+            *(self._resolver.addresses(exchange.name, family) for exchange in found)
+        )
+        return list(zip(found, answers, strict=True))
+
+
+def _own_names(config: Config) -> frozenset[str]:
+    """The names under which other hosts know this relay."""
+    names = {config.hostname}
+    for pool in config.pools.values():
+        names.update(source.ehlo for source in pool.sources if source.ehlo)
+    return frozenset(name.lower().rstrip(".") for name in names)
+
+
+def _unreachable_smarthost(destination: Destination, family: Family) -> RoutingFailure:
+    text = f"the smarthost {destination} has no IPv{family} address, as the source address has"
+    return RoutingFailure(Reply(451, "4.4.4", text), "unreachable", other_family=True)
