@@ -1,0 +1,140 @@
+"""The private keys that mail is signed with: read once, checked once, found by identity.
+
+Owns what a signing key is and which keys sign for an identity. A key that cannot be used (missing,
+not PEM, encrypted, too short, of another kind) makes `KeyRing.load` fail with every such key named,
+so that a running relay keeps the ring it has. Key material never appears in a message or a `repr`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from relay.config.model import Config
+from relay.mail.address import AddressError, parse_domain
+from relay.mail.envelope import domain_of
+
+Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
+PrivateKey = RSAPrivateKey | Ed25519PrivateKey
+
+SMALLEST_RSA_BITS = 1024  # RFC 8301 §3.2: verifiers reject less
+
+
+class KeyFileError(ValueError):
+    """One or more keys cannot be used. `problems` has a sentence for each."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with the name under which DNS has its public half: `selector` at `domain`."""
+
+    domain: str
+    selector: str
+    private: PrivateKey = field(repr=False)
+    relaxed_body: bool = False
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The value of the signature's a= tag."""
+        return "rsa-sha256" if isinstance(self.private, RSAPrivateKey) else "ed25519-sha256"
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature over the SHA-256 of `data` (RFC 6376 §3.3, RFC 8463 §3)."""
+        if isinstance(self.private, RSAPrivateKey):
+            return self.private.sign(data, PKCS1v15(), SHA256())
+        return self.private.sign(sha256(data).digest())
+
+
+class KeyRing:
+    """All signing keys of one configuration. Immutable, and safe to use from any thread."""
+
+    def __init__(self, keys: Mapping[str, tuple[SigningKey, ...]]) -> None:
+        """`keys` by identity (a domain, or an address), as the configuration names them."""
+        self._keys = {name.lower(): found for name, found in keys.items() if found}
+        self.wants_relaxed = any(key.relaxed_body for found in keys.values() for key in found)
+
+    @classmethod
+    def load(cls, config: Config) -> Self:
+        """Read every key that the identities of `config` name. Raises `KeyFileError`."""
+        problems: list[str] = []
+        read: dict[Path, PrivateKey] = {}
+        ring: dict[str, tuple[SigningKey, ...]] = {}
+        for name, identity in config.identities.items():
+            keys = []
+            for number, configured in enumerate(identity.dkim):
+                try:
+                    if configured.key not in read:
+                        read[configured.key] = read_private_key(configured.key)
+                    keys.append(
+                        SigningKey(
+                            domain=parse_domain(domain_of(name)),
+                            selector=configured.selector,
+                            private=read[configured.key],
+                            relaxed_body=configured.canonicalization == "relaxed/relaxed",
+                        )
+                    )
+                except (KeyFileError, AddressError) as error:
+                    problems.append(f"identities.{name}.dkim[{number}]: {error}")
+            ring[name] = tuple(keys)
+        if problems:
+            raise KeyFileError(*problems)
+        return cls(ring)
+
+    def keys_for(self, identity: str, from_domain: str) -> tuple[SigningKey, ...]:
+        """The keys that sign for `identity`: its own, else its domain's, else a parent domain's.
+
+        Where the identity has left the configuration since the message came in, the keys of
+        `from_domain` or its parents sign. Empty where nothing applies: the mail goes unsigned.
+        """
+        for name in (*_from_specific_to_general(identity), *_from_specific_to_general(from_domain)):
+            keys = self._keys.get(name)
+            if keys:
+                return keys
+        return ()
+
+
+def read_private_key(path: Path) -> PrivateKey:
+    """The RSA or Ed25519 key in a PEM file. Raises `KeyFileError` with the reason."""
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"{path}: the key cannot be read: {error.strerror}") from error
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise KeyFileError(f"{path}: the key is encrypted; relay needs it without") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path}: this is not a private key in PEM form") from error
+    if isinstance(key, RSAPrivateKey):
+        if key.key_size < SMALLEST_RSA_BITS:
+            raise KeyFileError(
+                f"{path}: an RSA key of {key.key_size} bits is too short: 2048 are usual, "
+                f"and verifiers refuse less than {SMALLEST_RSA_BITS}"
+            )
+        return key
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    raise KeyFileError(f"{path}: DKIM knows RSA and Ed25519 keys, and this is neither")
+
+
+def _from_specific_to_general(identity: str) -> Iterator[str]:
+    """The identity, its domain where it is an address, then that domain's parents."""
+    name = identity.lower()
+    if "@" in name:
+        yield name
+        name = domain_of(name)
+    while name:
+        yield name
+        name = name.partition(".")[2]
