@@ -1,0 +1,198 @@
+"""Suppression lists as files: CSV (`address,reason`) and JSON lines, read and written.
+
+Pure: lines in, entries and complaints out. What SES exports (`EmailAddress`, `Reason`,
+`LastUpdateTime`) is read too. Lines are read one at a time, so that a list of any length passes.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeGuard
+
+import msgspec
+
+from relay.mail.address import AddressError, parse_mailbox
+from relay.store.values import SuppressionEntry, SuppressionReason
+
+Format = Literal["csv", "json"]
+CSV_COLUMNS = ("address", "reason", "source", "created_at", "evidence", "expires_at")
+LONGEST_LINE = 10_000
+LONGEST_EVIDENCE = 1_000
+
+_ADDRESS = ("address", "emailaddress", "email_address", "email", "destination")
+_TIME = ("created_at", "lastupdatetime", "last_update_time", "time")
+_REASONS: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is not taken, and why. Lines count from 1."""
+
+    line: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What an entry is given where its line says nothing."""
+
+    reason: SuppressionReason
+    source: str
+    now: int
+
+
+class _Bad(ValueError):
+    """Why a line is not taken."""
+
+
+def format_of(name: str, first: str) -> Format:
+    """The format of a file by its name, or else by its first line."""
+    if name.lower().endswith((".json", ".jsonl", ".ndjson")):
+        return "json"
+    if name.lower().endswith((".csv", ".txt")):
+        return "csv"
+    return "json" if first.lstrip().startswith("{") else "csv"
+
+
+def read_entries(
+    lines: Iterable[str], form: Format, defaults: Defaults
+) -> Iterator[SuppressionEntry | BadLine]:
+    """One value for each line that is not empty, a comment (`#`) or a CSV heading."""
+    columns: tuple[str, ...] = ("address", "reason")
+    heading_may_come = form == "csv"
+    for number, raw in enumerate(lines, 1):
+        line = raw.strip().removeprefix("\ufeff")
+        if not line or line.startswith("#"):
+            continue
+        try:
+            if len(line) > LONGEST_LINE:
+                raise _Bad(f"has more than {LONGEST_LINE} characters")
+            if heading_may_come:
+                heading_may_come = False
+                if heading := _heading(line):
+                    columns = heading
+                    continue
+            record = _json_record(line) if form == "json" else _csv_record(line, columns)
+            yield _entry(record, defaults)
+        except _Bad as error:
+            yield BadLine(number, str(error))
+
+
+def csv_lines(entries: Iterable[SuppressionEntry]) -> Iterator[str]:
+    """A CSV file, heading first, each line with its end."""
+    yield _csv_line(CSV_COLUMNS)
+    for entry in entries:
+        yield _csv_line(
+            (
+                entry.address,
+                entry.reason,
+                entry.source,
+                _iso(entry.created_at),
+                entry.evidence,
+                _iso(entry.expires_at) if entry.expires_at is not None else "",
+            )
+        )
+
+
+def json_lines(entries: Iterable[SuppressionEntry]) -> Iterator[str]:
+    """JSON lines with the field names of `SuppressionEntry`, each line with its end."""
+    encoder = msgspec.json.Encoder()
+    for entry in entries:
+        yield encoder.encode(entry).decode() + "\n"
+
+
+def _heading(line: str) -> tuple[str, ...] | None:
+    """The names of the columns, where the line is a heading."""
+    names = tuple(name.strip().lower() for name in _fields(line))
+    return names if any(name in _ADDRESS for name in names) else None
+
+
+def _fields(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], strict=True))
+    except (csv.Error, StopIteration) as error:
+        raise _Bad(f"is not CSV: {error}") from None
+
+
+def _csv_record(line: str, columns: tuple[str, ...]) -> dict[str, object]:
+    fields = _fields(line)
+    if len(fields) > len(columns):
+        raise _Bad(f"has {len(fields)} fields; there are {len(columns)}: {', '.join(columns)}")
+    return dict(zip(columns, fields, strict=False))
+
+
+def _json_record(line: str) -> dict[str, object]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _Bad("is not JSON") from None
+    if not isinstance(record, dict):
+        raise _Bad('is not a JSON object, as {"address": "a@b.example", "reason": "bounce"}')
+    return {str(key).lower(): value for key, value in record.items()}
+
+
+def _entry(record: Mapping[str, object], defaults: Defaults) -> SuppressionEntry:
+    address = _first(record, _ADDRESS).strip()
+    if not address:
+        raise _Bad("has no address")
+    try:
+        address = parse_mailbox(address)
+    except AddressError as error:
+        raise _Bad(f"{address!r} is not an address: {error}") from None
+    reason = _first(record, ("reason",)).strip().lower() or defaults.reason
+    if not _is_reason(reason):
+        raise _Bad(f"the reason {reason!r} is not one of {', '.join(_REASONS)}")
+    created_at = _time(record, _TIME)
+    return SuppressionEntry(
+        address=address,
+        reason=reason,
+        source=_first(record, ("source",)).strip()[:100] or defaults.source,
+        created_at=defaults.now if created_at is None else min(created_at, defaults.now),
+        evidence=_first(record, ("evidence",))[:LONGEST_EVIDENCE],
+        expires_at=_time(record, ("expires_at",)),
+    )
+
+
+def _is_reason(text: str) -> TypeGuard[SuppressionReason]:
+    return text in _REASONS
+
+
+def _first(record: Mapping[str, object], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = record.get(name)
+        if value is not None:
+            return str(value)
+    return ""
+
+
+def _time(record: Mapping[str, object], names: tuple[str, ...]) -> int | None:
+    """A time as UTC milliseconds or in ISO 8601 (UTC where no zone is given)."""
+    text = _first(record, names).strip()
+    if not text:
+        return None
+    try:
+        if text.isascii() and text.isdigit():
+            milliseconds = int(text)
+            datetime.fromtimestamp(milliseconds / 1000, UTC)
+            return milliseconds
+        when = datetime.fromisoformat(text)
+        return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise _Bad(f"the time {text[:40]!r} is not as 2026-11-24T19:42:11Z") from None
+
+
+def _iso(ms: int) -> str:
+    return (
+        datetime.fromtimestamp(ms / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def _csv_line(fields: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(fields)
+    return line.getvalue()
