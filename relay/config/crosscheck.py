@@ -200,11 +200,6 @@ def _simulator(document: Document) -> Iterator[Problem]:
 
 def _routes(document: Document) -> Iterator[Problem]:
     routes = document.names("routes")
-    if routes and "*" not in routes:
-        yield document.problem(
-            ("routes", "*"), "missing", "mx or host:port", "it says where all other mail goes",
-            at_key=True,
-        )  # fmt: skip
     for name in routes:
         tls, to = ("routes", name, "tls"), document.text(("routes", name, "to")) or ""
         if to.lower() == "mx" and document.at(("routes", name, "login")) is not None:

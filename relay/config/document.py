@@ -65,7 +65,7 @@ class Document:
         known = path
         while known and known not in self.places:
             known = known[:-1]
-        place = self.places.get(known, Place(1, 1, 1, 1))
+        place = self.places.get(known, Place(0, 0, 0, 0))
         use_key = at_key or known != path
         return Problem(
             str(self.file),

@@ -15,11 +15,8 @@ from ipaddress import (
     ip_network,
 )
 
-import idna
+from relay.mail import address
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f]{1,64}")
 _BRACKETED = re.compile(r"\[(?P<host>[^\]]*)\]:(?P<port>\d{1,5})")
 _PLAIN = re.compile(r"(?P<host>[^:\[\]]+):(?P<port>\d{1,5})")
 
@@ -44,29 +41,27 @@ class Endpoint:
 
 
 def parse_domain(text: str) -> str:
-    """A domain name in lower case as A-labels, at most 253 octets (RFC 1035 §2.3.4, RFC 5890)."""
-    name = text.lower()
-    if not name.isascii():
-        try:
-            name = idna.encode(name, uts46=True).decode()
-        except idna.IDNAError as error:
-            raise ValueError("allowed is a domain name such as example.com") from error
-    if not _DOMAIN.fullmatch(name) or len(name) > 253 or name.rpartition(".")[2].isdigit():
+    """A domain name in lower case as A-labels (RFC 5321 §4.1.2, RFC 5890)."""
+    try:
+        name = address.parse_domain(text)
+    except address.AddressError as error:
+        raise ValueError("allowed is a domain name such as example.com") from error
+    if name.rpartition(".")[2].isdigit():  # an IP address, not a name
         raise ValueError("allowed is a domain name such as example.com")
     return name
 
 
 def parse_identity(text: str) -> str:
     """A domain, or a mail address `local@domain`; all in lower case."""
-    local, at, domain = text.rpartition("@")
     try:
-        if not at:
+        if "@" not in text:
             return parse_domain(text)
-        if _LOCAL_PART.fullmatch(local):
-            return f"{local.lower()}@{parse_domain(domain)}"
-    except ValueError:
-        pass
-    raise ValueError("allowed is a domain (example.com) or an address (news@example.com)")
+        mailbox = address.suppression_key(address.parse_mailbox(text))
+        parse_domain(mailbox.rpartition("@")[2])
+    except ValueError as error:
+        allowed = "allowed is a domain (example.com) or an address (news@example.com)"
+        raise ValueError(allowed) from error
+    return mailbox
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -76,13 +71,13 @@ def parse_endpoint(text: str) -> Endpoint:
     if match is None or int(match["port"]) > 65535:
         raise ValueError(allowed)
     try:
-        address = parse_address(match["host"])
+        literal = parse_address(match["host"])
     except ValueError:
-        address = None
-    if text.startswith("[") and not isinstance(address, IPv6Address):
+        literal = None
+    if text.startswith("[") and not isinstance(literal, IPv6Address):
         raise ValueError(allowed)
     try:
-        host = str(address) if address else parse_domain(match["host"])
+        host = str(literal) if literal else parse_domain(match["host"])
     except ValueError as error:
         raise ValueError(allowed) from error
     return Endpoint(host, int(match["port"]))
@@ -114,16 +109,22 @@ def parse_route_target(text: str) -> Endpoint | None:
 
 
 def parse_route_match(text: str) -> str:
-    """Which recipient domains a route is for: `*`, `example.com`, or `*.example.com`."""
-    wildcard, name = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+    """Which recipient domains a route is for.
+
+    `example.com` is that domain, `*.example.com` (or `.example.com`) every domain below it,
+    `[192.0.2.1]` an address literal, and `*` all that nothing else matches.
+    """
+    allowed = "allowed is a domain (example.com), all below one (*.example.com), or * for the rest"
     if text == "*":
         return text
     try:
-        return wildcard + parse_domain(name)
+        if text.startswith("["):
+            return address.parse_mailbox(f"a@{text}").removeprefix("a@")
+        below = text.startswith(("*.", "."))
+        domain = parse_domain(text.removeprefix("*").removeprefix(".") if below else text)
     except ValueError as error:
-        raise ValueError(
-            "allowed is a domain (example.com), all below one (*.example.com), or * for the rest"
-        ) from error
+        raise ValueError(allowed) from error
+    return f"*.{domain}" if below else domain
 
 
 def parse_address(value: object) -> IPv4Address | IPv6Address:
@@ -131,14 +132,14 @@ def parse_address(value: object) -> IPv4Address | IPv6Address:
     if isinstance(value, IPv4Address | IPv6Address):
         return value
     try:
-        address = ip_address(value if isinstance(value, str) else "")
+        literal = ip_address(value if isinstance(value, str) else "")
     except ValueError as error:
         raise ValueError("allowed is an IPv4 or IPv6 address, as 192.0.2.1") from error
-    if isinstance(address, IPv6Address):
-        if address.scope_id:
+    if isinstance(literal, IPv6Address):
+        if literal.scope_id:
             raise ValueError("allowed is an IPv6 address without a zone")
-        return address.ipv4_mapped or address
-    return address
+        return literal.ipv4_mapped or literal
+    return literal
 
 
 def parse_network(value: object) -> IPv4Network | IPv6Network:

@@ -10,7 +10,7 @@ from typing import Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.config.document import Document, is_secret
+from relay.config.document import Document
 from relay.config.model import Config
 from relay.config.problems import KeyPath, Problem, did_you_mean
 from relay.config.references import Resolved
@@ -31,6 +31,7 @@ _KINDS = {
     "string_pattern_mismatch": "letters, digits, - and _, at most 64 of them",
     "string_too_long": "at most {max_length} characters",
     "string_too_short": "at least {min_length} character",
+    "too_short": "at least one entry",
     "too_long": "at most {max_length} entries",
 }
 _LISTS = {"tuple_type", "list_type"}
@@ -48,7 +49,9 @@ def validate(resolved: Resolved) -> tuple[Config | None, list[Problem]]:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         problems = [
-            _problem(document, detail) for detail in details if _path(detail) not in resolved.broken
+            _problem(document, detail)
+            for detail in details
+            if _path(detail) not in resolved.broken and not _follows(detail, details)
         ]
         return None, problems
     return config, []
@@ -68,8 +71,8 @@ def _path(detail: ErrorDetails) -> KeyPath:
 
 def _problem(document: Document, detail: ErrorDetails) -> Problem:
     path, kind = _path(detail), detail["type"]
+    allowed, hint = _allowed(detail)
     if detail["loc"][-1:] == ("[key]",):
-        allowed, hint = _allowed(detail)
         return document.problem(path, "is no name for an entry here", allowed, hint, at_key=True)
     if kind == "extra_forbidden":
         return unknown_key(document, path)
@@ -78,16 +81,15 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
     if kind in _MAPPINGS or kind in _LISTS:
         allowed = "a list, as [a, b]" if kind in _LISTS else _mapping_of(path)
         return document.problem(path, document.kind(path), allowed)
+    found = document.show(path)
     if kind == "string_type":
-        value = document.at(path)
-        hint = "put it in quotes" if isinstance(value, bool) else ""
-        return document.problem(path, document.show(path), "text", hint)
-    if kind == "too_short":
-        return document.problem(path, "nothing in it", "at least one entry")
-    allowed, hint = _allowed(detail)
-    if kind == "literal_error" and not is_secret(path):
+        allowed = "text"
+        hint = "put it in quotes" if isinstance(document.at(path), bool) else ""
+    elif kind == "too_short":
+        found = "nothing in it"
+    elif kind == "literal_error":
         hint = did_you_mean(document.text(path) or "", allowed.split(", "))
-    return document.problem(path, document.show(path), allowed, hint)
+    return document.problem(path, found, allowed, hint)
 
 
 def unknown_key(document: Document, path: KeyPath) -> Problem:

@@ -1,0 +1,182 @@
+"""What the configuration asks of this machine, and whether the machine has it.
+
+Reads files and binds sockets to port 0 for a moment; changes nothing. Nearly all of it is told
+as warnings, because a configuration may be checked on another machine than it runs on, and a
+source address may come up later. What no machine could use is an error. Raises nothing.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relay.config.certificate import certificate_problems
+from relay.config.dkim_keys import dkim_key_problem
+from relay.config.document import Document, is_secret
+from relay.config.model import Config
+from relay.config.names import Endpoint, parse_bind_address
+from relay.config.passwords import is_hash
+from relay.config.problems import KeyPath, Problem
+from relay.config.references import referenced_file
+
+_NET_BIND_SERVICE = 10  # the bit of CAP_NET_BIND_SERVICE, linux/capability.h
+
+
+def check_machine(
+    config: Config, document: Document | None = None, *, now: datetime | None = None
+) -> list[Problem]:
+    """Problems of `config` on this machine, with the places in `document` where it is given."""
+    places = document or Document(Path("configuration"), {}, {}, {})
+    moment = now or datetime.now(UTC)
+    return [
+        *_sources(config, places),
+        *_bind_addresses(config, places),
+        *_tls(config, places, moment),
+        *_dkim(config, places),
+        *_private_files(config, places),
+        *_data_dir(config, places),
+    ]
+
+
+def _sources(config: Config, document: Document) -> Iterator[Problem]:
+    for name, pool in config.pools.items():
+        for index, source in enumerate(pool.sources):
+            if reason := _cannot_bind(str(source.address)):
+                path = ("pools", name, "sources", index, "address")
+                yield document.problem(
+                    path,
+                    f"{source.address} {reason}",
+                    hint="mail is not sent from it until it is there",
+                    warning=True,
+                )
+
+
+def _bind_addresses(config: Config, document: Document) -> Iterator[Problem]:
+    wanted: list[tuple[KeyPath, str]] = [
+        (("listeners", name, "address"), listener.address)
+        for name, listener in config.listeners.items()
+    ]
+    wanted.append((("metrics", "address"), config.metrics.address))
+    if config.simulator:
+        wanted.append((("simulator", "address"), config.simulator.address))
+    lowest = _lowest_free_port()
+    for path, text in wanted:
+        endpoint = parse_bind_address(text)
+        if reason := _cannot_bind(_bind_host(endpoint)):
+            yield document.problem(path, f"{endpoint.host} {reason}", warning=True)
+        if 0 < endpoint.port < lowest:
+            yield document.problem(
+                path,
+                f"port {endpoint.port} needs a privilege that this user does not have",
+                f"ports from {lowest} up",
+                "run with CAP_NET_BIND_SERVICE, as deploy/relay.service does",
+                warning=True,
+            )
+
+
+def _bind_host(endpoint: Endpoint) -> str:
+    return "127.0.0.1" if endpoint.host == "localhost" else endpoint.host
+
+
+def _cannot_bind(host: str) -> str:
+    """Why no socket can be bound to the address `host`, or nothing where one can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return "is not an address of this host"
+        return f"cannot be bound: {error.strerror or error}"
+    return ""
+
+
+def _lowest_free_port() -> int:
+    """The lowest port that this process may bind; 1024 where the system does not say."""
+    if os.geteuid() == 0:
+        return 1
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+        if int(effective.split()[1], 16) >> _NET_BIND_SERVICE & 1:
+            return 1
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, StopIteration, ValueError):
+        return 1024
+
+
+def _tls(config: Config, document: Document, now: datetime) -> Iterator[Problem]:
+    for part, found, hint in certificate_problems(config.tls, config.hostname, now):
+        yield document.problem(("tls", part), found, hint=hint, warning=True)
+
+
+def _dkim(config: Config, document: Document) -> Iterator[Problem]:
+    for name, identity in config.identities.items():
+        written = _written(document, name)
+        for index, key in enumerate(identity.dkim):
+            if told := dkim_key_problem(key.key):
+                path = ("identities", written, "dkim", index, "key")
+                yield document.problem(path, told.found, told.allowed, warning=not told.fatal)
+
+
+def _written(document: Document, identity: str) -> str:
+    """An identity's name as the file has it, which may differ in case."""
+    return next((key for key in document.names("identities") if key.lower() == identity), identity)
+
+
+def _private_files(config: Config, document: Document) -> Iterator[Problem]:
+    """Files with secrets in them that more than their owner can read."""
+    files: list[tuple[KeyPath, Path]] = [(("tls", "key"), config.tls.key)]
+    for name, identity in config.identities.items():
+        files += [
+            (("identities", _written(document, name), "dkim", index, "key"), key.key)
+            for index, key in enumerate(identity.dkim)
+        ]
+    literal = False
+    for path, text in document.written.items():
+        if file := referenced_file(text, document.file.parent):
+            files.append((path, file))
+        elif is_secret(path) and not text.startswith("${") and not is_hash(text):
+            literal = True
+    if literal:
+        files.append(((), document.file))
+    for path, file in files:
+        mode = _mode(file)
+        if mode & 0o077:
+            who = "others" if mode & 0o007 else "its group"
+            holds = " and holds a password" if path == () else ""
+            yield document.problem(
+                path,
+                f"{file} can be read by {who}{holds} (mode {mode:04o})",
+                hint=f"chmod 600 {file}",
+                warning=True,
+            )
+
+
+def _data_dir(config: Config, document: Document) -> Iterator[Problem]:
+    directory = config.data_dir
+
+    def tell(found: str, hint: str = "") -> Problem:
+        return document.problem(("data_dir",), found, hint=hint, warning=True)
+
+    if directory.exists():
+        if not directory.is_dir():
+            yield tell(f"{directory} is not a directory")
+        elif not os.access(directory, os.W_OK | os.X_OK):
+            yield tell(f"{directory} is not writable by this user")
+        if (mode := _mode(directory)) & 0o077:
+            yield tell(f"{directory} is open to others (mode {mode:04o})", f"chmod 700 {directory}")
+        return
+    parent = next((above for above in directory.parents if above.exists()), None)
+    if parent is None or not os.access(parent, os.W_OK | os.X_OK):
+        yield tell(f"{directory} is not there and this user cannot make it")
+
+
+def _mode(file: Path) -> int:
+    """The permission bits; 0 where the file cannot be looked at (told elsewhere)."""
+    try:
+        return file.stat().st_mode & 0o777
+    except OSError:
+        return 0
