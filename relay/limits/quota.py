@@ -1,0 +1,178 @@
+"""A rolling 24-hour quota, spent from blocks of permits leased from the store.
+
+The store's count is the truth: exact, persistent, shared by all processes. To keep the store out
+of the way of each message a ledger leases about a hundredth of the quota at a time and spends it
+locally. What is leased counts as used: a process that dies forgets at most one block, and the
+quota is never exceeded for it. A block is spent within a minute or given back, so that a permit
+leaves the window when its mail does.
+
+One question to the store is under way at a time, in order of arrival, and it asks for all who
+wait. Where the store fails nothing is let through, and for a second it is not asked again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.store.interface import StoreError
+from relay.store.values import PermitRequest, Permits
+
+DAY_MS = 86_400_000
+_BLOCKS = 100  # blocks that make up a quota
+_BLOCK_AGE = 60_000  # ms in which a block is spent, or given back
+_MEMORY = 1_000  # ms for which "none free" and "store down" are believed without asking again
+
+
+class PermitSource(Protocol):
+    """The part of the store that keeps windows (`relay.store.interface.PermitStore`)."""
+
+    async def lease_permits(self, request: PermitRequest) -> Permits: ...
+
+    async def return_permits(self, key: str, at: int, count: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`charged` permits may be used from `at` on (UTC ms; 0: at once). Where nothing was charged
+    `at` says when to ask again, and `failed` that the store could not be asked."""
+
+    charged: bool
+    at: int = 0
+    failed: bool = False
+
+
+AT_ONCE = Grant(charged=True)
+
+
+class QuotaLedger:
+    """The quota of one key in this process. `now` gives UTC milliseconds that never run back."""
+
+    def __init__(self, key: str, limit: int, store: PermitSource, now: Callable[[], int]) -> None:
+        self.limit = limit
+        self._key = key
+        self._store = store
+        self._now = now
+        self._free = 0
+        self._leased_at = 0
+        self._refusal: Grant | None = None
+        self._refused_until = 0
+        self._wanted = 0
+        self._lock = asyncio.Lock()
+        self._abandoned: set[asyncio.Task[Permits]] = set()
+
+    @property
+    def free(self) -> int:
+        """Permits leased and not spent."""
+        return self._free
+
+    def take(self, n: int) -> bool:
+        """Spend `n` permits of the block at hand, without waiting; False where that is not
+        possible now: too few, too old, or others wait for them."""
+        if self._free < n or self._lock.locked():
+            return False
+        if self._now() - self._leased_at > _BLOCK_AGE:
+            return False
+        self._free -= n
+        return True
+
+    def refusal(self) -> Grant | None:
+        """The last answer of the store, where it was no and is still fresh."""
+        return self._refusal if self._now() < self._refused_until else None
+
+    async def lease(self, n: int, patience: float) -> Grant:
+        """Spend `n` permits; ask the store where the block at hand does not hold them.
+
+        Where none is free they are charged at the time when one frees, unless that is more than
+        `patience` ms away: then nothing is charged.
+        """
+        self._wanted += n
+        try:
+            async with self._lock:
+                return await self._lease(n, patience)
+        finally:
+            self._wanted -= n
+
+    async def _lease(self, n: int, patience: float) -> Grant:
+        grant = self.refusal() or await self._refill(n)
+        if grant.charged or grant.failed or grant.at - self._now() > patience:
+            return grant
+        return await self._ask(n, n, queue=True)
+
+    async def _refill(self, n: int) -> Grant:
+        """Spend from the block at hand, or give it back and lease a new one."""
+        if self._free and (self._free < n or self._now() - self._leased_at > _BLOCK_AGE):
+            count, self._free = self._free, 0
+            try:
+                await self._store.return_permits(self._key, self._leased_at, count)
+            except StoreError:
+                return self._refuse(Grant(charged=False, at=self._now() + _MEMORY, failed=True))
+        if self._free >= n:
+            self._free -= n
+            return AT_ONCE
+        return await self._ask(n, max(n, self.limit // _BLOCKS, self._wanted), queue=False)
+
+    async def _ask(self, n: int, block: int, *, queue: bool) -> Grant:
+        now = self._now()
+        request = PermitRequest(self._key, self.limit, DAY_MS, n, block, now, queue)
+        try:
+            permits = await self._undisturbed(request)
+        except StoreError:
+            return self._refuse(Grant(charged=False, at=self._now() + _MEMORY, failed=True))
+        if permits.granted < n:
+            return self._refuse(Grant(charged=False, at=permits.at))
+        if permits.at > now:
+            return Grant(charged=True, at=permits.at)
+        self._free += permits.granted - n
+        self._leased_at = permits.at
+        return AT_ONCE
+
+    async def _undisturbed(self, request: PermitRequest) -> Permits:
+        """Ask the store to the end, also where the client who asked goes away meanwhile."""
+        asking = asyncio.ensure_future(self._store.lease_permits(request))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._abandoned.add(asking)
+            asking.add_done_callback(self._keep_abandoned)
+            raise
+
+    def _keep_abandoned(self, asking: "asyncio.Task[Permits]") -> None:
+        """What the store granted to a client who left serves the next one."""
+        self._abandoned.discard(asking)
+        if asking.cancelled() or asking.exception() is not None:
+            return
+        permits = asking.result()
+        if permits.granted and permits.at <= self._now():
+            self._free += permits.granted
+            self._leased_at = permits.at
+
+    def _refuse(self, grant: Grant) -> Grant:
+        self._refusal = grant
+        self._refused_until = min(grant.at, self._now() + _MEMORY)
+        return grant
+
+    async def give_back(self, n: int, grant: Grant) -> None:
+        """Undo a grant: another limit did not let the message through.
+
+        Where the store cannot take it back it stays counted, which errs on the safe side.
+        """
+        if not grant.at:
+            self._free += n
+            return
+        with suppress(StoreError):
+            await self._store.return_permits(self._key, grant.at, n)
+
+    def restore(self, n: int, grant: Grant) -> None:
+        """Undo a grant without waiting; one for later stays counted."""
+        if not grant.at:
+            self._free += n
+
+    async def close(self) -> None:
+        """Give back what is leased and unspent."""
+        for asking in tuple(self._abandoned):
+            await asyncio.wait([asking])
+        count, self._free = self._free, 0
+        if count:
+            await self._store.return_permits(self._key, self._leased_at, count)
