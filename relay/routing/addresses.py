@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from relay.config.model import Config
+from relay.config.names import parse_bind_address
 
 IpAddress = IPv4Address | IPv6Address
 
@@ -59,15 +60,12 @@ class OwnAddresses:
         }
         listening: set[tuple[IpAddress | None, int]] = set()
         for listener in config.listeners.values():
-            host, _, port = listener.address.rpartition(":")
-            try:
-                address = ip_address(host.strip("[]"))
-            except ValueError:
-                continue  # a name: its address is this host's, and is caught as loopback or source
+            endpoint = parse_bind_address(listener.address)
+            address = endpoint.address or ip_address("127.0.0.1")  # the one name is localhost
             if address.is_unspecified:
-                listening.add((None, int(port)))
+                listening.add((None, endpoint.port))
             else:
-                listening.add((address, int(port)))
+                listening.add((address, endpoint.port))
                 addresses.add(address)
         return cls(frozenset(addresses), frozenset(listening))
 

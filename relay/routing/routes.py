@@ -1,21 +1,17 @@
 """Which route mail for a recipient domain takes: the most specific match wins.
 
-In order: the domain itself (`example.com`, or an address literal `[192.0.2.1]`); the nearest parent
-given as `*.example.com` or `.example.com` (subdomains only, not `example.com`); `*`; and where
-nothing matches, the domain's MX. Pure. Never resolves a name. What it cannot read raises
-`ValueError` with a sentence that says what is allowed.
+In order: the domain itself (`example.com`); the nearest parent given as `*.example.com` (its
+subdomains, not `example.com` itself); `*`; and where nothing matches, the domain's MX. An address
+literal such as `[192.0.2.1]` matches `*` only. Pure. Never resolves a name. What it cannot read
+raises `ValueError` with a sentence that says what is allowed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
-
-import idna
 
 from relay.config.model import ConfigurationSet, Route, RouteLogin
+from relay.config.names import parse_route_match, parse_route_target
 from relay.routing.plan import Destination, DestinationTls
-
-_ALLOWED = "allowed is mx, or a smarthost as host:port, such as smtp.example.com:587 or [::1]:25"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +44,15 @@ class RouteTable:
         self._below: dict[str, RouteTarget] = {}
         self._default = RouteTarget(match="")
         for pattern, route in routes.items():
-            self._add(pattern.strip().lower().rstrip("."), read_route(pattern, route))
+            self._add(parse_route_match(pattern), read_route(pattern, route))
 
     def _add(self, pattern: str, target: RouteTarget) -> None:
         if pattern == "*":
             self._default = target
-        elif pattern.startswith(("*.", ".")):
-            self._below[_a_label(pattern.removeprefix("*").removeprefix("."))] = target
+        elif pattern.startswith("*."):
+            self._below[pattern[2:]] = target
         else:
-            self._exact[_a_label(pattern)] = target
+            self._exact[pattern] = target
 
     def find(self, domain: str) -> RouteTarget:
         """The target for `domain`, which is in lower case with A-labels, or a literal."""
@@ -75,30 +71,7 @@ class RouteTable:
 
 def read_route(pattern: str, route: Route) -> RouteTarget:
     """A route of the configuration as a target. Raises `ValueError` where `to` cannot be read."""
-    if route.to.strip().lower() == "mx":
+    endpoint = parse_route_target(route.to)
+    if endpoint is None:
         return RouteTarget(pattern, tls=route.tls, login=route.login)
-    host, port = read_smarthost(route.to)
-    return RouteTarget(pattern, host, port, route.tls, route.login)
-
-
-def read_smarthost(text: str) -> tuple[str, int]:
-    """`host:port` as host (a name, or an IP address without brackets) and port."""
-    host, colon, digits = text.strip().rpartition(":")
-    port = int(digits) if digits.isascii() and digits.isdigit() else 0
-    bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if bracketed else host
-    if not colon or not host or not 0 < port < 65536 or (":" in host and not bracketed):
-        raise ValueError(f"route to {text!r}: {_ALLOWED}")
-    if bracketed:
-        try:
-            return str(ip_address(host.removeprefix("IPv6:"))), port
-        except ValueError:
-            raise ValueError(f"route to {text!r}: {host!r} is no IP address; {_ALLOWED}") from None
-    return _a_label(host.lower().rstrip(".")), port
-
-
-def _a_label(domain: str) -> str:
-    """Non-ASCII names as recipients carry them (RFC 5891); ASCII ones unchanged."""
-    if domain.isascii():
-        return domain
-    return idna.encode(domain, uts46=True).decode("ascii")
+    return RouteTarget(pattern, endpoint.host, endpoint.port, route.tls, route.login)

@@ -1,0 +1,75 @@
+"""What became of one recipient in one attempt, as a value.
+
+Text from peers is made harmless here, before it reaches a log, the store or a report: one line,
+without controls, of bounded length. Owns no decision: `classify` takes it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from relay.mail.enhanced import printable_text
+from relay.mail.envelope import Recipient
+from relay.mail.replies import Reply
+
+Kind = Literal["delivered", "deferred", "bounced"]
+Phase = Literal[
+    "routing",  # DNS and routes, before any connection: the reply is `routing`'s
+    "connect",  # no reply at all: the text is ours
+    "greeting",
+    "ehlo",
+    "tls",
+    "auth",
+    "mail",
+    "rcpt",
+    "data",  # the reply to DATA, before any content
+    "content",  # in the middle of the message
+    "final",  # the reply to the final dot, or its absence: the message may have been taken
+    "local",  # this relay could not try: the reply is ours
+]
+Outcome = Literal[
+    "delivered",
+    "mailbox_unknown",
+    "domain_unknown",
+    "mailbox_full",
+    "too_large",
+    "policy",
+    "spam",
+    "relay_denied",
+    "auth",
+    "throttled",
+    "greylisted",
+    "unreachable",
+    "timeout",
+    "tls",
+    "protocol",
+    "dns",
+    "local",
+    "expired",
+    "other",
+]
+
+REPLY_CHARACTERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientResult:
+    """One recipient after one attempt.
+
+    `remote` names the host that replied (`""`: none did). `dsn_relayed` says that the peer
+    announced DSN and was given the recipient's NOTIFY and ORCPT: reporting success is its task now
+    (RFC 3461 §5.2.3).
+    """
+
+    recipient: Recipient
+    kind: Kind
+    reply: Reply
+    outcome: Outcome
+    remote: str = ""
+    phase: Phase = "final"
+    dsn_relayed: bool = False
+
+
+def harmless(reply: Reply) -> Reply:
+    """The reply with its text on one line, printable, of at most 512 characters."""
+    text = printable_text(reply.text, REPLY_CHARACTERS)
+    return reply if text == reply.text else replace(reply, text=text)
