@@ -42,6 +42,11 @@ class StoreUnavailable(StoreError):
     """Any other fault of the medium: SMTP 451 4.3.0."""
 
 
+class BodyDamaged(StoreError):
+    """The body of a message cannot be read as it was written. Its deliveries are in quarantine and
+    the claims on them are gone; nothing is left to settle or release."""
+
+
 class BodyWriter(Protocol):
     """Takes a body in chunks while it arrives; keeps small ones in memory, spills large ones."""
 
@@ -66,7 +71,12 @@ class MessageStore(Protocol):
     def new_body(self) -> BodyWriter: ...
 
     async def insert(self, new: NewMessage, owner: Owner | None) -> Accepted:
-        """Store a message durably; claimed by `owner` where one is given."""
+        """Store a message durably; claimed by `owner` where one is given and still alive (the
+        deliveries say so: without a claim their epoch is 0, and any worker may claim them).
+
+        The body belongs to the store from the call on, also when it fails or is cancelled. When
+        every recipient is suppressed no message is kept.
+        """
 
 
 class QueueStore(Protocol):
@@ -91,7 +101,7 @@ class QueueStore(Protocol):
         """When the earliest unclaimed, queued delivery is due; None when there is none."""
 
     def read_body(self, message: Message) -> AsyncIterator[bytes]:
-        """The body in chunks of at most 256 KiB."""
+        """The body in chunks of at most 256 KiB. Raises BodyDamaged."""
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...
 
@@ -135,7 +145,8 @@ class OperatorStore(Protocol):
 
     async def set_state(self, which: QueueFilter, state: State) -> int:
         """Hold or release unclaimed deliveries; returns how many changed. Claimed ones are
-        marked, and change when their owner settles or releases them."""
+        marked, and change when their owner settles or releases them. Those in quarantine change
+        only when the filter names that state."""
 
     async def retry_now(self, which: QueueFilter, now: int) -> int: ...
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from relay.mail.envelope import Envelope, Recipient
 
-State = Literal["queued", "held"]
+State = Literal["queued", "held", "quarantined"]  # quarantined: damaged, set apart for people
 SuppressionReason = Literal["bounce", "complaint", "manual"]
 
 
@@ -174,6 +174,7 @@ class QueueDepth:
     queued: int
     held: int
     oldest_accepted_at: int
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

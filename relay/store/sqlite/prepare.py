@@ -1,0 +1,53 @@
+"""What happens before the store serves: directories, tables, a check after an unclean end."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from relay.store.interface import StoreUnavailable
+from relay.store.sqlite.errors import translate
+from relay.store.sqlite.schema import connect, migrate
+from relay.store.sqlite.spool import sync_directory
+
+# A larger file is not read through at start: delivery must not wait for it.
+_CHECKED_OCTETS = 256 * 1024 * 1024
+_FINDINGS = 10
+
+
+def prepare(data_dir: Path) -> list[str]:
+    """Make the data directory ready; what a check of the database found. Blocks.
+
+    Raises StoreUnavailable where the store cannot be used, and StoreFull.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data_dir / "spool").mkdir(mode=0o700, exist_ok=True)
+        path = data_dir / "relay.db"
+        with closing(connect(path)) as db:
+            migrate(db)
+            findings = _check(db, path)
+            db.execute("UPDATE life SET clean = 0")
+        sync_directory(data_dir)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise StoreUnavailable(
+                f"{data_dir / 'relay.db'} is damaged: {error}. Move it away to start empty, and"
+                " recover what it holds with: sqlite3 relay.db .recover"
+            ) from error
+        raise translate(error, data_dir) from error
+    return findings
+
+
+def _check(db: sqlite3.Connection, path: Path) -> list[str]:
+    (clean,) = db.execute("SELECT clean FROM life").fetchone()
+    if clean or path.stat().st_size > _CHECKED_OCTETS:
+        return []
+    found = [text for (text,) in db.execute(f"PRAGMA quick_check({_FINDINGS})")]
+    return [] if found == ["ok"] else found
+
+
+def mark_clean(db: sqlite3.Connection, requests: Sequence[None]) -> list[None]:
+    """The last operation of a writer: what was asked for has been done."""
+    db.execute("UPDATE life SET clean = 1")
+    return [None] * len(requests)

@@ -1,0 +1,69 @@
+"""One thread with a connection that cannot write: questions that must not wait for commits.
+
+It sees what is committed (a WAL snapshot). Like the writer it opens its connection anew after a
+fault of the medium.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from relay.store.sqlite.errors import breaks_connection, translate
+from relay.store.sqlite.schema import connect_reading
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Reader:
+    """Answers questions about the database at `path`, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay-store-reader")
+        self._connection: sqlite3.Connection | None = None
+
+    async def ask(
+        self,
+        question: Callable[Concatenate[sqlite3.Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """What `question` finds. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                self._thread, lambda: self._answer(question, *args, **kwargs)
+            )
+        except (sqlite3.Error, OSError) as error:
+            raise translate(error, self._path.parent) from error
+
+    def close(self) -> None:
+        """Blocks until the question under way is answered."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._disconnect()
+
+    def _answer(
+        self,
+        question: Callable[Concatenate[sqlite3.Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        if self._connection is None:
+            self._connection = connect_reading(self._path)
+        try:
+            return question(self._connection, *args, **kwargs)
+        except sqlite3.Error as error:
+            if breaks_connection(error):
+                self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,138 @@
+"""The tables, their migrations, and how a connection to them is opened.
+
+`MIGRATIONS[n]` takes a file from version n to n + 1; the version is SQLite's `user_version`. A file
+of a newer version is refused, so that an older relay never writes what it does not understand.
+
+Delivery ids are derived: `message.id * 2^20 + n`. The deliveries of a message are neighbours in the
+primary key, so that "was this the last one?" needs no index of its own. `AUTOINCREMENT` keeps ids
+from being used again: a late outcome can never meet a younger delivery.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from relay.store.interface import StoreUnavailable
+
+DELIVERY_BITS = 20
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL UNIQUE,
+        facts BLOB NOT NULL,               -- JSON, see codec.Facts
+        ref TEXT,                          -- name of the spool file, where there is one
+        header BLOB NOT NULL,
+        body BLOB                          -- NULL where the body is a spool file
+    );
+    CREATE INDEX message_ref ON message (ref) WHERE ref IS NOT NULL;
+
+    CREATE TABLE delivery (
+        id INTEGER PRIMARY KEY,            -- message.id * 2^20 + n
+        domain TEXT NOT NULL,
+        state TEXT NOT NULL,               -- queued, held, quarantined
+        due_at INTEGER NOT NULL,
+        epoch INTEGER,                     -- claimed by this worker; NULL: free
+        attempts INTEGER NOT NULL DEFAULT 0,
+        configuration_set TEXT NOT NULL,
+        accepted_at INTEGER NOT NULL,
+        recipients BLOB NOT NULL,          -- JSON
+        last_reply TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX delivery_due ON delivery (due_at) WHERE epoch IS NULL AND state = 'queued';
+
+    CREATE TABLE worker (
+        epoch INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        lease INTEGER NOT NULL,            -- ms a silent worker is waited for
+        beat INTEGER NOT NULL DEFAULT 0    -- counts renewals
+    );
+
+    CREATE TABLE usage (
+        key TEXT NOT NULL,
+        bucket INTEGER NOT NULL,           -- minutes since the epoch
+        used INTEGER NOT NULL,
+        PRIMARY KEY (key, bucket)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE suppression (
+        key TEXT PRIMARY KEY,              -- address.suppression_key
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        source TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        evidence TEXT NOT NULL,
+        expires_at INTEGER
+    ) WITHOUT ROWID;
+
+    CREATE TABLE secret (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        credential TEXT NOT NULL,
+        salt BLOB NOT NULL,
+        digest BLOB NOT NULL,
+        created_at INTEGER NOT NULL,
+        revoked_at INTEGER
+    );
+
+    CREATE TABLE life (
+        clean INTEGER NOT NULL             -- 1 while no relay has the file open for writing
+    );
+    INSERT INTO life VALUES (1);
+    """,
+)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that writes. Raises sqlite3.Error or OSError."""
+    _create_private(path)
+    connection = sqlite3.connect(
+        path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA cache_size=-32768")
+        connection.execute("PRAGMA wal_autocheckpoint=2000")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.execute("PRAGMA temp_store=MEMORY")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=5.0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA query_only=1")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version, each step in its own transaction."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreUnavailable(
+            f"The store has version {version}; this relay knows versions up to {len(MIGRATIONS)}. "
+            "Start the newer relay that wrote it."
+        )
+    for number in range(version, len(MIGRATIONS)):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;"
+        )
+
+
+def _create_private(path: Path) -> None:
+    # SQLite gives its -wal and -shm files the mode of the database, so one file decides for all.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -1,0 +1,113 @@
+"""The suppression list, as operations for the writer and questions for a reader.
+
+Keys ignore case (`mail.address.suppression_key`); the spelling that was given is kept beside them.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from relay.mail.address import suppression_key
+from relay.store.values import SuppressionEntry, SuppressionReason
+
+
+def reason_for(db: sqlite3.Connection, key: str, now: int) -> SuppressionReason | None:
+    """Why the address with this key is not sent to at `now`; None when it is."""
+    row = db.execute("SELECT reason, expires_at FROM suppression WHERE key = ?", (key,)).fetchone()
+    if row is None or (row[1] is not None and row[1] <= now):
+        return None
+    reason: SuppressionReason = row[0]
+    return reason
+
+
+def add(db: sqlite3.Connection, requests: Sequence[Sequence[SuppressionEntry]]) -> list[int]:
+    """Add or replace entries; how many of each request were new."""
+    return [_add_some(db, entries) for entries in requests]
+
+
+def _add_some(db: sqlite3.Connection, entries: Sequence[SuppressionEntry]) -> int:
+    rows = [_row(entry) for entry in entries]
+    new = db.executemany(
+        "INSERT OR IGNORE INTO suppression"
+        " (key, address, reason, source, created_at, evidence, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    ).rowcount
+    if new < len(rows):
+        db.executemany(
+            "REPLACE INTO suppression"
+            " (key, address, reason, source, created_at, evidence, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+    return new
+
+
+def add_observed(db: sqlite3.Connection, entries: Sequence[SuppressionEntry]) -> None:
+    """Add what a delivery attempt showed.
+
+    An entry in force for another reason stays: a bounce that expires must not lift what an
+    operator or a complaint has put there for good.
+    """
+    db.executemany(
+        "INSERT INTO suppression (key, address, reason, source, created_at, evidence, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET address = excluded.address, reason = excluded.reason,"
+        " source = excluded.source, created_at = excluded.created_at,"
+        " evidence = excluded.evidence, expires_at = excluded.expires_at"
+        " WHERE suppression.reason = excluded.reason"
+        " OR suppression.expires_at <= excluded.created_at",
+        [_row(entry) for entry in entries],
+    )
+
+
+def remove(db: sqlite3.Connection, requests: Sequence[Sequence[str]]) -> list[int]:
+    """Remove addresses; how many of each request were on the list."""
+    return [
+        db.executemany(
+            "DELETE FROM suppression WHERE key = ?",
+            [(suppression_key(address),) for address in addresses],
+        ).rowcount
+        for addresses in requests
+    ]
+
+
+def find(db: sqlite3.Connection, address: str, now: int) -> SuppressionEntry | None:
+    """The entry of an address that is in force at `now`."""
+    row = db.execute(
+        "SELECT address, reason, source, created_at, evidence, expires_at"
+        " FROM suppression WHERE key = ?",
+        (suppression_key(address),),
+    ).fetchone()
+    entry = None if row is None else SuppressionEntry(*row)
+    if entry is None or (entry.expires_at is not None and entry.expires_at <= now):
+        return None
+    return entry
+
+
+def page(db: sqlite3.Connection, after: str, limit: int) -> list[tuple[str, SuppressionEntry]]:
+    """The next entries behind the key `after`, with their keys, in order of key."""
+    rows: list[Sequence[Any]] = db.execute(
+        "SELECT key, address, reason, source, created_at, evidence, expires_at"
+        " FROM suppression WHERE key > ? ORDER BY key LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    return [(key, SuppressionEntry(*fields)) for key, *fields in rows]
+
+
+def count(db: sqlite3.Connection) -> int:
+    """How many entries there are, those that have expired included."""
+    (number,) = db.execute("SELECT count(*) FROM suppression").fetchone()
+    return int(number)
+
+
+def _row(entry: SuppressionEntry) -> tuple[str, str, str, str, int, str, int | None]:
+    return (
+        suppression_key(entry.address),
+        entry.address,
+        entry.reason,
+        entry.source,
+        entry.created_at,
+        entry.evidence,
+        entry.expires_at,
+    )
