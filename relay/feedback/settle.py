@@ -1,0 +1,196 @@
+"""From the results of one attempt to the settlement that the store applies in one transaction.
+
+Every recipient of the delivery ends in exactly one place: delivered or bounced recipients leave the
+queue, the others remain, with a time at which they are due. Addresses that a peer called dead go to
+the suppression list; who must be told gets a report. Pure: the time and chance are injected, and
+nothing is stored here, so a process that dies in between attempts the delivery again.
+
+Mail never outlives its expiry: a recipient still waiting then is given up as `expired`, and no due
+time lies beyond it. What is not decided by the clock of the attempt (`now`, UTC milliseconds) is
+decided by what the message carries.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from relay.feedback.classify import classify
+from relay.feedback.outcome import (
+    REPLY_CHARACTERS,
+    Phase,
+    RecipientResult,
+    harmless,
+)
+from relay.feedback.policy import Policies, Policy
+from relay.feedback.reports import reports_of
+from relay.mail.enhanced import printable_text
+from relay.mail.envelope import Recipient
+from relay.mail.replies import Reply
+from relay.store.values import Delivery, Settlement, SuppressionEntry
+
+_UNANSWERED = Reply(451, "4.3.0", "the attempt ended without an answer for this recipient")
+
+
+def results_for_all(
+    delivery: Delivery, reply: Reply, phase: Phase, remote: str = ""
+) -> tuple[RecipientResult, ...]:
+    """The same reply for every recipient, classified: the attempt ended before RCPT."""
+    return tuple(result_for(recipient, reply, phase, remote) for recipient in delivery.recipients)
+
+
+def result_for(
+    recipient: Recipient, reply: Reply, phase: Phase, remote: str = "", *, dsn_relayed: bool = False
+) -> RecipientResult:
+    """One recipient's reply, classified and made harmless."""
+    told = classify(reply, phase, recipient.address)
+    return RecipientResult(
+        recipient, told.kind, harmless(reply), told.outcome, remote, phase, dsn_relayed
+    )
+
+
+def conclude(
+    delivery: Delivery, results: Sequence[RecipientResult], now: int
+) -> tuple[RecipientResult, ...]:
+    """One result for each recipient, in their order: what becomes of it in the end.
+
+    Recipients without a result are deferred; deferred ones whose message has expired are bounced
+    as `expired`. These are the results to count and to log. Doing it twice changes nothing.
+    """
+    known = tuple(result.recipient for result in results)
+    found = results if known == delivery.recipients else _matched(delivery.recipients, results)
+    expired = now >= delivery.message.expires_at
+    return tuple(
+        replace(result, kind="bounced", outcome="expired")
+        if expired and result.kind == "deferred"
+        else result
+        for result in found
+    )
+
+
+def settle(
+    delivery: Delivery,
+    results: Sequence[RecipientResult],
+    *,
+    policies: Policies,
+    now: int,
+    rng: Random,
+    attempted: bool = True,
+) -> Settlement:
+    """The settlement of one attempt that ended at `now`."""
+    policy = policies.of_set(delivery.message.configuration_set)
+    concluded = conclude(delivery, results, now)
+    remaining = tuple(r.recipient for r in concluded if r.kind == "deferred")
+    return Settlement(
+        delivery=delivery,
+        remaining=remaining,
+        due_at=due_at(delivery, policy, now, rng) if remaining else 0,
+        attempted=attempted,
+        last_reply=_last_reply(concluded),
+        suppress=_dead_addresses(delivery, concluded, policy, now),
+        reports=reports_of(delivery, concluded, policy, now),
+    )
+
+
+def postpone(
+    delivery: Delivery,
+    reason: str,
+    *,
+    due_at: int,
+    policies: Policies,
+    now: int,
+    rng: Random,
+) -> Settlement:
+    """Put a delivery off without an attempt: no source, or a limit. `reason` is a clause.
+
+    The attempt count and with it the retry schedule stay as they are. A message that has expired
+    meanwhile is given up, with `reason` as the cause.
+    """
+    if now >= delivery.message.expires_at:
+        return expire(delivery, reason, policies=policies, now=now, rng=rng)
+    return Settlement(
+        delivery=delivery,
+        remaining=delivery.recipients,
+        due_at=min(max(due_at, now), delivery.message.expires_at),
+        attempted=False,
+        last_reply=printable_text(reason, REPLY_CHARACTERS),
+    )
+
+
+def expire(
+    delivery: Delivery, reason: str, *, policies: Policies, now: int, rng: Random
+) -> Settlement:
+    """Give up a delivery whose time passed while it waited; its last reply says why, if any."""
+    text = delivery.last_reply or reason or "the message waited in the queue until it expired"
+    results = [
+        RecipientResult(
+            recipient, "bounced", harmless(Reply(451, "4.4.7", text)), "expired", phase="local"
+        )
+        for recipient in delivery.recipients
+    ]
+    return settle(delivery, results, policies=policies, now=now, rng=rng, attempted=False)
+
+
+def due_at(delivery: Delivery, policy: Policy, now: int, rng: Random) -> int:
+    """When to try again, in UTC ms: by the retry schedule, with jitter, not beyond the expiry."""
+    wait = policy.interval(delivery.attempts) * (1 + policy.jitter * (2 * rng.random() - 1))
+    return max(now, min(now + max(1, round(wait)), delivery.message.expires_at))
+
+
+def _matched(
+    recipients: Sequence[Recipient], results: Sequence[RecipientResult]
+) -> list[RecipientResult]:
+    """A result for each recipient; the same RCPT given twice takes two."""
+    by_recipient: dict[Recipient, list[RecipientResult]] = defaultdict(list)
+    for result in reversed(results):
+        by_recipient[result.recipient].append(result)
+    return [
+        by_recipient[recipient].pop()
+        if by_recipient[recipient]
+        else RecipientResult(recipient, "deferred", _UNANSWERED, "local", phase="local")
+        for recipient in recipients
+    ]
+
+
+def _last_reply(results: Sequence[RecipientResult]) -> str:
+    """The last thing that was said against delivery, for the queue listing."""
+    for result in reversed(results):
+        if result.kind != "delivered":
+            return _said(result)
+    return ""
+
+
+def _said(result: RecipientResult) -> str:
+    who = f"{result.remote}: " if result.remote else ""
+    return printable_text(f"{who}{result.reply}", REPLY_CHARACTERS)
+
+
+def _dead_addresses(
+    delivery: Delivery, results: Sequence[RecipientResult], policy: Policy, now: int
+) -> tuple[SuppressionEntry, ...]:
+    if not policy.suppress_hard_bounces:
+        return ()
+    until = None if policy.suppression_lifetime is None else now + policy.suppression_lifetime
+    return tuple(
+        SuppressionEntry(
+            address=result.recipient.address,
+            reason="bounce",
+            source="bounce",
+            created_at=now,
+            evidence=printable_text(
+                f"message {delivery.message.id}: {_said(result)}", REPLY_CHARACTERS
+            ),
+            expires_at=until,
+        )
+        for result in results
+        if _is_hard_bounce(result)
+    )
+
+
+def _is_hard_bounce(result: RecipientResult) -> bool:
+    """Judged by the reply itself; a reply that no peer gave counts only where DNS gave it."""
+    if result.kind != "bounced" or result.outcome == "expired":
+        return False
+    if not result.remote and result.phase != "routing":
+        return False
+    return classify(result.reply, result.phase, result.recipient.address).hard_bounce
