@@ -6,10 +6,10 @@ raises `HeaderError`. Names are compared in lower case and never used for anythi
 """
 
 import re
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from relay.mail.encoded_words import encode_words
 from relay.mail.mailboxes import mailboxes
 
 __all__ = ["Field", "HeaderError", "Headers", "header_field", "mailboxes"]
@@ -21,7 +21,6 @@ _FOLD_AT = 76
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+").match
 _NAME = re.compile(r"[!-9;-~]{1,126}").fullmatch
 _WORDS = re.compile(r"[ \t]*[^ \t]+")
-_ENCODED_WORD_OCTETS = 42  # 56 octets as base64, within the 75 of RFC 2047 §2
 
 
 class HeaderError(ValueError):
@@ -119,7 +118,7 @@ def header_field(name: str, value: str, *, smtputf8: bool = False) -> bytes:
     if not value.replace("\t", " ").isprintable():
         raise HeaderError(f"The value for {name} has control characters or line breaks.")
     if not value.isascii() and not smtputf8:
-        value = _encoded_words(value)
+        value = encode_words(value)
     lines = [f"{name}:"]
     for word in _WORDS.findall(" " + value):
         if len(lines[-1]) + len(word) > _FOLD_AT and len(lines[-1]) > len(name) + 1:
@@ -130,17 +129,6 @@ def header_field(name: str, value: str, *, smtputf8: bool = False) -> bytes:
     if max(map(len, octets)) > LINE_OCTETS:
         raise HeaderError(f"The value for {name} has a word too long for one line.")
     return b"\r\n".join(octets) + b"\r\n"
-
-
-def _encoded_words(value: str) -> str:
-    words, part = [], b""
-    for letter in value:
-        octets = letter.encode()
-        if len(part) + len(octets) > _ENCODED_WORD_OCTETS:
-            words.append(part)
-            part = b""
-        part += octets
-    return " ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in [*words, part])
 
 
 def _explain(block: bytes, at: int, number: int) -> str:

@@ -1,0 +1,32 @@
+"""Encoded words (RFC 2047): non-ASCII text in unstructured header fields.
+
+Decoding is for people's eyes only (reports, `queue show`); nothing is decided on its result.
+"""
+
+from base64 import b64encode
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+
+_OCTETS = 42  # 56 octets as base64, within the 75 that an encoded word may have
+
+
+def encode_words(text: str) -> str:
+    """`text` as encoded words joined by spaces, none splitting a character."""
+    words, part = [], b""
+    for letter in text:
+        octets = letter.encode()
+        if len(part) + len(octets) > _OCTETS:
+            words.append(part)
+            part = b""
+        part += octets
+    return " ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in [*words, part])
+
+
+def decode_words(value: str) -> str:
+    """`value` with its encoded words decoded; unchanged where one of them is broken."""
+    if "=?" not in value:
+        return value
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, ValueError):
+        return value
