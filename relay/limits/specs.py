@@ -70,10 +70,10 @@ def _lower(known: Limit | None, limit: Limit) -> Limit:
 
 
 def describe(limits: Mapping[str, Limit], key: str, kind: str) -> str:
-    """A limit as a sentence names it: `the rate of credential app is 5/s`."""
+    """A limit in a sentence: `The rate of credential app is 5/s.`"""
     level, _, name = key.partition(":")
     limit = limits.get(key, Limit())
     owner = "the account" if key == ACCOUNT else f"{level} {name}"
     if kind == "rate":
-        return f"the rate of {owner} is {limit.rate}"
-    return f"the quota of {owner} is {limit.quota or 0:,} in 24 hours"
+        return f"The rate of {owner} is {limit.rate}."
+    return f"The quota of {owner} is {limit.quota or 0:,} in 24 hours."

@@ -1,0 +1,91 @@
+"""From a submission to a message that may be stored, or to a refusal.
+
+Runs the pure checks, charges the account's and the credential's limits, and composes the message.
+It stores nothing and sends nothing; what it counts is the waiting that limits impose, and the
+caller counts what was accepted or refused. It raises nothing of its own.
+"""
+
+from math import ceil
+
+from relay.admission import refusals
+from relay.admission.checks import Approved, examine
+from relay.admission.final_header import final_header
+from relay.admission.policy import Policy
+from relay.admission.submission import Refusal, Submission
+from relay.config.model import Config
+from relay.limits.limits import Decision, Limits
+from relay.limits.specs import describe
+from relay.observe.metrics import Metrics
+from relay.store.values import Message, NewMessage
+
+
+class Admission:
+    """Decides on submissions under one configuration at a time."""
+
+    def __init__(self, config: Config, limits: Limits, hostname: str, metrics: Metrics) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._policy = Policy.of(config, hostname)
+
+    def reconfigure(self, config: Config) -> None:
+        """Put a new configuration in force for submissions that come after."""
+        self._policy = Policy.of(config, config.hostname)
+
+    async def admit(self, submission: Submission) -> NewMessage | Refusal:
+        """Check a submission and charge its recipients to the limits, suppressed ones included.
+
+        The message may be due later than now, where a limit that queues says so.
+        """
+        policy = self._policy
+        approved = examine(submission, policy)
+        if isinstance(approved, Refusal):
+            return approved
+        decision = await self._limits.charge(
+            approved.credential.charged,
+            len(submission.envelope.recipients),
+            queue=approved.credential.may_queue,
+            patience=approved.configuration_set.max_age,
+        )
+        if decision.delay_s > 0:
+            self._count_wait(decision)
+        if not decision.charged:
+            return _refusal(decision, policy)
+        return _message(submission, approved, policy, decision.delay_s)
+
+    def _count_wait(self, decision: Decision) -> None:
+        level, _, name = decision.limited_by.partition(":")
+        metrics = self._metrics
+        metrics.child(metrics.limit_waits, level, name, decision.kind).inc()
+        if decision.charged:
+            metrics.child(metrics.limit_wait_seconds, level, name, decision.kind).inc(
+                decision.delay_s
+            )
+
+
+def _refusal(decision: Decision, policy: Policy) -> Refusal:
+    if decision.kind == "store":
+        return refusals.limits_unavailable()
+    limit = describe(policy.limits, decision.limited_by, decision.kind)
+    if decision.kind == "quota":
+        return refusals.quota_exceeded(decision.delay_s, limit)
+    return refusals.rate_exceeded(decision.delay_s, limit)
+
+
+def _message(
+    submission: Submission, approved: Approved, policy: Policy, delay_s: float
+) -> NewMessage:
+    """The age of a message counts from when it may go: a limit of the relay costs no retries."""
+    due_at = submission.received_at + ceil(delay_s * 1000)
+    message = Message(
+        id=submission.id,
+        accepted_at=submission.received_at,
+        expires_at=due_at + round(approved.configuration_set.max_age * 1000),
+        envelope=submission.envelope,
+        credential=submission.credential,
+        configuration_set=approved.set_name,
+        identity=approved.identity,
+        header=final_header(submission, approved.reading, policy),
+        body=submission.body,
+        tags=approved.tags,
+    )
+    return NewMessage(message, due_at, approved.configuration_set.suppression)
