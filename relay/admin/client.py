@@ -8,7 +8,7 @@ import errno
 import http.client
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -54,15 +54,11 @@ class Client:
             body = self._read(reply)
         return _decoded(body, endpoint.answer)
 
-    def suppressions(self) -> Iterator[SuppressionEntry]:
+    @contextmanager
+    def suppressions(self) -> Iterator[Iterator[SuppressionEntry]]:
         """The whole suppression list, as it arrives."""
-        decoder = msgspec.json.Decoder(SuppressionEntry)
         with closing(self._request("GET", EXPORT, b"")) as reply:
-            try:
-                for line in reply.response:
-                    yield decoder.decode(line)
-            except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
-                raise Refused(f"the relay stopped in the middle of the list: {error}") from error
+            yield _entries(reply.response)
 
     def is_running(self) -> bool:
         """Whether a relay accepts connections there."""
@@ -137,6 +133,15 @@ class _Reply:
     def close(self) -> None:
         self.response.close()
         self._connection.close()
+
+
+def _entries(lines: http.client.HTTPResponse) -> Iterator[SuppressionEntry]:
+    decoder = msgspec.json.Decoder(SuppressionEntry)
+    try:
+        for line in lines:
+            yield decoder.decode(line)
+    except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
+        raise Refused(f"the relay stopped in the middle of the list: {error}") from error
 
 
 def _refused(body: bytes, status: int) -> Refused:

@@ -12,12 +12,13 @@ value holds a stored secret; a `Login` holds a password made a moment ago, once.
 A request that cannot be met raises `Refused` with a sentence for the operator.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry
 
+T = TypeVar("T")
 RefusalKind = Literal["invalid", "not_found", "conflict", "unavailable", "internal"]
 
 
@@ -72,6 +73,7 @@ class QueueStatus:
     queued: int
     held: int
     oldest_accepted_at: int
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,9 +379,7 @@ def summary(health: Health) -> str:
     return "ok" if health.ok else "; ".join(health.reasons) or "not ok"
 
 
-def batches(entries: Sequence[SuppressionEntry]) -> list[SuppressRequest]:
-    """Entries cut into requests of at most `MAX_BATCH`."""
-    return [
-        SuppressRequest(tuple(entries[start : start + MAX_BATCH]))
-        for start in range(0, len(entries), MAX_BATCH)
-    ]
+def batches(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
+    """The items in parts of at most `MAX_BATCH`."""
+    for start in range(0, len(items), MAX_BATCH):
+        yield tuple(items[start : start + MAX_BATCH])

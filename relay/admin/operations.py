@@ -2,15 +2,16 @@
 
 Written once over a `Store` that is given to it. The runtime serves it on the control socket; the
 command line runs it in its own process, under the lock of the data directory, when no relay runs.
-It never opens or closes the store, and it decides nothing about mail: what becomes of a delivery
-that is given up is asked of `give_up`.
+It never opens or closes the store. A delivery that is given up ends as any other bounce does, by
+`relay.feedback.settle`, but for its addresses: they are not suppressed, for no peer refused them.
 
 Fails with `Refused` (a sentence for the operator) or with the store's own `StoreError`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import SystemRandom
 
 from relay.admin.control import (
     MAX_BATCH,
@@ -25,9 +26,14 @@ from relay.admin.control import (
     Refused,
     SuppressRequest,
 )
-from relay.config.model import Credential
+from relay.config.model import Config, Credential
+from relay.feedback.outcome import RecipientResult
+from relay.feedback.policy import Policies
+from relay.feedback.settle import settle
 from relay.mail.address import AddressError, parse_mailbox
+from relay.mail.replies import Reply
 from relay.store.interface import Store
+from relay.store.secrets import new_secret
 from relay.store.values import (
     Delivery,
     Owner,
@@ -39,9 +45,11 @@ from relay.store.values import (
 )
 
 SHORTEST_PASSWORD = 16
-"""Characters of a password that somebody else made. Ours have 43."""
+"""Characters of a password that somebody else made. Ours have 40."""
 
 MAX_LISTED = 100_000
+_GIVEN_UP = Reply(554, "5.0.0", "given up by the operator of this relay before it was delivered")
+_CHANCE = SystemRandom()
 _BOUNCE_BATCH = 100
 _OWNER = "operator"
 _LEASE_MS = 60_000
@@ -51,21 +59,29 @@ def _nothing() -> None:
     return None
 
 
+def _not_counted(_: Settlement) -> None:
+    return None
+
+
+async def _nothing_in_memory(_: QueueFilter) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOperations:
     """`relay.admin.control.Operations` over a store.
 
-    `credentials_in_force` are those of the configuration in force. `hash_password` makes the
-    secret that is stored (slow on purpose: it runs in a thread). `give_up` turns a delivery into
-    the settlement that bounces it. `clock` gives UTC milliseconds. `queue_changed` and
-    `secrets_changed` are called after a change, so that a running relay acts on it at once.
+    `config` gives the configuration in force, `clock` UTC milliseconds. A running relay is told:
+    `recall` is awaited before a change to the queue, so that it gives back what it holds in memory
+    and does not attempt at the moment; `gave_up` counts what was bounced; `queue_changed` and
+    `secrets_changed` are called after a change, so that it acts on it at once.
     """
 
     store: Store
-    credentials_in_force: Callable[[], Mapping[str, Credential]]
-    hash_password: Callable[[str, str, int], Secret]
-    give_up: Callable[[Delivery], Settlement]
+    config: Callable[[], Config]
     clock: Callable[[], int]
+    recall: Callable[[QueueFilter], Awaitable[None]] = _nothing_in_memory
+    gave_up: Callable[[Settlement], None] = _not_counted
     queue_changed: Callable[[], None] = _nothing
     secrets_changed: Callable[[], None] = _nothing
 
@@ -101,26 +117,34 @@ class StoreOperations:
         )
 
     async def retry(self, which: QueueFilter) -> Changed:
+        await self.recall(which)
         return self._queue_changed(await self.store.retry_now(which, self.clock()))
 
     async def hold(self, which: QueueFilter) -> Changed:
+        await self.recall(which)
         return self._queue_changed(await self.store.set_state(which, "held"))
 
     async def release(self, which: QueueFilter) -> Changed:
         return self._queue_changed(await self.store.set_state(which, "queued"))
 
     async def bounce(self, which: QueueFilter) -> Changed:
-        """Give up unclaimed deliveries, batch by batch.
+        """Give up deliveries that no attempt holds now, batch by batch.
 
         A death in the middle leaves the rest queued; what was claimed for it is free again when
-        the lease ends. Deliveries that an attempt holds now are not touched.
+        the lease ends.
         """
+        await self.recall(which)
+        policies = Policies.of(self.config())
         owner = await self.store.register(_OWNER, _LEASE_MS)
         count = 0
         try:
             while count < which.limit:
-                batch = await self.store.take(owner, _limited(which, which.limit - count))
-                settled = [await self._give_up(owner, delivery) for delivery in batch]
+                batch = replace(which, limit=min(which.limit - count, _BOUNCE_BATCH))
+                taken = await self.store.take(owner, batch)
+                # All at once, so that they share commits.
+                settled = await asyncio.gather(
+                    *(self._give_up(owner, delivery, policies) for delivery in taken)
+                )
                 count += sum(settled)
                 if not any(settled) or not await self.store.renew(owner, _LEASE_MS):
                     break
@@ -128,8 +152,22 @@ class StoreOperations:
             await self.store.resign(owner)
         return self._queue_changed(count)
 
-    async def _give_up(self, owner: Owner, delivery: Delivery) -> bool:
-        return await self.store.settle(owner, self.give_up(delivery))
+    async def _give_up(self, owner: Owner, delivery: Delivery, policies: Policies) -> bool:
+        settlement = settle(
+            delivery,
+            [
+                RecipientResult(recipient, "bounced", _GIVEN_UP, "other", phase="local")
+                for recipient in delivery.recipients
+            ],
+            policies=policies,
+            now=self.clock(),
+            rng=_CHANCE,
+            attempted=False,
+        )
+        settled = await self.store.settle(owner, settlement)
+        if settled:
+            self.gave_up(settlement)
+        return settled
 
     def _queue_changed(self, count: int) -> Changed:
         if count:
@@ -160,7 +198,7 @@ class StoreOperations:
     # Credentials
 
     async def credentials(self) -> list[CredentialStatus]:
-        configured = self.credentials_in_force()
+        configured = self.config().credentials
         secrets = await self.store.secrets()
         names = sorted({*configured, *(secret.credential for secret in secrets)})
         return [
@@ -179,8 +217,8 @@ class StoreOperations:
             )
         if not request.password.isprintable():
             raise Refused("the password has control characters, which clients cannot send")
-        secret = await asyncio.to_thread(
-            self.hash_password, request.credential, request.password, self.clock()
+        secret = await asyncio.to_thread(  # hashing is slow on purpose
+            new_secret, request.credential, request.password, self.clock()
         )
         await self.store.add_secret(secret)
         self.secrets_changed()
@@ -193,23 +231,13 @@ class StoreOperations:
             return Changed(count)
         known = await self.credentials()
         if request.credential not in {credential.name for credential in known}:
-            raise Refused(_unknown(request.credential, self.credentials_in_force()), "not_found")
+            raise Refused(_unknown(request.credential, self.config().credentials), "not_found")
         return Changed(0)
 
     def _must_be_configured(self, name: str) -> None:
-        configured = self.credentials_in_force()
+        configured = self.config().credentials
         if name not in configured:
             raise Refused(_unknown(name, configured), "not_found")
-
-
-def _limited(which: QueueFilter, left: int) -> QueueFilter:
-    return QueueFilter(
-        message_id=which.message_id,
-        domain=which.domain,
-        configuration_set=which.configuration_set,
-        state=which.state,
-        limit=min(left, _BOUNCE_BATCH),
-    )
 
 
 def _bounded(entries: Sequence[object]) -> None:
