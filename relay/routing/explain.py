@@ -1,0 +1,252 @@
+"""What would become of a message, and why: every decision from sender to host, as one value.
+
+Pure: it asks the same functions that real mail goes through. What needs I/O (levels of limits, the
+suppression list, DNS) is filled in by the caller with `dataclasses.replace`; `limit_keys` says
+which levels belong to it. Nothing is sent, charged or changed. Rendering is the caller's;
+`lines` and `as_dict` are plain forms of the same content.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from relay.config.identities import dkim_keys_for, find_identity
+from relay.config.model import Config
+from relay.limits.limits import Level
+from relay.limits.specs import ACCOUNT, credential_key, delivery_keys
+from relay.mail.envelope import domain_of
+from relay.routing.plan import Destination, Family, Host, Plan, RoutingFailure, no_source
+from relay.routing.router import Router
+from relay.store.values import SuppressionEntry
+
+_TLS = {
+    "opportunistic": "TLS where the peer offers it, clear text otherwise",
+    "require": "TLS or no delivery; any certificate",
+    "verify": "TLS with a certificate valid for the host, or no delivery",
+    "implicit": "TLS from the first octet; any certificate",
+    "none": "clear text only",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedKey:
+    """A DKIM key that would sign; its public half is at `selector`._domainkey.`domain`."""
+
+    domain: str
+    selector: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedSource:
+    """A source of the pool; `excluded` is why it would not be chosen, `""` where it may be.
+
+    `share` is the part of the attempts that it gets, from 0 to 1.
+    """
+
+    address: str
+    family: Family
+    ehlo: str
+    weight: int
+    share: float
+    excluded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The decisions about one message, in the order in which they are taken.
+
+    `refusal` says why the message would not be accepted, `problem` why it could not be routed for
+    now or at all; what cannot be known after either is empty. Times are seconds.
+    """
+
+    sender: str
+    recipient: str
+    refusal: str = ""
+    identity: str = ""
+    configuration_set: str = ""
+    configuration_set_from: str = ""
+    keys: tuple[ExplainedKey, ...] = ()
+    suppression: SuppressionEntry | None = None
+    pool: str = ""
+    sources: tuple[ExplainedSource, ...] = ()
+    route: str = ""
+    destination: Destination | None = None
+    hosts: tuple[Host, ...] = ()
+    problem: str = ""
+    limits: tuple[Level, ...] = ()
+    limit_keys: tuple[str, ...] = ()
+    retry: tuple[float, ...] = ()
+    max_age: float = 0.0
+
+    @property
+    def tls(self) -> str:
+        """The TLS policy and what it means."""
+        return f"{self.destination.tls}: {_TLS[self.destination.tls]}" if self.destination else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON takes it; the login of a route is left out."""
+        fields = asdict(self)
+        fields["destination"] = str(self.destination) if self.destination else ""
+        fields["tls"] = self.destination.tls if self.destination else ""
+        return fields
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """What there is to say, as (subject, sentence) pairs in the order of the decisions."""
+        yield "from", self.sender
+        yield "to", self.recipient
+        if self.refusal:
+            yield "refused", self.refusal
+            return
+        yield "identity", self.identity
+        yield "configuration set", f"{self.configuration_set} ({self.configuration_set_from})"
+        for key in self.keys:
+            yield "signed by", f"{key.selector}._domainkey.{key.domain}"
+        if not self.keys:
+            yield "signed by", "nothing: the identity has no DKIM key"
+        if self.suppression is not None:
+            entry = self.suppression
+            yield "suppressed", f"{entry.reason} ({entry.source}): accepted, and not sent"
+        yield "pool", self.pool
+        for source in self.sources:
+            state = source.excluded or f"{source.share:.0%} of the attempts"
+            yield "source", f"{source.address} as {source.ehlo}, weight {source.weight}: {state}"
+        yield "route", self.route
+        if self.destination is not None:
+            yield "destination", str(self.destination)
+            yield "tls", self.tls
+        for host in self.hosts:
+            yield "host", f"{host.name} [{host.address}]:{host.port}"
+        if self.problem:
+            yield "problem", self.problem
+        for level in self.limits:
+            amount = f"{level.used:,} of {level.limit:,} in {level.seconds:,} s"
+            yield "limit", f"{level.key} {level.kind}: {amount}"
+        yield "retry", ", ".join(f"{seconds:g} s" for seconds in self.retry)
+        yield "given up after", f"{self.max_age:g} s"
+
+
+def explain(
+    sender: str,
+    recipient: str,
+    *,
+    config: Config,
+    router: Router,
+    configuration_set: str = "",
+    credential: str = "",
+) -> Explanation:
+    """The decisions about mail from `sender` (in From) to `recipient`, both normalised.
+
+    `configuration_set` is as X-SES-CONFIGURATION-SET would name it, `credential` as whom the client
+    would log in; both may be empty.
+    """
+    identity = find_identity(config.identities, sender)
+    if identity is None:
+        return Explanation(sender, recipient, f"no identity of the configuration covers {sender}")
+    name, why = _configuration_set(config, configuration_set, sender, credential)
+    known = Explanation(
+        sender, recipient, identity=identity, configuration_set=name, configuration_set_from=why
+    )
+    refusal = _credential_refusal(config, credential, sender, name) or _set_refusal(config, name)
+    if refusal:
+        return replace(known, refusal=refusal)
+    plan = router.plan(domain_of(recipient), name)
+    domain, keys = dkim_keys_for(config.identities, identity, sender)
+    return replace(
+        known,
+        keys=tuple(ExplainedKey(domain, key.selector) for key in keys),
+        pool=plan.pool,
+        sources=_sources(plan),
+        route=plan.route.match or "none matches: mx",
+        destination=plan.route,
+        problem="" if plan.eligible else str(no_source(plan.pool, plan.candidates)),
+        limit_keys=_limit_keys(plan, credential),
+        retry=config.retry.schedule,
+        max_age=config.configuration_sets[name].max_age,
+    )
+
+
+def _configuration_set(config: Config, named: str, sender: str, credential: str) -> tuple[str, str]:
+    """The set that applies and why, in the order that admission follows; `""` where none does."""
+    if named:
+        return named, "named by the message"
+    with_set = {name: i for name, i in config.identities.items() if i.configuration_set}
+    identity = find_identity(with_set, sender)
+    login = config.credentials.get(credential)
+    usable = tuple(config.configuration_sets)
+    if login is not None and login.configuration_sets:
+        usable = tuple(name for name in usable if name in login.configuration_sets)
+    wishes = (
+        (with_set[identity].configuration_set if identity else None, f"of identity {identity}"),
+        (login.configuration_set if login else None, f"of credential {credential}"),
+        (config.default_configuration_set, "default_configuration_set"),
+        (usable[0] if len(usable) == 1 else None, "the only one"),
+    )
+    return next(((name, why) for name, why in wishes if name and name in usable), ("", ""))
+
+
+def _credential_refusal(config: Config, name: str, sender: str, configuration_set: str) -> str:
+    """Why the credential may not send this; `""` where it may, or where none is given."""
+    if not name:
+        return ""
+    credential = config.credentials.get(name)
+    if credential is None:
+        return f"credential {name} does not exist"
+    if not credential.enabled:
+        return f"credential {name} is disabled"
+    allowed = {i: config.identities[i] for i in credential.identities if i in config.identities}
+    if credential.identities and find_identity(allowed, sender) is None:
+        return f"credential {name} may not send as {sender}"
+    if credential.configuration_sets and configuration_set not in credential.configuration_sets:
+        return f"credential {name} may not use configuration set {configuration_set}"
+    return ""
+
+
+def _set_refusal(config: Config, name: str) -> str:
+    """Why the configuration set takes no mail; `""` where it does."""
+    if not name:
+        return "no configuration set applies: name one, or set default_configuration_set"
+    chosen = config.configuration_sets.get(name)
+    if chosen is None:
+        return f"configuration set {name} does not exist"
+    return "" if chosen.sending else f"configuration set {name} is paused (sending: false)"
+
+
+def _sources(plan: Plan) -> tuple[ExplainedSource, ...]:
+    total = sum(candidate.weight for candidate in plan.eligible)
+    return tuple(
+        ExplainedSource(
+            address=candidate.address,
+            family=candidate.family,
+            ehlo=candidate.ehlo,
+            weight=candidate.weight,
+            share=0.0 if candidate.excluded or not total else candidate.weight / total,
+            excluded=candidate.excluded,
+        )
+        for candidate in plan.candidates
+    )
+
+
+def _limit_keys(plan: Plan, credential: str) -> tuple[str, ...]:
+    """The keys of every limit that the message meets, from acceptance to delivery."""
+    keys = [ACCOUNT, *([credential_key(credential)] if credential else [])]
+    for candidate in plan.candidates:
+        keys += delivery_keys(plan.configuration_set, plan.pool, candidate.address)
+    return tuple(dict.fromkeys(keys))
+
+
+async def find_hosts(explanation: Explanation, router: Router) -> Explanation:
+    """The explanation with the hosts that an eligible source would connect to; asks DNS."""
+    if explanation.destination is None:
+        return explanation
+    families = {source.family for source in explanation.sources if not source.excluded}
+    problem = explanation.problem
+    for family in sorted(families):
+        try:
+            hosts = await router.resolve(
+                explanation.destination, domain_of(explanation.recipient), family
+            )
+        except RoutingFailure as failure:
+            problem = problem or str(failure.reply)
+        else:
+            return replace(explanation, hosts=hosts)
+    return replace(explanation, problem=problem)
