@@ -17,7 +17,7 @@ from relay.config.problems import ConfigErrors, Problem
 from relay.config.references import resolve_references
 from relay.config.validation import validate
 
-__all__ = ["ConfigErrors", "Loaded", "Problem", "load", "load_config"]
+__all__ = ["ConfigErrors", "Loaded", "Problem", "load", "load_config", "load_document"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,11 @@ def load_config(path: Path, env: Mapping[str, str] = os.environ) -> Config:
 
 def load(path: Path, env: Mapping[str, str] = os.environ) -> Loaded:
     """As `load_config`, and the document for those who report on it (`check_machine`)."""
-    document = read_document(path)
+    return load_document(read_document(path), env)
+
+
+def load_document(document: Document, env: Mapping[str, str]) -> Loaded:
+    """As `load`, from a document that was read already."""
     resolved = resolve_references(document, env)
     config, problems = validate(resolved)
     problems += [*resolved.problems, *cross_check(resolved.document)]

@@ -5,6 +5,7 @@ end at its end is dropped. Whatever cannot be had becomes a problem at the place
 what was read is never part of a message.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -57,7 +58,11 @@ def referenced_file(value: object, base: Path) -> Path | None:
     match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     if match is None or match["kind"] != "file":
         return None
-    return base / Path(match["name"]).expanduser()
+    return _file_named(match["name"], base)
+
+
+def _file_named(name: str, base: Path) -> Path:
+    return Path(os.path.normpath(base / Path(name).expanduser()))
 
 
 def _value_of(text: str, base: Path, env: Mapping[str, str]) -> str:
@@ -69,7 +74,7 @@ def _value_of(text: str, base: Path, env: Mapping[str, str]) -> str:
         if name not in env:
             raise ValueError(f"the environment has no {name}")
         return _not_empty(env[name], "it is empty")
-    file = base / Path(match["name"]).expanduser()
+    file = _file_named(match["name"], base)
     try:
         with file.open("rb") as stream:
             octets = stream.read(MAX_SECRET_SIZE + 1)
