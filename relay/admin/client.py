@@ -16,8 +16,8 @@ from typing import TypeVar
 import msgspec
 
 from relay.admin.control import RefusalKind, Refused
+from relay.admin.control_socket import control_socket, reachable
 from relay.admin.endpoints import EXPORT, Endpoint, LiveEndpoint
-from relay.admin.server import CONTROL_SOCKET, reachable
 from relay.store.values import SuppressionEntry
 
 Q = TypeVar("Q")
@@ -45,7 +45,7 @@ class Client:
     a relay that is busy may take its time with a large queue."""
 
     def __init__(self, data_dir: Path, *, timeout: float = 60.0) -> None:
-        self._path = (data_dir / CONTROL_SOCKET).absolute()
+        self._path = control_socket(data_dir)
         self._timeout = timeout
 
     def call(self, endpoint: Endpoint[Q, A] | LiveEndpoint[Q, A], question: Q) -> A:

@@ -7,7 +7,6 @@ Fails with `ServerError`, a sentence for the operator, when it cannot listen.
 
 import asyncio
 import contextlib
-import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -18,8 +17,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-CONTROL_SOCKET = "control.sock"
-_LONGEST_SOCKET_PATH = 100
+from relay.admin.control_socket import control_socket, reachable
+
 _CONCURRENT = 64
 _HEAD = 16 * 1024
 _IDLE_S = 10.0
@@ -144,7 +143,7 @@ def listen_control(data_dir: Path) -> Listening:
     The caller holds the lock of the data directory, so a socket that is left there belongs to a
     relay that died; it is replaced. A file of another kind is not.
     """
-    path = (data_dir / CONTROL_SOCKET).absolute()
+    path = control_socket(data_dir)
     _clear(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -157,19 +156,6 @@ def listen_control(data_dir: Path) -> Listening:
         listening.close()
         raise ServerError(f"cannot listen on {path}: {error.strerror or error}") from None
     return Listening(listening, str(path), path)
-
-
-@contextlib.contextmanager
-def reachable(path: Path) -> Iterator[str]:
-    """A name for a Unix socket's `path` that fits into a socket address (108 octets on Linux)."""
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
 
 
 def _clear(path: Path) -> None:

@@ -8,6 +8,7 @@ rich is imported when the first table is drawn, so that `relay serve` never load
 """
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -22,11 +23,6 @@ def print_json(value: object) -> None:
     """One indented JSON document."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2)
     sys.stdout.write(text.decode() + "\n")
-
-
-def print_json_line(value: object) -> None:
-    """One line of JSON lines."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
 def say(text: str = "") -> None:
@@ -75,6 +71,11 @@ def shown(value: object) -> str:
     )
 
 
+def utc_ms() -> int:
+    """Now, as UTC milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
 def moment(ms: int) -> str:
     """UTC milliseconds as `2026-11-24 19:42:11Z`; empty for 0."""
     if not ms:
@@ -109,8 +110,9 @@ def octets(size: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 entry`, `2 entries`."""
+    """`1 entry`, `2 entries`, `3 addresses`."""
     if count == 1:
         return f"1 {noun}"
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{count:,} {many}"
+    if noun.endswith("y"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -1,0 +1,105 @@
+"""Where store commands are answered: by the running relay, or by the store itself where none runs.
+
+Both answer the same questions with the same values; a command does not know which it is. Without a
+running relay the store is opened here, under the lock of the data directory, so that no relay can
+start meanwhile.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from relay.admin.client import Client
+from relay.admin.endpoints import Endpoint
+from relay.admin.operations import StoreOperations
+from relay.cli.failures import CommandFailed
+from relay.cli.output import utc_ms
+from relay.cli.place import Place, find_config
+from relay.config.model import Config
+from relay.observe.logging import make_logger
+from relay.store.sqlite import SqliteStore, lock_data_dir
+from relay.store.values import SuppressionEntry
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Desk(Protocol):
+    """Answers questions about what is stored. Raises `Refused` or `StoreError`."""
+
+    def call(self, endpoint: Endpoint[Q, A], question: Q) -> A: ...
+
+    def suppressions(self) -> AbstractContextManager[Iterator[SuppressionEntry]]: ...
+
+
+@contextmanager
+def open_desk(config_path: Path | None) -> Iterator[Desk]:
+    """The running relay of that configuration, or its store."""
+    place = find_config(config_path)
+    client = Client(place.data_dir())
+    if client.is_running():
+        yield client
+        return
+    with _open_store(place) as desk:
+        yield desk
+
+
+@contextmanager
+def _open_store(place: Place) -> Iterator[Desk]:
+    config = place.config()
+    _must_own(config.data_dir)
+    try:
+        lock = lock_data_dir(config.data_dir)
+    except OSError as error:
+        raise CommandFailed(f"cannot use {config.data_dir}: {error.strerror}") from None
+    with lock, asyncio.Runner() as runner:
+        store = SqliteStore(
+            config.data_dir,
+            inline_size=config.store.inline_size,
+            log=make_logger("console", "error"),
+        )
+        runner.run(store.open())
+        try:
+            yield _StoreDesk(runner, store, config)
+        finally:
+            runner.run(store.close())
+
+
+def _must_own(data_dir: Path) -> None:
+    """Files that another user makes here would keep the relay from starting."""
+    if not data_dir.exists():
+        return
+    owner = data_dir.stat().st_uid
+    if owner != os.geteuid():
+        raise CommandFailed(
+            f"no relay is running, and {data_dir} belongs to another user (uid {owner}); "
+            "run this command as that user, or start the relay"
+        )
+
+
+class _StoreDesk:
+    """The store in this process."""
+
+    def __init__(self, runner: asyncio.Runner, store: SqliteStore, config: Config) -> None:
+        self._runner = runner
+        self._operations = StoreOperations(store=store, config=lambda: config, clock=utc_ms)
+
+    def call(self, endpoint: Endpoint[Q, A], question: Q) -> A:
+        async def answer() -> A:
+            return await endpoint.call(self._operations, question)
+
+        return self._runner.run(answer())
+
+    @contextmanager
+    def suppressions(self) -> Iterator[Iterator[SuppressionEntry]]:
+        yield self._in_turn(self._operations.suppressions())
+
+    def _in_turn(self, entries: AsyncIterator[SuppressionEntry]) -> Iterator[SuppressionEntry]:
+        async def following() -> SuppressionEntry | None:
+            return await anext(entries, None)
+
+        while (entry := self._runner.run(following())) is not None:
+            yield entry

@@ -1,0 +1,95 @@
+"""`relay explain`: what would become of a message, and why."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from relay.admin.client import Client
+from relay.admin.control import ExplainRequest, Explanation
+from relay.admin.endpoints import EXPLAIN
+from relay.cli.failures import FAILED, OK, CommandFailed
+from relay.cli.live import print_limits
+from relay.cli.options import ConfigOption, JsonOption
+from relay.cli.output import moment, print_facts, print_json, print_table, say, utc_ms
+from relay.cli.place import find_config
+from relay.mail.address import AddressError, parse_mailbox
+
+
+def explain(
+    sender: Annotated[str, Parameter(name="FROM", help="The address in From.")],
+    recipient: Annotated[str, Parameter(name="TO", help="The recipient's address.")],
+    /,
+    *,
+    configuration_set: Annotated[
+        str, Parameter(help="As X-SES-CONFIGURATION-SET would name it.")
+    ] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Explain what the running relay would do with a message: identity, configuration set, keys,
+    suppression, pool, sources (each excluded one with its reason), route, TLS and limits.
+
+    Nothing is sent. Exits 1 when the message would be refused.
+    """
+    request = ExplainRequest(address(sender, "FROM"), address(recipient, "TO"), configuration_set)
+    found = Client(find_config(config).data_dir()).call(EXPLAIN, request)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, utc_ms())
+    return FAILED if found.refusal else OK
+
+
+def address(text: str, name: str) -> str:
+    """A mailbox from the command line, normalised."""
+    try:
+        return parse_mailbox(text)
+    except AddressError as error:
+        raise CommandFailed(f"{name} {text!r} is not an address: {error}") from None
+
+
+def _show(found: Explanation, now: int) -> None:
+    suppression = found.suppression
+    print_facts(
+        [
+            ("from", found.sender),
+            ("to", found.recipient),
+            ("refused", found.refusal),
+            ("identity", found.identity),
+            ("configuration set", _set(found)),
+            (
+                "signed by",
+                [f"{k.selector} at {k.domain} {k.algorithm}".strip() for k in found.keys]
+                or ("" if found.refusal else "nothing: the identity has no DKIM key"),
+            ),
+            (
+                "suppressed",
+                suppression
+                and f"{suppression.reason}, since {moment(suppression.created_at)}, "
+                f"by {suppression.source}: it would be accepted and not sent",
+            ),
+            ("pool", found.pool),
+            ("route", found.route),
+            ("destination", found.destination),
+            ("hosts", found.hosts_problem),
+            ("tls", found.tls),
+        ]
+    )
+    if found.sources:
+        say()
+        print_table(
+            ("source", "EHLO name", "weight", "state"),
+            [(s.address, s.ehlo, s.weight, s.excluded or "eligible") for s in found.sources],
+        )
+    if found.hosts:
+        say()
+        print_table(("host", "address", "port"), [(h.name, h.address, h.port) for h in found.hosts])
+    if found.limits:
+        say()
+        print_limits(found.limits, now)
+
+
+def _set(found: Explanation) -> str:
+    if not found.configuration_set_from:
+        return found.configuration_set
+    return f"{found.configuration_set} (from {found.configuration_set_from})"

@@ -1,0 +1,36 @@
+"""How far a long command is, on a terminal; nothing elsewhere."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from relay.cli.output import warn
+
+
+class Progress(Protocol):
+    """Watches lines go by, and says things without disturbing the display."""
+
+    def watch(self, lines: Iterable[str]) -> Iterator[str]: ...
+
+    def say(self, text: str) -> None: ...
+
+
+class _Silent:
+    def watch(self, lines: Iterable[str]) -> Iterator[str]:
+        return iter(lines)
+
+    def say(self, text: str) -> None:
+        warn(text)
+
+
+@contextmanager
+def progress(title: str, octets: int | None) -> Iterator[Progress]:
+    """A bar on standard error where that is a terminal. `octets` in all; None: not known."""
+    if not sys.stderr.isatty():
+        yield _Silent()
+        return
+    from relay.cli.progress_bar import bar  # noqa: PLC0415 - rich is loaded only when it draws
+
+    with bar(title, octets) as shown:
+        yield shown

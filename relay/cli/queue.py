@@ -1,0 +1,258 @@
+"""`relay queue`: what waits, why, and what to do with it."""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from relay.admin.control import Changed, MessageRequest, QueueDetail
+from relay.admin.endpoints import (
+    QUEUE_BOUNCE,
+    QUEUE_HOLD,
+    QUEUE_LIST,
+    QUEUE_RELEASE,
+    QUEUE_RETRY,
+    QUEUE_SHOW,
+    Endpoint,
+)
+from relay.cli.desk import open_desk
+from relay.cli.failures import OK, USAGE, CommandFailed
+from relay.cli.options import ConfigOption, JsonOption, YesOption
+from relay.cli.output import (
+    moment,
+    octets,
+    plural,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+    shown,
+    span,
+    until,
+    utc_ms,
+    warn,
+)
+from relay.cli.prompts import confirm
+from relay.store.values import QueueEntry, QueueFilter, State
+
+app = App(
+    name="queue",
+    help="List the queue, and retry, hold, release or bounce what is in it.",
+    help_format="plaintext",
+)
+
+MessageIds = Annotated[tuple[str, ...], Parameter(name="ID", help="Message ids.")]
+DomainOption = Annotated[str, Parameter(name="--domain", help="Only mail for this domain.")]
+SetOption = Annotated[
+    str, Parameter(name="--configuration-set", help="Only mail of this configuration set.")
+]
+StateOption = Annotated[
+    State | None, Parameter(name="--state", help="Only deliveries in this state.")
+]
+AllOption = Annotated[
+    bool, Parameter(name="--all", negative="", help="The whole queue, where nothing else is said.")
+]
+LimitOption = Annotated[int, Parameter(name="--limit", help="At most so many deliveries.")]
+
+_ALL = 10_000_000
+
+
+@app.command(name="list")
+def list_queue(
+    *,
+    domain: DomainOption = "",
+    configuration_set: SetOption = "",
+    state: StateOption = None,
+    limit: LimitOption = 1_000,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List deliveries: one for each message and recipient domain, longest due first."""
+    which = QueueFilter("", domain.lower(), configuration_set, state or "", limit)
+    with open_desk(config) as desk:
+        entries = desk.call(QUEUE_LIST, which)
+    if as_json:
+        print_json(entries)
+        return OK
+    _print_entries(entries)
+    if len(entries) >= limit:
+        warn(f"only the first {limit} are shown; --limit shows more")
+    return OK
+
+
+@app.command
+def show(
+    message_id: Annotated[str, Parameter(name="ID", help="The message id.")],
+    /,
+    *,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Show one message: envelope, header and each delivery with its last reply."""
+    with open_desk(config) as desk:
+        detail = desk.call(QUEUE_SHOW, MessageRequest(message_id))
+    if as_json:
+        print_json(detail)
+    else:
+        _print_detail(detail)
+    return OK
+
+
+@app.command
+def retry(
+    ids: MessageIds = (),
+    /,
+    *,
+    domain: DomainOption = "",
+    configuration_set: SetOption = "",
+    state: StateOption = None,
+    all_: AllOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Try deliveries again now, whenever they were due."""
+    chosen = _chosen(ids, domain, configuration_set, state, all_)
+    return _change(QUEUE_RETRY, chosen, "due now", config, as_json)
+
+
+@app.command
+def hold(
+    ids: MessageIds = (),
+    /,
+    *,
+    domain: DomainOption = "",
+    configuration_set: SetOption = "",
+    all_: AllOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Keep deliveries in the queue, without attempts, until they are released."""
+    chosen = _chosen(ids, domain, configuration_set, None, all_)
+    return _change(QUEUE_HOLD, chosen, "held", config, as_json)
+
+
+@app.command
+def release(
+    ids: MessageIds = (),
+    /,
+    *,
+    domain: DomainOption = "",
+    configuration_set: SetOption = "",
+    state: Annotated[
+        Literal["held", "quarantined"],
+        Parameter(name="--state", help="quarantined: those that were set apart as damaged."),
+    ] = "held",
+    all_: AllOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Let deliveries that were held go."""
+    chosen = _chosen(ids, domain, configuration_set, state, all_)
+    return _change(QUEUE_RELEASE, chosen, "released", config, as_json)
+
+
+@app.command
+def bounce(
+    ids: MessageIds = (),
+    /,
+    *,
+    domain: DomainOption = "",
+    configuration_set: SetOption = "",
+    state: StateOption = None,
+    all_: AllOption = False,
+    yes: YesOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Give deliveries up and report each to its sender. This cannot be undone."""
+    chosen = _chosen(ids, domain, configuration_set, state, all_)
+    if not yes and not confirm("Give up these deliveries and report them to their senders?"):
+        raise CommandFailed("nothing was done: answer yes, or give --yes", USAGE)
+    return _change(QUEUE_BOUNCE, chosen, "bounced", config, as_json)
+
+
+def _chosen(
+    ids: tuple[str, ...],
+    domain: str,
+    configuration_set: str,
+    state: State | None,
+    everything: bool,
+) -> list[QueueFilter]:
+    """One filter for each message id, or one for the rest of what was said."""
+    if not (ids or domain or configuration_set or everything):
+        raise CommandFailed(
+            "say which deliveries: message ids, --domain, --configuration-set, or --all", USAGE
+        )
+    return [
+        QueueFilter(message_id, domain.lower(), configuration_set, state or "", _ALL)
+        for message_id in ids or ("",)
+    ]
+
+
+def _change(
+    endpoint: Endpoint[QueueFilter, Changed],
+    chosen: list[QueueFilter],
+    word: str,
+    config: ConfigOption,
+    as_json: bool,
+) -> int:
+    with open_desk(config) as desk:
+        count = sum(desk.call(endpoint, which).count for which in chosen)
+    if as_json:
+        print_json(Changed(count))
+    else:
+        say(f"{plural(count, 'delivery')} {word}")
+    return OK
+
+
+def _print_entries(entries: list[QueueEntry]) -> None:
+    if not entries:
+        say("nothing is queued")
+        return
+    now = utc_ms()
+    print_table(
+        ("message", "set", "state", "age", "due", "tries", "size", "from", "to", "last reply"),
+        [
+            (
+                entry.message_id,
+                entry.configuration_set,
+                "trying" if entry.claimed and entry.due_at <= now else entry.state,
+                span((now - entry.accepted_at) / 1000),
+                "" if entry.state == "held" else until(entry.due_at, now),
+                entry.attempts,
+                octets(entry.size),
+                entry.reverse_path or "<>",
+                _recipients(entry.recipients),
+                entry.last_reply,
+            )
+            for entry in entries
+        ],
+    )
+
+
+def _recipients(recipients: tuple[str, ...]) -> str:
+    if len(recipients) <= 2:
+        return ", ".join(recipients)
+    return f"{recipients[0]} and {len(recipients) - 1} more"
+
+
+def _print_detail(detail: QueueDetail) -> None:
+    now = utc_ms()
+    print_facts(
+        [
+            ("message", detail.message_id),
+            ("accepted", moment(detail.accepted_at)),
+            ("expires", f"{moment(detail.expires_at)} ({until(detail.expires_at, now)})"),
+            ("credential", detail.credential),
+            ("configuration set", detail.configuration_set),
+            ("identity", detail.identity),
+            ("from", detail.reverse_path or "<>"),
+            ("recipients", detail.recipients),
+            ("size", octets(detail.size)),
+            ("tags", [f"{name}={value}" for name, value in detail.tags]),
+        ]
+    )
+    say()
+    _print_entries(list(detail.deliveries))
+    say()
+    for line in detail.header.splitlines():
+        say(shown(line))
