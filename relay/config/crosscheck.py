@@ -220,7 +220,7 @@ def _sizes(document: Document) -> Iterator[Problem]:
     )
     for path, default in smaller:
         if _number(document, path, parse_size, default) > message:
-            yield _too_large(document, path, ("bounds", "message_size"), message)
+            yield _too_large(document, path, ("bounds", "message_size"), f"{message:,.0f} bytes")
     in_flight = ("bounds", "bytes_in_flight")
     if _number(document, in_flight, parse_size, Bounds().bytes_in_flight) < _number(
         document, ("store", "inline_size"), parse_size, StoreConfig().inline_size
@@ -235,17 +235,15 @@ def _times(document: Document) -> Iterator[Problem]:
     limit = _number(document, whole, parse_duration, Bounds().message_timeout)
     path = ("bounds", "data_timeout")
     if _number(document, path, parse_duration, Bounds().data_timeout) > limit:
-        yield _too_large(document, path, whole, limit)
+        yield _too_large(document, path, whole, f"{limit:,.0f} seconds")
 
 
-def _too_large(document: Document, path: KeyPath, whole: KeyPath, limit: float) -> Problem:
+def _too_large(document: Document, path: KeyPath, whole: KeyPath, limit: str) -> Problem:
     """The problem stands at whichever of the two is written."""
     name, other = key_text(path), key_text(whole)
     if document.at(path) is None:
         return document.problem(whole, f"{document.show(whole)} is less than {name}")
-    return document.problem(
-        path, f"{document.show(path)} is more than {other}", f"{limit:g} or less"
-    )
+    return document.problem(path, f"{document.show(path)} is more than {other}", f"at most {limit}")
 
 
 def _number(

@@ -47,7 +47,7 @@ class Document:
     """`data` with the `places` of all it holds; `written` has each scalar as in the file."""
 
     file: Path
-    data: Data
+    data: Data = field(repr=False)
     places: dict[KeyPath, Place] = field(repr=False)
     written: dict[KeyPath, str] = field(repr=False)
 

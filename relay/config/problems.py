@@ -64,7 +64,14 @@ def key_text(path: KeyPath) -> str:
     return text
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is most like, or None where none is near."""
+    by_lower = {entry.lower(): entry for entry in known}
+    near = get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question that names the nearest known name, or nothing where none is near."""
-    near = get_close_matches(name.lower(), (by_lower := {k.lower(): k for k in known}), n=1)
-    return f"did you mean {by_lower[near[0]]}?" if near else ""
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else ""

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config.document import Document
 from relay.config.model import Config
-from relay.config.problems import KeyPath, Problem, did_you_mean
+from relay.config.problems import KeyPath, Problem, did_you_mean, nearest
 from relay.config.references import Resolved
 
 _KINDS = {
@@ -24,9 +24,9 @@ _KINDS = {
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
-    "greater_than_equal": "{ge} or more",
-    "greater_than": "more than {gt}",
-    "less_than_equal": "{le} or less",
+    "greater_than_equal": "{ge:,} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "{le:,} or less",
     "path_type": "a path",
     "string_pattern_mismatch": "letters, digits, - and _, at most 64 of them",
     "string_too_long": "at most {max_length} characters",
@@ -51,18 +51,29 @@ def validate(resolved: Resolved) -> tuple[Config | None, list[Problem]]:
         problems = [
             _problem(document, detail)
             for detail in details
-            if _path(detail) not in resolved.broken and not _follows(detail, details)
+            if _path(detail) not in resolved.broken and not _follows(document, detail, details)
         ]
         return None, problems
     return config, []
 
 
-def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """A list is not too short in itself when it is only short of its wrong entries."""
+def _follows(document: Document, detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a problem is only what another one looks like from elsewhere.
+
+    A list is too short because its entries are wrong; a key is missing because it is mistyped.
+    """
     loc = detail["loc"]
-    return detail["type"] == "too_short" and any(
-        other["loc"][: len(loc)] == loc and len(other["loc"]) > len(loc) for other in details
-    )
+    if detail["type"] == "too_short":
+        return any(other["loc"][: len(loc)] == loc and len(other["loc"]) > len(loc)
+                   for other in details)  # fmt: skip
+    if detail["type"] == "missing":
+        return any(
+            other["type"] == "extra_forbidden"
+            and other["loc"][:-1] == loc[:-1]
+            and nearest(str(other["loc"][-1]), _unused_keys(document, _path(other))) == loc[-1]
+            for other in details
+        )
+    return False
 
 
 def _path(detail: ErrorDetails) -> KeyPath:
@@ -94,11 +105,19 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
 
 def unknown_key(document: Document, path: KeyPath) -> Problem:
     """The problem of a key that the section does not know, with the nearest one it does."""
-    section = _section_at(path[:-1])
-    known = sorted(section.model_fields) if section else []
-    unused = [name for name in known if name not in document.names(*path[:-1])]
-    hint = did_you_mean(str(path[-1]), unused or known)
+    known = _known_keys(path)
+    hint = did_you_mean(str(path[-1]), _unused_keys(document, path) or known)
     return document.problem(path, "unknown key", ", ".join(known), hint, at_key=True)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    section = _section_at(path[:-1])
+    return sorted(section.model_fields) if section else []
+
+
+def _unused_keys(document: Document, path: KeyPath) -> list[str]:
+    written = document.names(*path[:-1])
+    return [name for name in _known_keys(path) if name not in written]
 
 
 def _allowed(detail: ErrorDetails) -> tuple[str, str]:
