@@ -18,6 +18,11 @@ from relay.limits.specs import describe
 from relay.observe.metrics import Metrics
 from relay.store.values import Message, NewMessage
 
+__all__ = ["Admission", "Refusal"]
+
+# A message may wait for a quota to come round, and its set's age on top; a queue is never longer.
+_DAY_S = 86_400.0
+
 
 class Admission:
     """Decides on submissions under one configuration at a time."""
@@ -44,7 +49,7 @@ class Admission:
             approved.credential.charged,
             len(submission.envelope.recipients),
             queue=approved.credential.may_queue,
-            patience=approved.configuration_set.max_age,
+            patience=_DAY_S + approved.configuration_set.max_age,
         )
         if decision.delay_s > 0:
             self._count_wait(decision)
