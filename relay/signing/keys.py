@@ -65,6 +65,11 @@ class KeyRing:
         self._keys = {name.lower(): found for name, found in keys.items() if found}
         self.wants_relaxed = any(key.relaxed_body for found in keys.values() for key in found)
 
+    def __iter__(self) -> Iterator[SigningKey]:
+        """Every key, identity by identity."""
+        for keys in self._keys.values():
+            yield from keys
+
     @classmethod
     def load(cls, config: Config) -> Self:
         """Read every key that the identities of `config` name. Raises `KeyFileError`."""
