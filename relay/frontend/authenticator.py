@@ -1,0 +1,159 @@
+"""Who a user name and password belong to: scrypt in threads, and a memory of what was right.
+
+A user name is the name of a credential. Its secrets are those of the configuration and those added
+with `relay credentials add`. A hash costs some 50 ms, so hashes are computed off the event loop, in
+a bounded pool with a bounded queue; what was right once is remembered under a keyed digest (the key
+is random and never leaves the process), so that the next login of the same client costs
+microseconds. `load` forgets all that was remembered: a revoked secret stops at once.
+
+A wrong password, an unknown user, a disabled credential and a wrong network all take the time of
+the same number of hashes. No password is kept, logged or part of an exception.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from relay.config import passwords
+from relay.config.model import Config, Network
+from relay.store.values import Secret
+
+_THREADS = 2
+_WAITING = 64
+_REMEMBERED = 10_000
+
+
+class AuthenticationUnavailable(Exception):
+    """Too many logins wait to be checked: SMTP 454 4.7.0."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    enabled: bool
+    networks: tuple[Network, ...]
+    secrets: tuple[str, ...]
+
+    def allows(self, client: str) -> bool:
+        return self.enabled and is_within(client, self.networks)
+
+
+class Authenticator:
+    """Knows the credentials of one configuration. Make it, `load` it, `close` it."""
+
+    def __init__(self) -> None:
+        self._accounts: Mapping[str, _Account] = {}
+        self._hashes = 1
+        self._dummy = passwords.hash_password(secrets.token_urlsafe())
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._generation = 0
+        self._waiting = 0
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="login")
+
+    def load(self, config: Config, stored: Iterable[Secret] = ()) -> None:
+        """Know these credentials and their secrets, and no others, from now on."""
+        added: dict[str, list[str]] = {}
+        for secret in stored:
+            if secret.revoked_at is None:
+                added.setdefault(secret.credential, []).append(encoded(secret))
+        self._accounts = {
+            name: _Account(
+                credential.enabled,
+                credential.networks,
+                (
+                    *((credential.password,) if credential.password else ()),
+                    *credential.password_hashes,
+                    *added.get(name, ()),
+                ),
+            )
+            for name, credential in config.credentials.items()
+        }
+        counts = [
+            sum(map(passwords.is_hash, account.secrets)) for account in self._accounts.values()
+        ]
+        self._hashes = max(1, *counts) if counts else 1
+        self._generation += 1
+        self._known.clear()
+
+    async def check(
+        self, username: str, password: str, client: str, *, remembered_only: bool = False
+    ) -> str | None:
+        """The credential's name, or None where anything is wrong.
+
+        `client` is its IP address. With `remembered_only` no hash is computed: only what this
+        process has found right before is right. Raises `AuthenticationUnavailable`.
+        """
+        account = self._accounts.get(username)
+        digest = self._digest(username, password)
+        if digest in self._known:
+            self._known.move_to_end(digest)
+            return username if account is not None and account.allows(client) else None
+        if remembered_only:
+            return None
+        if self._waiting >= _WAITING:
+            raise AuthenticationUnavailable
+        generation = self._generation
+        self._waiting += 1
+        try:
+            right = await asyncio.get_running_loop().run_in_executor(
+                self._pool, self._verify, password, account.secrets if account else ()
+            )
+        finally:
+            self._waiting -= 1
+        if not right or account is None:
+            return None
+        if generation != self._generation:
+            # Loaded anew while the hash was computed: the secret may have been revoked.
+            return await self.check(username, password, client)
+        self._known[digest] = username
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return username if account.allows(client) else None
+
+    def knows(self, username: str) -> bool:
+        """Whether there is such a credential (so that its name may be logged)."""
+        return username in self._accounts
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _digest(self, username: str, password: str) -> bytes:
+        name = username.encode("utf-8", "surrogateescape")
+        octets = len(name).to_bytes(4) + name + password.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._key, octets, hashlib.sha256)
+
+    def _verify(self, password: str, secrets_of_user: tuple[str, ...]) -> bool:
+        """Runs in a thread. A wrong password takes as many hashes whoever's it is."""
+        hashed = 0
+        for secret in secrets_of_user:
+            hashed += passwords.is_hash(secret)
+            if passwords.verify(password, secret):
+                return True
+        for _ in range(self._hashes - hashed):
+            passwords.verify(password, self._dummy)
+        return False
+
+
+def encoded(secret: Secret) -> str:
+    """A stored secret in the form that `passwords.verify` takes."""
+    salt, digest = (
+        urlsafe_b64encode(octets).rstrip(b"=").decode() for octets in (secret.salt, secret.digest)
+    )
+    return f"scrypt$16384$8$1${salt}${digest}"
+
+
+def is_within(client: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an IP address is in one of the networks; no networks means any address."""
+    if not networks:
+        return True
+    address = ip_address(client.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in network for network in networks)

@@ -1,0 +1,29 @@
+"""The TLS that listeners speak: one context per configuration, made once, shared by sessions."""
+
+import ssl
+
+from relay.config.model import Tls
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+# Forward secrecy and authenticated encryption only (RFC 9325 §4.2); TLS 1.3 has nothing else.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class TlsError(Exception):
+    """Certificate or key cannot be used; the text says which file and why."""
+
+
+def server_context(tls: Tls) -> ssl.SSLContext:
+    """A context with certificate and key read from their files now. Raises `TlsError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[tls.minimum_version]
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as problem:
+        raise TlsError(
+            f"cannot use the certificate {tls.certificate} with the key {tls.key}: {problem}"
+        ) from problem
+    return context
