@@ -6,7 +6,10 @@ alone, everywhere, because receivers disagree on what it means: that is how mail
 octets held between calls. NUL and 8-bit octets are content like any other.
 """
 
+import re
+
 _END = b"\r\n.\r\n"
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 class BareLineEnd(ValueError):
@@ -45,13 +48,14 @@ class DotReader:
         seen = self._held + data
         end = seen.find(_END)
         if end >= 0:
+            certain, held = seen[: end + 2], b""
+        else:
+            certain, held = _split_open_end(seen, _END)
+        check_line_ends(certain)
+        self._held = held
+        if end >= 0:
             self.done = True
             self.rest = seen[end + len(_END) :]
-            self._held = b""
-            certain = seen[: end + 2]
-        else:
-            certain, self._held = _split_open_end(seen, _END)
-        check_line_ends(certain)
         content = certain.replace(b"\r\n.", b"\r\n")
         if self._skip and content:
             content = content[self._skip :]
@@ -94,11 +98,9 @@ class DotWriter:
 
 def check_line_ends(data: bytes) -> None:
     """Raise `BareLineEnd` unless every CR in `data` precedes a LF and every LF follows a CR."""
-    lines = data.count(b"\r\n")
-    if data.count(b"\n") != lines:
-        raise BareLineEnd("LF")
-    if data.count(b"\r") != lines:
-        raise BareLineEnd("CR")
+    if not data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r"):
+        first = _BARE.search(data)
+        raise BareLineEnd("CR" if first is not None and first[0] == b"\r" else "LF")
 
 
 def _split_open_end(data: bytes, pattern: bytes) -> tuple[bytes, bytes]:

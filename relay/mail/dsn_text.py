@@ -29,6 +29,8 @@ _OPENINGS = {
     ),
 }
 
+_CHARACTERS = 900  # of one text from elsewhere, so that even a single word fits into a line
+
 # By what follows the class in the status (RFC 3463); the more exact code first.
 _ADVICE = {
     "1.1": "There is no such address at that domain. Check its spelling.",
@@ -74,13 +76,13 @@ def report_text(report: Report, original: Mapping[str, str], returned: str) -> s
 
 
 def _about(recipient: ReportedRecipient) -> str:
-    lines = [f"  {printable_text(recipient.address)}"]
+    lines = [f"  {printable_text(recipient.address, _CHARACTERS)}"]
     if recipient.diagnostic:
-        who = printable_text(recipient.remote_mta)
+        who = printable_text(recipient.remote_mta, _CHARACTERS)
         said = f"{who} said:" if who else "The reason:"
         lines += [
             f"    {said}",
-            _wrap(printable_text(recipient.diagnostic), "      "),
+            _wrap(printable_text(recipient.diagnostic, _CHARACTERS), "      "),
         ]
     advice = _advice(recipient.status)
     if advice:

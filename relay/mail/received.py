@@ -38,7 +38,8 @@ def received_field(
     literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
     address = literal if _LITERAL(literal) else "unknown"
     encryption = f"\r\n\t(using {tls})" if _TLS(tls) else ""
-    addressee = f"\r\n\tfor <{recipient}>" if recipient and recipient.isprintable() else ""
+    named = recipient and recipient.isprintable() and (smtputf8 or recipient.isascii())
+    addressee = f"\r\n\tfor <{recipient}>" if named else ""
     protocol = _protocol(bool(tls), authenticated, smtputf8)
     return (
         f"Received: from {name} ({address}){encryption}\r\n"
