@@ -44,7 +44,7 @@ from relay.store.values import (
     SuppressionEntry,
 )
 
-SHORTEST_PASSWORD = 16
+SHORTEST_PASSWORD = 8
 """Characters of a password that somebody else made. Ours have 40."""
 
 MAX_LISTED = 100_000
@@ -268,7 +268,8 @@ def _credential_status(
         name=name,
         in_config=configured is not None,
         enabled=configured is not None and configured.enabled,
-        password_in_config=configured is not None and configured.password is not None,
+        password_in_config=configured is not None
+        and bool(configured.password or configured.password_hashes),
         secret_created_at=tuple(valid),
         revoked_secrets=len(secrets) - len(valid),
         identities=configured.identities if configured else (),

@@ -30,6 +30,7 @@ NameArgument = Annotated[
     str, Parameter(name="NAME", help="The credential's name under `credentials:`.")
 ]
 LONGEST_PASSWORD = 512
+SHORTEST_ADVISED_PASSWORD = 16
 
 
 @app.command
@@ -39,7 +40,10 @@ def add(
     *,
     password_file: Annotated[
         Path | None,
-        Parameter(help="Take the password from this file (`-`: standard input); else one is made."),
+        Parameter(
+            help="Take the password from this file (`-`: standard input); else one is made.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -51,6 +55,8 @@ def add(
     password = make_password() if password_file is None else read_password(password_file)
     with open_desk(config) as desk:
         desk.call(CREDENTIALS_ADD, NewSecret(name, password))
+    if len(password) < SHORTEST_ADVISED_PASSWORD:
+        warn(f"warning: machines can use {SHORTEST_ADVISED_PASSWORD} characters or more")
     made = password if password_file is None else ""
     if as_json:
         print_json({"credential": name, **({"password": made} if made else {})})

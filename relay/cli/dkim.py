@@ -85,7 +85,11 @@ def new(
     if not selector:
         suffix = "" if key_type == "rsa" else "-ed25519"
         selector = f"relay{datetime.now(UTC):%Y%m}{suffix}"
-    path = out or find_config(config).path.parent / "dkim" / f"{domain}.{selector}.pem"
+    if out is None:
+        named = Path("dkim") / f"{domain}.{selector}.pem"  # relative to the configuration, as there
+        path = find_config(config).path.parent / named
+    else:
+        named = path = out.absolute()
     key = make_private_key(key_type)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,7 +98,7 @@ def new(
         raise CommandFailed(f"cannot make {path.parent}: {error.strerror}") from None
     except KeyFileError as error:
         raise CommandFailed(str(error)) from None
-    lines = yaml_lines(domain, selector, path)
+    lines = yaml_lines(domain, selector, named)
     if as_json:
         record = _record(DomainKey(domain, selector, key))
         print_json({**record, "key": str(path), "yaml": lines})

@@ -178,7 +178,6 @@ def _print_passwords(made: InitResult) -> None:
     say("Passwords, shown once and kept nowhere in clear:")
     for credential in new:
         say(f"  {credential.name}  {credential.password}")
-    say()
 
 
 def _for_programs(made: InitResult) -> dict[str, object]:

@@ -68,7 +68,10 @@ def send(
     credential: Annotated[str, Parameter(help="Default: the first that may send as --from.")] = "",
     password_file: Annotated[
         Path | None,
-        Parameter(help="Its password. Default: a one-time password from the running relay."),
+        Parameter(
+            help="Its password. Default: a one-time password from the running relay.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     listener: Annotated[str, Parameter(help="Connect to this listener.")] = "",
     config: ConfigOption = None,

@@ -184,7 +184,10 @@ def list_suppressions(
 
 @app.command(name="import")
 def import_list(
-    file: Annotated[Path, Parameter(name="FILE", help="The file; `-` for standard input.")],
+    file: Annotated[
+        Path,
+        Parameter(name="FILE", help="The file; `-` for standard input.", allow_leading_hyphen=True),
+    ],
     /,
     *,
     file_format: FormatOption = None,
