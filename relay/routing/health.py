@@ -35,7 +35,7 @@ class Availability(Protocol):
         """Why the address cannot be used, as a clause; `""` where it can."""
 
 
-def test_bind(address: str) -> str:
+def bind_fault(address: str) -> str:
     """`""` where this host can send from `address`, else the reason as a clause."""
     family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
     try:
@@ -59,7 +59,7 @@ class SourceHealth:
         metrics: Metrics,
         log: Logger,
         *,
-        bind: Callable[[str], str] = test_bind,
+        bind: Callable[[str], str] = bind_fault,
     ) -> None:
         self.version = 0
         self._metrics = metrics

@@ -1,0 +1,145 @@
+"""The whole way of a message, explained."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from relay.admission.policy import Policy
+from relay.routing.explain import Explanation, explain, find_hosts
+from relay.routing.router import Router
+from relay.store.values import SuppressionEntry
+
+KEY = {"selector": "s1", "key": Path("/keys/s1.pem")}
+SECTIONS: dict[str, Any] = {
+    "identities": {
+        "example.com": {"dkim": [KEY], "configuration_set": "a"},
+        "news@example.com": {"configuration_set": "b"},
+        "plain.test": {},
+    },
+    "credentials": {
+        "app": {"configuration_set": "b"},
+        "narrow": {"identities": ["plain.test"], "configuration_sets": ["a", "b"]},
+        "single": {"configuration_sets": ["b"]},
+        "off": {"enabled": False},
+    },
+    "configuration_sets": {
+        "a": {"pool": "red"},
+        "b": {"pool": "blue", "tls": "require", "max_age": "2h"},
+        "paused": {"pool": "red", "sending": False},
+    },
+    "pools": {
+        "red": {
+            "sources": [
+                {"address": "198.51.100.2", "weight": 3},
+                {"address": "198.51.100.3"},
+                {"address": "198.51.100.4", "weight": 0},
+                {"address": "198.51.100.5"},
+            ]
+        },
+        "blue": {"sources": [{"address": "198.51.100.6"}]},
+    },
+}
+
+
+@pytest.fixture
+def ask(make_config: Any, make_dns: Any, make_health: Any) -> Any:
+    config = make_config(**SECTIONS)
+    health = make_health({"198.51.100.5": "this host does not have the address"})
+    dns = make_dns({"example.org": [(10, "a.test")]}, {"a.test": ["8.8.8.8"]})
+    router = Router(config, dns, health, Random(1))
+
+    def asked(sender: str, recipient: str = "bob@example.org", **more: str) -> Explanation:
+        return explain(sender, recipient, config=config, router=router, **more)
+
+    asked.router = router  # type: ignore[attr-defined]
+    asked.config = config  # type: ignore[attr-defined]
+    return asked
+
+
+async def test_every_decision_from_identity_to_host_is_told(ask: Any) -> None:
+    found = await find_hosts(ask("ann@example.com", credential="app"), ask.router)
+    assert found.identity == "example.com"
+    assert (found.configuration_set, found.configuration_set_from) == (
+        "a",
+        "of identity example.com",
+    )
+    assert [(k.domain, k.selector) for k in found.keys] == [("example.com", "s1")]
+    assert [(s.address[-1], s.share, s.excluded) for s in found.sources] == [
+        ("2", 0.75, ""),
+        ("3", 0.25, ""),
+        ("4", 0.0, "its weight is 0"),
+        ("5", 0.0, "this host does not have the address"),
+    ]
+    assert [(h.name, h.address) for h in found.hosts] == [("a.test", "8.8.8.8")]
+    assert found.tls == "opportunistic: TLS where the peer offers it, clear text otherwise"
+    assert found.limit_keys[:4] == ("account:account", "credential:app", "set:a", "pool:red")
+    assert "source:198.51.100.2" in found.limit_keys
+    assert found.problem == found.refusal == ""
+
+
+def test_an_address_signs_with_the_keys_of_its_domain(ask: Any) -> None:
+    found = ask("news@example.com")
+    assert found.identity == "news@example.com"
+    assert found.configuration_set == "b"
+    assert [k.domain for k in found.keys] == ["example.com"]
+    assert found.max_age == 7200
+
+
+@pytest.mark.parametrize(
+    ("sender", "more", "refusal"),
+    [
+        ("ann@other.test", {}, "no identity of the configuration covers ann@other.test"),
+        ("ann@plain.test", {}, "no configuration set applies"),
+        ("ann@example.com", {"configuration_set": "x"}, "configuration set x does not exist"),
+        ("ann@example.com", {"configuration_set": "paused"}, "configuration set paused is paused"),
+        ("ann@example.com", {"credential": "nobody"}, "credential nobody does not exist"),
+        ("ann@example.com", {"credential": "off"}, "credential off is disabled"),
+        ("ann@example.com", {"credential": "narrow"}, "credential narrow may not send as"),
+        (
+            "ann@plain.test",
+            {"credential": "narrow", "configuration_set": "paused"},
+            "credential narrow may not use configuration set paused",
+        ),
+    ],
+)
+def test_a_message_that_would_be_refused_says_why(
+    ask: Any, sender: str, more: dict[str, str], refusal: str
+) -> None:
+    found = ask(sender, **more)
+    assert found.refusal.startswith(refusal)
+    assert list(found.lines())[-1] == ("refused", found.refusal)
+
+
+async def test_a_problem_of_dns_is_part_of_the_explanation(ask: Any) -> None:
+    found = await find_hosts(ask("ann@example.com", "bob@gone.test"), ask.router)
+    assert found.problem == "550 5.1.2 the domain gone.test does not exist"
+    refused = ask("ann@other.test")
+    assert await find_hosts(refused, ask.router) == refused
+
+
+@pytest.mark.parametrize("sender", ["ann@example.com", "news@example.com", "ann@plain.test"])
+@pytest.mark.parametrize("credential", ["app", "single"])
+def test_the_configuration_set_is_the_one_that_admission_takes(
+    ask: Any, sender: str, credential: str
+) -> None:
+    policy = Policy.of(ask.config, "relay.example.com")
+    login = policy.credentials[credential]
+    wishes = policy.default_sets(sender, login)
+    expected = next((name for name in wishes if name and login.may_use(name)), "")
+    assert ask(sender, credential=credential).configuration_set == expected
+
+
+def test_it_is_told_in_lines_and_as_json(ask: Any) -> None:
+    entry = SuppressionEntry("bob@example.org", "bounce", "bounce", 1)
+    found = replace(ask("ann@example.com"), suppression=entry)
+    lines = dict(found.lines())
+    assert lines["suppressed"] == "bounce (bounce): accepted, and not sent"
+    assert lines["signed by"] == "s1._domainkey.example.com"
+    again = json.loads(json.dumps(found.as_dict()))
+    assert again["pool"] == "red"
+    assert again["tls"] == "opportunistic"
+    assert again["suppression"]["reason"] == "bounce"

@@ -1,0 +1,223 @@
+"""DNS over the wire, against a name server of our own on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from relay.routing.answers import AddressAnswer
+from relay.routing.resolver import AnswerCache, DnsResolver
+
+Zone = dict[tuple[str, str], list[str] | int]
+
+
+class NameServer(asyncio.DatagramProtocol):
+    """Answers from `zone`: records, or a return code; nothing at all to names under `silent`."""
+
+    def __init__(self) -> None:
+        self.zone: Zone = {}
+        self.ttl = 300
+        self.asked: list[str] = []
+        self.transport: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.transport.get_extra_info("sockname")[:2]
+        return host, port
+
+    def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+        query = dns.message.from_wire(data)
+        question = query.question[0]
+        name, kind = str(question.name).rstrip("."), question.rdtype.name
+        self.asked.append(f"{name} {kind}")
+        if name.endswith("silent"):
+            return
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.RA
+        records = self.zone.get((name, kind))
+        if isinstance(records, int):
+            response.set_rcode(dns.rcode.Rcode(records))
+        elif records is not None:
+            response.answer.append(self._rrset(name, kind, records))
+        elif not any(known == name for known, _ in self.zone):
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        alias = self.zone.get((name, "CNAME"))
+        if isinstance(alias, list) and kind != "CNAME":
+            target = alias[0].rstrip(".")
+            behind = self.zone[(target, kind)]
+            assert isinstance(behind, list)
+            response.answer.append(self._rrset(name, "CNAME", alias))
+            response.answer.append(self._rrset(target, kind, behind))
+        self.transport.sendto(response.to_wire(), peer)
+
+    def _rrset(self, name: str, kind: str, records: list[str]) -> dns.rrset.RRset:
+        return dns.rrset.from_text(f"{name}.", self.ttl, "IN", kind, *records)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[NameServer]:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(
+        NameServer, local_addr=("127.0.0.1", 0)
+    )
+    yield protocol
+    transport.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def resolver(server: NameServer, clock: Clock) -> AsyncIterator[DnsResolver]:
+    found = DnsResolver([server.address], clock=clock, lifetime_s=0.3)
+    yield found
+    await found.close()
+
+
+async def test_mx_records_come_with_preference_and_lower_case_names(
+    server: NameServer, resolver: DnsResolver
+) -> None:
+    server.zone[("example.org", "MX")] = ["10 Mail.Example.org.", "0 a.test."]
+    answer = await resolver.mx("example.org")
+    assert answer.status == "found"
+    assert sorted(answer.records) == [(0, "a.test"), (10, "mail.example.org")]
+
+
+async def test_a_null_mx_has_an_empty_name(server: NameServer, resolver: DnsResolver) -> None:
+    server.zone[("example.org", "MX")] = ["0 ."]
+    assert (await resolver.mx("example.org")).records == ((0, ""),)
+
+
+async def test_addresses_are_of_the_family_asked_for_and_cnames_are_followed(
+    server: NameServer, resolver: DnsResolver
+) -> None:
+    server.zone[("a.test", "A")] = ["192.0.2.1", "192.0.2.2"]
+    server.zone[("a.test", "AAAA")] = ["2001:db8::1"]
+    server.zone[("b.test", "CNAME")] = ["a.test."]
+    four = await resolver.addresses("a.test", 4)
+    assert set(four.addresses) == {ip_address("192.0.2.1"), ip_address("192.0.2.2")}
+    assert (await resolver.addresses("b.test", 6)).addresses == (ip_address("2001:db8::1"),)
+
+
+async def test_what_does_not_exist_and_what_did_not_answer_are_told_apart(
+    server: NameServer, resolver: DnsResolver
+) -> None:
+    server.zone[("example.org", "TXT")] = ['"here"']
+    server.zone[("broken.test", "MX")] = dns.rcode.SERVFAIL
+    server.zone[("refused.test", "MX")] = dns.rcode.REFUSED
+    assert (await resolver.mx("example.org")).status == "nodata"
+    assert (await resolver.mx("gone.test")).status == "nxdomain"
+    assert (await resolver.mx("broken.test")).status == "failure"
+    assert (await resolver.mx("refused.test")).status == "failure"
+    assert (await resolver.mx("is.silent")).detail == "timeout"
+    assert (await resolver.addresses("gone.test", 6)).status == "nxdomain"
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".test", "a..test", ".".join(["abc"] * 80)])
+async def test_a_name_that_dns_cannot_hold_does_not_exist(
+    server: NameServer, resolver: DnsResolver, name: str
+) -> None:
+    assert (await resolver.mx(name)).status == "nxdomain"
+    assert server.asked == []
+
+
+async def test_an_answer_is_kept_for_its_time_to_live(
+    server: NameServer, resolver: DnsResolver, clock: Clock
+) -> None:
+    server.zone[("example.org", "MX")] = ["10 a.test."]
+    for _ in range(3):
+        await resolver.mx("example.org")
+    assert len(server.asked) == 1
+    clock.now += 301
+    await resolver.mx("example.org")
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("gone.test", 61), ("broken.test", 6)])
+async def test_bad_news_is_kept_for_a_short_time(
+    server: NameServer, resolver: DnsResolver, clock: Clock, name: str, seconds: int
+) -> None:
+    server.zone[("broken.test", "MX")] = dns.rcode.REFUSED
+    await resolver.mx(name)
+    asked = len(server.asked)
+    await resolver.mx(name)
+    assert len(server.asked) == asked
+    clock.now += seconds
+    await resolver.mx(name)
+    assert len(server.asked) > asked
+
+
+async def test_many_deliveries_to_a_domain_ask_once(
+    server: NameServer, resolver: DnsResolver
+) -> None:
+    server.zone[("example.org", "MX")] = ["10 a.test."]
+    answers = await asyncio.gather(*(resolver.mx("example.org") for _ in range(50)))
+    assert len(set(answers)) == 1
+    assert len(server.asked) == 1
+
+
+async def test_a_delivery_that_gives_up_does_not_take_the_answer_from_the_others() -> None:
+    cache: AnswerCache[AddressAnswer] = AnswerCache(10, Clock())
+    gate = asyncio.Event()
+
+    async def ask() -> tuple[AddressAnswer, float]:
+        await gate.wait()
+        return AddressAnswer("nodata"), 60.0
+
+    first = asyncio.create_task(cache.get(("a", "A"), ask))
+    second = asyncio.create_task(cache.get(("a", "A"), ask))
+    await asyncio.sleep(0)
+    first.cancel()
+    gate.set()
+    assert (await second).status == "nodata"
+    assert first.cancelled() or first.cancelling()
+
+
+async def test_the_cache_is_bounded_and_forgets_what_was_not_asked_for_longest() -> None:
+    cache: AnswerCache[AddressAnswer] = AnswerCache(3, Clock())
+    asked: list[str] = []
+
+    def ask(name: str) -> Callable[[], object]:
+        async def question() -> tuple[AddressAnswer, float]:
+            asked.append(name)
+            return AddressAnswer("nodata"), 60.0
+
+        return question
+
+    for name in "abcadaebc":
+        await cache.get((name, "A"), ask(name))  # type: ignore[arg-type]
+    assert len(cache) == 3
+    assert asked == ["a", "b", "c", "d", "e", "b", "c"]
+
+
+async def test_questions_under_way_end_with_the_resolver(server: NameServer) -> None:
+    resolver = DnsResolver([server.address], lifetime_s=60)
+    waiting = asyncio.create_task(resolver.mx("is.silent"))
+    await asyncio.sleep(0)
+    await resolver.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_host_without_name_servers_fails_every_question() -> None:
+    resolver = DnsResolver([])
+    assert (await resolver.mx("example.org")).status == "failure"
+    assert repr(resolver) == "<DnsResolver 1 domains, 0 hosts known>"
