@@ -34,7 +34,7 @@ def message_too_long(limit: int) -> Refusal:
 
 def header_too_long(limit: int) -> Refusal:
     text = f"Message header is too long. The limit is {limit} octets."
-    return Refusal(Reply(552, "5.3.4", text), "message size")
+    return Refusal(Reply(552, "5.3.4", text), "header size")
 
 
 def duplicate_header(name: str) -> Refusal:

@@ -14,6 +14,7 @@ from relay.store.values import Body
 
 Reason = Literal[
     "message size",
+    "header size",
     "duplicate header",
     "bad header",
     "mail loop",

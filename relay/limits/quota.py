@@ -79,7 +79,11 @@ class QuotaLedger:
 
     def refusal(self) -> Grant | None:
         """The last answer of the store, where it was no and is still fresh."""
-        return self._refusal if self._now() < self._refused_until else None
+        if self._refusal is None:
+            return None
+        if self._now() >= self._refused_until:
+            self._refusal = None
+        return self._refusal
 
     async def lease(self, n: int, patience: float) -> Grant:
         """Spend `n` permits; ask the store where the block at hand does not hold them.

@@ -23,7 +23,7 @@ REFUSED = {
     "a header larger than its bound": (
         {"header": FROM + "X-Filler: y\r\n" * 5_000},
         "552 5.3.4 Message header is too long. The limit is 50000 octets.",
-        "message size",
+        "header size",
     ),
     "two different From fields": (
         {"header": FROM + "from: eve@evil.test\r\n"},

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.config.units import Rate
 from relay.limits.limits import Decision, Limit, Limits
@@ -163,3 +165,56 @@ async def test_levels_say_the_limit_what_is_used_and_when_it_frees(limits, clock
     assert rate.free_at == clock.wall_ms
     assert (quota.kind, quota.limit, quota.seconds, quota.used) == ("quota", 2, 86_400, 3)
     assert quota.free_at == pytest.approx(clock.wall_ms + 86_340_000, abs=2)
+
+
+@given(
+    quotas=st.lists(st.integers(1, 300), min_size=2, max_size=3),
+    steps=st.lists(
+        st.tuples(st.floats(0, 2), st.integers(1, 30), st.sets(st.integers(0, 2))), max_size=40
+    ),
+)
+def test_what_is_used_of_each_quota_is_what_went_through_and_nothing_else(
+    permits_type, clock_type, quotas, steps
+):
+    clock, permits = clock_type(), permits_type()
+    limits = Limits(permits, clock.monotonic, clock.wall)
+    limits.configure({f"k{i}": Limit(Rate(20, 1), quota) for i, quota in enumerate(quotas)})
+    gone = dict.fromkeys(range(3), 0)
+
+    async def run():
+        for wait, n, which in steps:
+            clock.advance(wait)
+            if (await limits.admit([f"k{i}" for i in which], n)).charged:
+                for i in which:
+                    gone[i] += n
+            for level in await limits.levels():
+                if level.kind == "quota":
+                    assert level.used == gone[int(level.key[1:])]
+        await limits.close()
+
+    asyncio.run(run())
+    for i, _ in enumerate(quotas):
+        assert permits.used(f"k{i}", 86_400_000, clock.wall_ms) == gone[i]
+
+
+async def test_a_client_that_leaves_takes_nothing_with_it_from_the_other_limits(
+    permits_type, clock
+):
+    class Slow(permits_type):
+        async def lease_permits(self, request):
+            if request.key == "b" and not answer.is_set():
+                await answer.wait()
+            return await super().lease_permits(request)
+
+    answer = asyncio.Event()
+    limits = Limits(Slow(), clock.monotonic, clock.wall)
+    limits.configure({"a": lenient(quota=1_000), "b": lenient(quota=1_000)})
+    asking = asyncio.create_task(limits.charge(["a", "b"], 1, queue=False))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    answer.set()
+    assert (await limits.charge(["b"], 1, queue=False)).now
+    assert {level.key: level.used for level in await limits.levels()} == {"a": 0, "b": 1}
