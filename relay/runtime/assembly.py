@@ -1,0 +1,57 @@
+"""What one configuration gives rise to, built whole before any of it is put in force.
+
+Everything here that can fail (keys, certificates) fails in `assemble`, with every problem named, so
+that a reload applies all of a configuration or nothing.
+"""
+
+import ssl
+from dataclasses import dataclass
+
+from relay.config.model import Config
+from relay.frontend.tls import TlsError, server_context
+from relay.routing.answers import Resolver
+from relay.routing.health import SourceHealth
+from relay.routing.router import Router
+from relay.signing.keys import KeyFileError, KeyRing
+from relay.signing.make import record_name, record_text
+
+
+class AssemblyError(Exception):
+    """A configuration whose files cannot be used. `problems` has a sentence for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts that belong to one configuration, and change with it."""
+
+    config: Config
+    keyring: KeyRing
+    router: Router
+    tls: ssl.SSLContext
+
+
+def assemble(config: Config, resolver: Resolver, health: SourceHealth) -> Assembly:
+    """Read keys and certificates (blocking) and plan routes. Raises `AssemblyError`."""
+    problems: list[str] = []
+    keyring: KeyRing | None = None
+    tls: ssl.SSLContext | None = None
+    try:
+        keyring = KeyRing.load(config)
+    except KeyFileError as error:
+        problems += error.problems
+    try:
+        tls = server_context(config.tls)
+    except TlsError as error:
+        problems.append(str(error))
+    if keyring is None or tls is None:
+        raise AssemblyError(tuple(problems))
+    return Assembly(config, keyring, Router(config, resolver, health), tls)
+
+
+def published_records(keyring: KeyRing) -> dict[str, str]:
+    """The DKIM records that the keys call for, by DNS name: what the simulator verifies with."""
+    return {record_name(key.domain, key.selector): record_text(key.private) for key in keyring}

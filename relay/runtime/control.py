@@ -1,0 +1,199 @@
+"""What a running relay answers its operators (`relay.admin.control.Control`)."""
+
+import os
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from relay import __version__
+from relay.admin.control import (
+    ExplainedHost,
+    ExplainedKey,
+    ExplainedSource,
+    ExplainRequest,
+    Explanation,
+    Health,
+    LimitStatus,
+    ListenerStatus,
+    Login,
+    LoginRequest,
+    QueueStatus,
+    Refused,
+    Reloaded,
+    SourceStatus,
+    Status,
+)
+from relay.admin.operations import StoreOperations
+from relay.limits.limits import Level
+from relay.routing import explain as explaining
+from relay.routing.plan import RoutingFailure
+from relay.runtime.gauges import wall_ms
+
+if TYPE_CHECKING:
+    from relay.runtime.relay import Relay
+    from relay.runtime.reload import Reloader
+
+ONE_TIME_S = 60.0
+"""How long the password of `relay send` is good for."""
+
+_LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more"
+
+
+class RelayControl:
+    """The public face of a running relay."""
+
+    def __init__(self, relay: "Relay", reloader: "Reloader") -> None:
+        self._relay = relay
+        self._reloader = reloader
+        self.operations = StoreOperations(
+            store=relay.store,
+            config=lambda: relay.config,
+            clock=wall_ms,
+            queue_changed=relay.scheduler.wake,
+            secrets_changed=relay.secrets_changed,
+        )
+
+    def liveness(self) -> Health:
+        """Alive: what failed beyond repair ends the process, so an answer says nearly all."""
+        failed = self._relay.failed_part
+        return Health(not failed, (f"{failed} ended",) if failed else ())
+
+    def readiness(self) -> Health:
+        """Ready: mail is accepted, stored and delivered."""
+        relay = self._relay
+        reasons = []
+        if not relay.frontend.accepting:
+            reasons.append("no mail is accepted: the relay is starting or stopping")
+        if relay.gauges.store_error:
+            reasons.append(f"the store does not answer: {relay.gauges.store_error}")
+        free = relay.gauges.free_bytes
+        if free is not None and free < relay.config.bounds.minimum_free_disk:
+            reasons.append(_LOW_ON_SPACE)
+        return Health(not reasons, tuple(reasons))
+
+    async def status(self) -> Status:
+        """Everything at a glance, fresh."""
+        relay = self._relay
+        await relay.gauges.refresh()
+        return Status(
+            version=__version__,
+            hostname=relay.config.hostname,
+            pid=os.getpid(),
+            started_at=relay.started_at,
+            config_path=str(relay.path),
+            config_epoch=self._reloader.epoch,
+            config_loaded_at=self._reloader.loaded_at,
+            last_reload_error=self._reloader.last_error,
+            health=self.liveness(),
+            readiness=self.readiness(),
+            listeners=self._listeners(),
+            metrics_address=relay.config.metrics.address,
+            queue=tuple(
+                QueueStatus(d.configuration_set, d.queued, d.held, d.oldest_accepted_at)
+                for d in relay.gauges.depths
+            ),
+            working_set=0,
+            outbound_connections=0,
+            sources=self._sources(),
+            limits=tuple(map(_limit_status, relay.gauges.levels)),
+            suppressions=await relay.store.count_suppressions(),
+            free_bytes=relay.gauges.free_bytes or 0,
+            certificate_expires_at=round((relay.gauges.certificate_expires_at or 0) * 1000),
+        )
+
+    def _listeners(self) -> tuple[ListenerStatus, ...]:
+        configured = self._relay.config.listeners
+        return tuple(
+            ListenerStatus(
+                name=name,
+                address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+                tls=configured[name].tls,
+                connections=0,
+            )
+            for name, (host, port) in self._relay.frontend.addresses.items()
+        )
+
+    def _sources(self) -> tuple[SourceStatus, ...]:
+        return tuple(
+            SourceStatus(
+                pool=pool,
+                address=str(source.address),
+                weight=source.weight,
+                available=self._relay.health.available(str(source.address)),
+                reason=self._relay.health.fault(str(source.address)),
+            )
+            for pool, settings in self._relay.config.pools.items()
+            for source in settings.sources
+        )
+
+    async def reload(self) -> Reloaded:
+        """Load the configuration anew."""
+        return await self._reloader.reload()
+
+    async def explain(self, request: ExplainRequest) -> Explanation:
+        """The decisions about one message; DNS, limits and the suppression list are asked now."""
+        relay = self._relay
+        try:
+            known = explaining.explain(
+                request.sender,
+                request.recipient,
+                config=relay.config,
+                router=relay.router,
+                configuration_set=request.configuration_set,
+            )
+        except RoutingFailure as failure:
+            raise Refused(str(failure.reply)) from failure
+        if not known.refusal:
+            known = await explaining.find_hosts(known, relay.router)
+            known = replace(
+                known,
+                suppression=await relay.store.suppression(request.recipient, wall_ms()),
+                limits=tuple(await relay.limits.levels(known.limit_keys)),
+            )
+        return _explanation(known)
+
+    async def one_time_login(self, request: LoginRequest) -> Login:
+        """A password that is good for one login of a configured credential."""
+        relay = self._relay
+        credential = relay.config.credentials.get(request.credential)
+        if credential is None or not credential.enabled:
+            raise Refused(f"no credential {request.credential} is enabled", "not_found")
+        password = secrets.token_urlsafe(32)
+        relay.authenticator.allow_once(request.credential, password, ONE_TIME_S)
+        return Login(
+            username=request.credential,
+            password=password,
+            expires_at=wall_ms() + round(ONE_TIME_S * 1000),
+            listeners=self._listeners(),
+        )
+
+
+def _limit_status(level: Level) -> LimitStatus:
+    unit = {1: "s", 60: "min", 3600: "h", 86400: "day"}.get(level.seconds, f"{level.seconds} s")
+    limit = f"{level.limit:,}/{unit}"
+    free_at = level.free_at if level.free_at > wall_ms() else 0
+    return LimitStatus(level.key, level.kind, limit, level.used, free_at)
+
+
+def _explanation(known: explaining.Explanation) -> Explanation:
+    return Explanation(
+        sender=known.sender,
+        recipient=known.recipient,
+        refusal=known.refusal,
+        identity=known.identity,
+        configuration_set=known.configuration_set,
+        configuration_set_from=known.configuration_set_from,
+        keys=tuple(ExplainedKey(key.domain, key.selector) for key in known.keys),
+        suppression=known.suppression,
+        pool=known.pool,
+        sources=tuple(
+            ExplainedSource(source.address, source.ehlo, source.weight, source.excluded)
+            for source in known.sources
+        ),
+        route=known.route,
+        destination=str(known.destination or ""),
+        hosts=tuple(ExplainedHost(host.name, host.address, host.port) for host in known.hosts),
+        hosts_problem=known.problem,
+        tls=known.tls,
+        limits=tuple(map(_limit_status, known.limits)),
+    )

@@ -1,0 +1,58 @@
+"""The seam between accepting and delivering: stored first, then offered to the scheduler.
+
+A message that the scheduler has room for is inserted already claimed and handed over in memory,
+without being read back; any other waits in the store until it is claimed.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from relay.delivery.scheduler import Scheduler
+from relay.observe.metrics import Metrics
+from relay.store.interface import MessageStore
+from relay.store.values import Accepted, NewMessage
+
+
+class Intake:
+    """The `accept` of the front end."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        scheduler: Scheduler,
+        metrics: Metrics,
+        wall: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self._wall = wall
+
+    async def accept(self, new: NewMessage) -> Accepted:
+        """Store a message durably and see to its delivery. Raises `StoreError`.
+
+        A caller that goes away meanwhile (its client did) leaves the insert to its end: a message
+        that was stored as claimed must reach the one who claimed it.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._accept(new)))
+
+    async def _accept(self, new: NewMessage) -> Accepted:
+        scheduler = self._scheduler
+        owner = None
+        if new.due_at <= self._wall() and scheduler.has_room():
+            owner = scheduler.owner
+        accepted = await self._store.insert(new, owner)
+        self._count_suppressed(new, accepted)
+        if owner is not None:
+            scheduler.offer(accepted.deliveries)
+        else:
+            scheduler.expect(new.due_at)
+        return accepted
+
+    def _count_suppressed(self, new: NewMessage, accepted: Accepted) -> None:
+        for suppressed in accepted.suppressed:
+            self._metrics.child(
+                self._metrics.recipients_suppressed,
+                new.message.configuration_set,
+                suppressed.reason,
+            ).inc()

@@ -1,0 +1,25 @@
+"""Telling systemd what state the service is in (sd_notify(3)); silent where nobody listens."""
+
+import os
+import socket
+
+
+def notify(*lines: str) -> bool:
+    """Send state lines such as `READY=1` to `$NOTIFY_SOCKET`; whether there was one to send to."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    if address.startswith("@"):  # an abstract socket
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.sendto("\n".join(lines).encode(), address)
+    return True
+
+
+def watchdog_interval() -> float | None:
+    """Half of the time within which systemd wants to hear `WATCHDOG=1`, in seconds; None: never."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    owner = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not microseconds.isdigit() or owner != str(os.getpid()):
+        return None
+    return int(microseconds) / 2_000_000
