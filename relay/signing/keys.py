@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from relay.config.model import Config
-from relay.mail.address import AddressError, parse_domain
+from relay.config.identities import dkim_keys_for
+from relay.config.model import Config, DkimKey, Identity
 from relay.mail.envelope import domain_of
 
 Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
@@ -60,54 +60,58 @@ class SigningKey:
 class KeyRing:
     """All signing keys of one configuration. Immutable, and safe to use from any thread."""
 
-    def __init__(self, keys: Mapping[str, tuple[SigningKey, ...]]) -> None:
-        """`keys` by identity (a domain, or an address), as the configuration names them."""
-        self._keys = {name.lower(): found for name, found in keys.items() if found}
-        self.wants_relaxed = any(key.relaxed_body for found in keys.values() for key in found)
-
-    def __iter__(self) -> Iterator[SigningKey]:
-        """Every key, identity by identity."""
-        for keys in self._keys.values():
-            yield from keys
+    def __init__(
+        self,
+        identities: Mapping[str, Identity],
+        keys: Mapping[tuple[str, DkimKey], SigningKey],
+    ) -> None:
+        """`keys` holds what each identity's entries stand for, by signing domain and entry."""
+        self._identities = identities
+        self._keys = dict(keys)
+        self._by_identity = {name: self._find(name, name) for name in identities}
+        self.wants_relaxed = any(key.relaxed_body for key in self)
 
     @classmethod
     def load(cls, config: Config) -> Self:
         """Read every key that the identities of `config` name. Raises `KeyFileError`."""
         problems: list[str] = []
         read: dict[Path, PrivateKey] = {}
-        ring: dict[str, tuple[SigningKey, ...]] = {}
+        keys: dict[tuple[str, DkimKey], SigningKey] = {}
         for name, identity in config.identities.items():
-            keys = []
-            for number, configured in enumerate(identity.dkim):
+            domain = domain_of(name)
+            for number, entry in enumerate(identity.dkim):
                 try:
-                    if configured.key not in read:
-                        read[configured.key] = read_private_key(configured.key)
-                    keys.append(
-                        SigningKey(
-                            domain=parse_domain(domain_of(name)),
-                            selector=configured.selector,
-                            private=read[configured.key],
-                            relaxed_body=configured.canonicalization == "relaxed/relaxed",
-                        )
-                    )
-                except (KeyFileError, AddressError) as error:
+                    if entry.key not in read:  # checking a key takes tens of milliseconds
+                        read[entry.key] = read_private_key(entry.key)
+                except KeyFileError as error:
                     problems.append(f"identities.{name}.dkim[{number}]: {error}")
-            ring[name] = tuple(keys)
+                else:
+                    keys[domain, entry] = SigningKey(
+                        domain=domain,
+                        selector=entry.selector,
+                        private=read[entry.key],
+                        relaxed_body=entry.canonicalization == "relaxed/relaxed",
+                    )
         if problems:
             raise KeyFileError(*problems)
-        return cls(ring)
+        return cls(config.identities, keys)
 
     def keys_for(self, identity: str, from_domain: str) -> tuple[SigningKey, ...]:
-        """The keys that sign for `identity`: its own, else its domain's, else a parent domain's.
+        """The keys that sign for `identity`, as `config.identities.dkim_keys_for` picks them.
 
-        Where the identity has left the configuration since the message came in, the keys of
-        `from_domain` or its parents sign. Empty where nothing applies: the mail goes unsigned.
+        `from_domain` stands in for an identity that has left the configuration since the message
+        came in. Empty where nothing applies: the mail goes unsigned.
         """
-        for name in (*_from_specific_to_general(identity), *_from_specific_to_general(from_domain)):
-            keys = self._keys.get(name)
-            if keys:
-                return keys
-        return ()
+        known = self._by_identity.get(identity)
+        return self._find(identity, from_domain) if known is None else known
+
+    def __iter__(self) -> Iterator[SigningKey]:
+        """Every key once."""
+        return iter(self._keys.values())
+
+    def _find(self, identity: str, from_domain: str) -> tuple[SigningKey, ...]:
+        domain, entries = dkim_keys_for(self._identities, identity, from_domain)
+        return tuple(self._keys[domain, entry] for entry in entries)
 
 
 def read_private_key(path: Path) -> PrivateKey:
@@ -132,14 +136,3 @@ def read_private_key(path: Path) -> PrivateKey:
     if isinstance(key, Ed25519PrivateKey):
         return key
     raise KeyFileError(f"{path}: DKIM knows RSA and Ed25519 keys, and this is neither")
-
-
-def _from_specific_to_general(identity: str) -> Iterator[str]:
-    """The identity, its domain where it is an address, then that domain's parents."""
-    name = identity.lower()
-    if "@" in name:
-        yield name
-        name = domain_of(name)
-    while name:
-        yield name
-        name = name.partition(".")[2]

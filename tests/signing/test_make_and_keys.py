@@ -205,7 +205,7 @@ def test_the_ring_finds_the_most_specific_keys(
     assert found("sender.test", "deep.sender.test") == both
     assert found("app@sender.test", "sender.test") == both
     assert found("boss@sender.test", "sender.test") == [("sender.test", "b1")]
-    assert found("Boss@Sender.test", "sender.test") == [("sender.test", "b1")]
+    assert found("boss+label@sender.test", "sender.test") == both  # no identity, so its domain
     assert found("news.sender.test", "news.sender.test") == [("news.sender.test", "n1")]
     assert found("gone.test", "a.news.sender.test") == [("news.sender.test", "n1")]
     assert found("bare.test", "bare.test") == []
@@ -215,6 +215,11 @@ def test_the_ring_finds_the_most_specific_keys(
         "ed25519-sha256",
     ]
     assert not ring.wants_relaxed
+    assert {(key.domain, key.selector) for key in ring} == {
+        *both,
+        ("news.sender.test", "n1"),
+        ("sender.test", "b1"),
+    }
 
 
 def test_the_ring_says_whether_any_key_wants_the_relaxed_body(key_path: Path) -> None:
