@@ -2,13 +2,14 @@
 
 ECDSA on P-256, with the extensions that strict verifiers ask for (RFC 5280 §4.2). The authority's
 key signs once and is never written: whoever has the directory cannot make further certificates
-that the clients trust. Pure but for randomness and the time that is passed in.
+that the clients trust. Nothing is written here.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALID_FOR = timedelta(days=820)  # some clients refuse server certificates beyond 825 days
 _CLOCKS_DIFFER_BY = timedelta(days=1)
 _LONGEST_COMMON_NAME = 64
+_AUTHORITY_OF = "relay authority of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def make_certificates(hostname: str, addresses: Iterable[str], now: datetime) ->
     `hostname` is a domain name as A-labels; `now` is in UTC. Unspecified addresses are left out.
     """
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = _name(f"relay authority of {hostname}")
+    authority_name = _name(f"{_AUTHORITY_OF}{hostname}")
     authority_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
     authority = (
         _begun(authority_name, authority_name, authority_key.public_key(), now)
@@ -62,6 +64,16 @@ def make_certificates(hostname: str, addresses: Iterable[str], now: datetime) ->
         certificate.public_bytes(Encoding.PEM),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
+
+
+def made_here(certificate: Path) -> bool:
+    """Whether the certificate in a file was made by `make_certificates`, and may be replaced."""
+    try:
+        issuer = x509.load_pem_x509_certificate(certificate.read_bytes()).issuer
+    except (OSError, ValueError):
+        return False
+    names = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return any(str(name.value).startswith(_AUTHORITY_OF) for name in names)
 
 
 def _begun(

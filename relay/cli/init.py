@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from relay.cli.authority import make_certificates
+from relay.cli.authority import made_here, make_certificates
 from relay.cli.init_options import InitError, InitOptions, Plan, read_options
 from relay.cli.init_text import relay_yaml
 from relay.cli.private_files import make_private_directory, write_private
@@ -160,6 +160,7 @@ class _Work:
         self.created: list[Path] = []
         self.kept: list[Path] = []
         self.records: list[str] = []
+        self.warnings: list[str] = []
 
     def write(self, path: Path, content: bytes, *, replace: bool = False) -> None:
         make_private_directory(path.parent)
@@ -169,10 +170,13 @@ class _Work:
     def certificates(
         self, tls: Tls, hostname: str, addresses: Sequence[str], now: datetime
     ) -> None:
-        """A new authority, certificate and key, unless good ones are there."""
+        """A new authority, certificate and key, unless good ones, or ones not ours, are there."""
         files = (tls.certificate.with_name("ca.pem"), tls.certificate, tls.key)
-        if files[0].exists() and not any(certificate_problems(tls, hostname, now)):
-            self.kept += files
+        problems = [found for _, found, _ in certificate_problems(tls, hostname, now)]
+        foreign = any(file.exists() for file in files[1:]) and not made_here(tls.certificate)
+        if foreign or (files[0].exists() and not problems):
+            self.kept += [file for file in files if file.exists()]
+            self.warnings += [f"{tls.certificate} is kept: {found}" for found in problems]
             return
         made = make_certificates(hostname, addresses, now)
         for file, pem in zip(files, (made.authority, made.certificate, made.key), strict=True):
@@ -208,7 +212,7 @@ class _Work:
             tuple(self.kept),
             tuple(credentials),
             tuple(self.records),
-            tuple(warnings),
+            (*warnings, *self.warnings),
         )
 
 

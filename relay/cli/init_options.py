@@ -38,7 +38,8 @@ class InitOptions:
     `POOL=ADDRESS`: each pool gets a configuration set of its own name. `routes` holds
     `MATCH=TARGET`. The first of `password_files` has the password of the first of `credentials`,
     and so on; a credential without one is given a password that is made. `data_dir` is relative
-    to the directory. `force` replaces an existing `relay.yaml`, and nothing else.
+    to the directory. `force` replaces an existing `relay.yaml`, and the certificate where
+    an earlier run made it and it does not serve any more; keys stay.
     """
 
     hostname: str
@@ -77,9 +78,9 @@ def read_options(options: InitOptions) -> Plan:
             problems.append(f"--{name} {text!r}: {error}")
             return None
 
-    def read_all(name: str, texts: Iterable[str], parse: Callable[[str], _Value]) -> list[_Value]:
+    def read_all(name: str, texts: Sequence[str], parse: Callable[[str], _Value]) -> list[_Value]:
         values = [value for text in texts if (value := read(name, text, parse)) is not None]
-        if not values and not problems:
+        if not texts:
             problems.append(f"--{name}: at least one is needed")
         return values
 

@@ -17,8 +17,8 @@ from ipaddress import (
 
 from relay.mail import address
 
-_BRACKETED = re.compile(r"\[(?P<host>[^\]]*)\]:(?P<port>\d{1,5})")
-_PLAIN = re.compile(r"(?P<host>[^:\[\]]+):(?P<port>\d{1,5})")
+_BRACKETED = re.compile(r"\[(?P<host>[^\]]*)\]:(?P<port>[0-9]{1,5})")
+_PLAIN = re.compile(r"(?P<host>[^:\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
