@@ -1,0 +1,119 @@
+"""One attempt at one delivery over an open connection: sign, send, and a result per recipient.
+
+A delivery with more recipients than one transaction may have takes several, one after the other.
+What goes wrong on our side (the store cannot read the body, the content must not be sent, signing
+fails) becomes a result too; only cancellation leaves without one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.delivery.commands import UnsafeCommand, mail_of
+from relay.delivery.connections import Connection
+from relay.delivery.content import content_of
+from relay.delivery.signer import Signer
+from relay.delivery.transaction import MAX_RECIPIENTS, Answer, Timeouts, Transaction
+from relay.feedback.outcome import RecipientResult
+from relay.feedback.settle import result_for, results_for_all
+from relay.mail.dots import BareLineEnd
+from relay.mail.envelope import Recipient
+from relay.mail.replies import Reply
+from relay.observe.logging import Logger
+from relay.store.interface import BodyDamaged, QueueStore, StoreError
+from relay.store.values import Delivery
+
+Results = tuple[RecipientResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """The results of an attempt. `untouched`: the peer was gone before it answered anything, as a
+    kept connection may be, so that the same delivery may go over a fresh one at once."""
+
+    results: Results
+    untouched: bool = False
+
+
+class Attempts:
+    """Makes attempts; holds what they share."""
+
+    def __init__(
+        self, store: QueueStore, signer: Signer, log: Logger, wall: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._log = log
+        self._wall = wall
+
+    async def make(
+        self, connection: Connection, delivery: Delivery, timeouts: Timeouts
+    ) -> Attempted:
+        """Send `delivery` over `connection`, whose reuse is the caller's decision.
+
+        Raises `BodyDamaged`: the store has set the delivery apart, and nothing is to be settled.
+        """
+        message = delivery.message
+        try:
+            signature = await self._signer.signature(message, self._wall() // 1000)
+            if len(delivery.recipients) <= MAX_RECIPIENTS:
+                return await self._transact(
+                    connection, delivery, delivery.recipients, signature, timeouts
+                )
+            return await self._in_parts(connection, delivery, signature, timeouts)
+        except BodyDamaged:
+            raise
+        except StoreError as error:
+            text = f"the stored message cannot be read now: {error}"
+            return Attempted(results_for_all(delivery, Reply(451, "4.3.0", text), "local"))
+        except (BareLineEnd, UnsafeCommand) as error:
+            self._log.error(
+                "message must not be sent as it is stored", message_id=message.id, error=str(error)
+            )
+            return Attempted(results_for_all(delivery, Reply(554, "5.6.0", str(error)), "local"))
+
+    async def _in_parts(
+        self, connection: Connection, delivery: Delivery, signature: bytes, timeouts: Timeouts
+    ) -> Attempted:
+        results: Results = ()
+        everybody = delivery.recipients
+        for start in range(0, len(everybody), MAX_RECIPIENTS):
+            if start and not connection.wire.is_usable:
+                break  # those without a result are tried again
+            part = everybody[start : start + MAX_RECIPIENTS]
+            attempted = await self._transact(connection, delivery, part, signature, timeouts)
+            if attempted.untouched and not start:
+                return attempted
+            results += attempted.results
+        return Attempted(results)
+
+    async def _transact(
+        self,
+        connection: Connection,
+        delivery: Delivery,
+        recipients: tuple[Recipient, ...],
+        signature: bytes,
+        timeouts: Timeouts,
+    ) -> Attempted:
+        message = delivery.message
+        content = await content_of(self._store, message, signature)
+        transaction = Transaction(
+            connection.wire,
+            connection.peer,
+            timeouts,
+            mail_of(message, signature),
+            recipients,
+            reset_first=connection.needs_reset,
+        )
+        answers = await transaction.send(content)
+        connection.needs_reset = transaction.needs_reset
+        connection.carried += 1
+        return Attempted(_results(connection, answers), transaction.untouched)
+
+
+def _results(connection: Connection, answers: list[Answer]) -> Results:
+    remote = str(connection.peer)
+    dsn = connection.peer.dsn
+    return tuple(
+        result_for(answer.recipient, answer.reply, answer.phase, remote, dsn_relayed=dsn)
+        for answer in answers
+    )

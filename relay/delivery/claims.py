@@ -1,0 +1,198 @@
+"""What this process has claimed of the queue: the lease, the settlements, what is given back.
+
+Owns every claimed delivery from `take` until the store has its outcome or has it back, and the
+count of them. Outcomes are settled in the background, many at a time (the store commits them
+together), so that a connection goes on with the next message; their number is bounded, and when
+the store is slow or fails, delivering waits for it. An outcome is kept and offered again until the
+store has taken it: forgetting it would deliver the message twice.
+
+Never delivers when the lease may have run out: another worker may then have the same mail.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
+from relay.store.interface import QueueStore, StoreError
+from relay.store.values import Delivery, Owner, Settlement
+
+MOST_UNSETTLED = 256
+_RETRY_FIRST, _RETRY_LONGEST = 0.25, 15.0
+
+
+class Claims:
+    """The claims of one owner."""
+
+    def __init__(
+        self,
+        store: QueueStore,
+        owner: Owner,
+        lease_seconds: float,
+        metrics: Metrics,
+        log: Logger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = owner
+        self.lease_seconds = lease_seconds
+        self.earliest_due: int | None = None
+        self._store = store
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self._valid_until = clock() + lease_seconds
+        self._held: dict[int, Delivery] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._given_back: dict[int, int] = {}
+        self._giving: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Claims of {self.owner.name}/{self.owner.epoch}: {len(self._held)} held,"
+            f" {len(self._settling)} being settled>"
+        )
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the lease certainly still runs, by the monotonic clock."""
+        return self._clock() < self._valid_until
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether this very claim is still held."""
+        return self._held.get(delivery.id) is delivery
+
+    def take(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Hold deliveries that are claimed in this owner's name; others are left out."""
+        epoch, held = self.owner.epoch, self._held
+        fresh = [d for d in deliveries if d.epoch == epoch and d.id not in held]
+        for delivery in fresh:
+            self._held[delivery.id] = delivery
+        return fresh
+
+    def settle(self, settlement: Settlement) -> None:
+        """Have the store take an outcome; the claim ends with it."""
+        if settlement.remaining:
+            self.note_due(settlement.due_at)
+        for report in settlement.reports:
+            self.note_due(report.due_at)
+        task = asyncio.create_task(self._settle(settlement))
+        self._settling.add(task)
+        task.add_done_callback(self._settled)
+        if len(self._settling) >= MOST_UNSETTLED:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until fewer outcomes than the bound are unsettled."""
+        await self._room.wait()
+
+    def forget(self, delivery: Delivery) -> None:
+        """Hold it no more: the store has it set apart, or another worker has it."""
+        self._held.pop(delivery.id, None)
+
+    def give_back(self, delivery: Delivery, due_at: int) -> None:
+        """Return a delivery to the store, unattempted; it is due again at `due_at` (UTC ms).
+
+        What is given back at one time goes in one operation.
+        """
+        self._held.pop(delivery.id, None)
+        self._given_back[delivery.id] = due_at
+        self.note_due(due_at)
+        if self._giving is None:
+            self._giving = asyncio.create_task(self._give_back())
+
+    async def renew(self, reregister: Callable[[], Awaitable[Owner]]) -> bool:
+        """Renew the lease. False when it had been lost: all claims are gone, and the owner is new.
+
+        Raises `StoreError`; the lease then runs out unless a later call comes in time.
+        """
+        started = self._clock()
+        if await self._store.renew(self.owner, round(self.lease_seconds * 1000)):
+            self._valid_until = started + self.lease_seconds
+            return True
+        self._held.clear()
+        self._given_back.clear()
+        started = self._clock()
+        self.owner = await reregister()
+        self._valid_until = started + self.lease_seconds
+        return False
+
+    async def finish(self, seconds: float) -> None:
+        """Let the outcomes be settled within `seconds`; then free every claim that is left."""
+        if self._settling:
+            await asyncio.wait(tuple(self._settling), timeout=seconds)
+        unsettled = tuple(self._settling)
+        for task in unsettled:
+            task.cancel()
+        if self._giving is not None:
+            await asyncio.wait([self._giving], timeout=max(1.0, seconds))
+        if unsettled:
+            self._log.error(
+                "outcomes could not be stored: these messages may be delivered twice",
+                count=len(unsettled),
+            )
+            await asyncio.wait(unsettled)
+        self._held.clear()
+        try:
+            await self._store.resign(self.owner)
+        except StoreError as error:
+            self._log.warning(
+                "claims could not be freed; their lease ends by itself", error=str(error)
+            )
+
+    def note_due(self, due_at: int) -> None:
+        if self.earliest_due is None or due_at < self.earliest_due:
+            self.earliest_due = due_at
+
+    async def _settle(self, settlement: Settlement) -> None:
+        wait = _RETRY_FIRST
+        owner = self.owner
+        while True:
+            try:
+                done = await self._store.settle(owner, settlement)
+            except StoreError as error:
+                self._log.error(
+                    "an outcome could not be stored; trying again",
+                    message_id=settlement.delivery.message.id,
+                    seconds=wait,
+                    error=str(error),
+                )
+                await asyncio.sleep(wait)
+                wait = min(_RETRY_LONGEST, wait * 2)
+            else:
+                break
+        if not done:
+            self._metrics.claims_lost.inc()
+            self._log.warning(
+                "outcome dropped: another worker has taken the delivery over",
+                message_id=settlement.delivery.message.id,
+                domain=settlement.delivery.domain,
+            )
+        if self.holds(settlement.delivery):
+            del self._held[settlement.delivery.id]
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        if len(self._settling) < MOST_UNSETTLED:
+            self._room.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("settling failed unexpectedly", error=repr(error))
+
+    async def _give_back(self) -> None:
+        wait = _RETRY_FIRST
+        while self._given_back:
+            batch, self._given_back = self._given_back, {}
+            try:
+                await self._store.release(self.owner, list(batch.items()))
+            except StoreError as error:
+                self._given_back = batch | self._given_back
+                self._log.warning("mail could not be given back; trying again", error=str(error))
+                await asyncio.sleep(wait)
+                wait = min(_RETRY_LONGEST, wait * 2)
+        self._giving = None

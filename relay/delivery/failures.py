@@ -1,0 +1,78 @@
+"""Connections that did not come about: why, in which phase, as the reply that the sender reads."""
+
+import os
+import ssl
+
+from aiosmtplib import SMTPResponseException, SMTPTimeoutError
+
+from relay.feedback.outcome import Phase
+from relay.mail.enhanced import printable_text, split_reply
+from relay.mail.replies import Reply
+from relay.routing.plan import Host
+
+
+class ConnectFailure(Exception):
+    """No connection to a destination. `result` is the word for metrics, `remote` who replied."""
+
+    def __init__(self, phase: Phase, reply: Reply, remote: str, result: str) -> None:
+        super().__init__(str(reply))
+        self.phase = phase
+        self.reply = reply
+        self.remote = remote
+        self.result = result
+
+
+class SourceUnavailable(Exception):
+    """The source address cannot be bound: a fault of this host, not of any destination."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"{address}: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+def setup_failure(phase: Phase, error: Exception, host: Host) -> ConnectFailure:
+    """What aiosmtplib or the TLS library raised in a phase, as a `ConnectFailure`."""
+    remote = f"{host.name}[{host.address}]:{host.port}"
+    tls_error = _tls_error(error)
+    if tls_error is not None:
+        reason = getattr(tls_error, "verify_message", "") or tls_error.reason or str(tls_error)
+        text = f"TLS with {remote} failed: {str(reason).replace('_', ' ').lower()}"
+        return ConnectFailure("tls", Reply(451, "4.7.5", printable_text(text)), remote, "tls")
+    if isinstance(error, SMTPResponseException):
+        if 400 <= error.code < 600:
+            reply = split_reply(error.code, str(error.message))
+            if phase == "auth":
+                text = f"{remote} refused the login of this relay: {reply}"
+                reply = Reply(454, "4.7.0", printable_text(text))
+            return ConnectFailure(phase, reply, remote, "refused")
+        text = f"{remote} does not keep to SMTP: {error.message}"
+        return ConnectFailure(phase, Reply(451, "4.5.0", printable_text(text)), remote, "protocol")
+    if isinstance(error, (SMTPTimeoutError, TimeoutError)):
+        text = f"{remote} did not answer {_WAITING[phase]} in time"
+        return ConnectFailure(phase, Reply(451, "4.4.2", text), remote, "timeout")
+    text = f"the connection to {remote} failed {_WAITING[phase]}: {_reason(error)}"
+    result = "tls" if phase == "tls" else "lost"
+    return ConnectFailure(phase, Reply(451, "4.4.2", printable_text(text)), remote, result)
+
+
+_WAITING: dict[str, str] = {
+    "greeting": "with its greeting",
+    "ehlo": "at EHLO",
+    "tls": "at STARTTLS",
+    "auth": "at AUTH",
+}
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

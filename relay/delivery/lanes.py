@@ -1,0 +1,163 @@
+"""Where mail waits in memory, and for what: lanes, the ways they use, the sites ways lead to.
+
+A *lane* is the FIFO of one configuration set and pool on one path; a limit holds up a lane and no
+other. A *way* is a path (a source address to a destination) in use: its lanes take turns, its
+connections serve them all. A *site* is a destination with all ways to it; receivers count its
+connections. Plain state, and the decisions on it; no I/O, no clock but the caller's.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from relay.delivery.failures import ConnectFailure
+from relay.delivery.path import Path
+from relay.store.values import Delivery
+
+INITIAL_WINDOW = 5.0  # connections to a way that has not proved itself, as Postfix does
+QUANTUM = 20  # messages that a connection carries before it makes room for a way that has none
+FIRST_BACK_OFF = 30.0
+LONGEST_BACK_OFF = 900.0
+
+
+@dataclass(eq=False, slots=True)
+class Site:
+    """A destination, and the ways that wait for one of its connections."""
+
+    key: str
+    connections: int = 0
+    wanting: deque["Way"] = field(default_factory=deque)
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """Deliveries of one configuration set and pool on one way. `keys` are those of its limits."""
+
+    configuration_set: str
+    pool: str
+    way: "Way"
+    keys: tuple[str, ...]
+    waiting: deque[Delivery] = field(default_factory=deque)
+    asking: bool = False
+    in_turn: bool = False
+    held_by: str = ""
+    held_kind: str = ""
+    held_until: float = 0.0
+    paid: int = 0  # the delivery whose permits are spent already, though it has not gone
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.waiting) and not self.asking and not self.held_by
+
+    def put(self, delivery: Delivery) -> None:
+        """Add a delivery at the end, and take a turn where the lane is ready."""
+        self.waiting.append(delivery)
+        self.way.waiting += 1
+        self.take_turn()
+
+    def put_first(self, delivery: Delivery) -> None:
+        self.waiting.appendleft(delivery)
+        self.way.waiting += 1
+
+    def take(self) -> Delivery:
+        """The head of the lane. Raises `IndexError` where nothing waits."""
+        delivery = self.waiting.popleft()
+        self.way.waiting -= 1
+        return delivery
+
+    def take_last(self, count: int) -> list[Delivery]:
+        """Up to `count` deliveries from the end, in their order."""
+        taken = [self.waiting.pop() for _ in range(min(count, len(self.waiting)))]
+        self.way.waiting -= len(taken)
+        taken.reverse()
+        return taken
+
+    def take_turn(self) -> None:
+        """Stand in the way's line, once, where the lane is ready."""
+        if not self.in_turn and self.is_ready:
+            self.in_turn = True
+            self.way.turns.append(self)
+
+
+@dataclass(eq=False, slots=True)
+class Way:
+    """A path in use: lanes in turn, connections, and how it fares.
+
+    The window is how many connections it may have. It grows with success and shrinks with failure.
+    `failed_cohorts` sums up failures, each as a share of the window, since the last success: at one
+    whole cohort the way is down, and all that waits on it is deferred together.
+    """
+
+    path: Path
+    site: Site
+    turns: deque[Lane] = field(default_factory=deque)
+    parked: list["asyncio.Future[bool]"] = field(default_factory=list)
+    lanes: dict[tuple[str, ...], Lane] = field(default_factory=dict)
+    waiting: int = 0
+    connections: int = 0
+    opening: int = 0
+    wanting: bool = False
+    window: float = INITIAL_WINDOW
+    failed_cohorts: float = 0.0
+    back_off: float = 0.0
+    down_until: float = 0.0
+    failure: ConnectFailure | None = None  # the last one, for mail that meets a way that is down
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing is open: it may be forgotten, once its back-off is over."""
+        return not (self.connections or self.waiting)
+
+    def next_lane(self) -> Lane | None:
+        """The lane whose turn it is, out of the line; None where none is ready."""
+        while self.turns:
+            lane = self.turns.popleft()
+            lane.in_turn = False
+            if lane.is_ready:
+                return lane
+        return None
+
+    def take_all(self) -> list[Delivery]:
+        """Everything that waits on this way."""
+        return [d for lane in self.lanes.values() for d in lane.take_last(len(lane.waiting))]
+
+    def succeeded(self, most: int) -> None:
+        """A transaction was done, of any outcome: one connection more may be had."""
+        self.failed_cohorts = 0.0
+        self.back_off = 0.0
+        self.failure = None
+        if self.window < most:
+            self.window = min(float(most), self.window + 1.0)
+
+    def failed(self, now: float) -> bool:
+        """A connection could not be had. True when that makes a whole cohort: the way is down."""
+        self.failed_cohorts += 1.0 / max(1.0, self.window)
+        self.window = max(1.0, self.window - 1.0)
+        if self.failed_cohorts < 0.999:
+            return False
+        self.back_off = min(LONGEST_BACK_OFF, self.back_off * 2.0 or FIRST_BACK_OFF)
+        self.down_until = now + self.back_off
+        # One connection at a time tries, when the time is over; its failure is a cohort of its own.
+        self.window = 1.0
+        return True
+
+    def should_yield(self, carried: int, wants_any: deque["Way"]) -> bool:
+        """Whether a connection that has just carried its message makes room for another way.
+
+        It does for a way of the same site, or of another one when all connections are in use,
+        that has fewer; a way that has none waits for a quantum at most.
+        """
+        if self.site.wanting:
+            other = self.site.wanting[0]
+            if other is not self and _is_due(self.connections, other.connections, carried):
+                return True
+        if wants_any:
+            site = wants_any[0].site
+            return site is not self.site and _is_due(
+                self.site.connections, site.connections, carried
+            )
+        return False
+
+
+def _is_due(ours: int, theirs: int, carried: int) -> bool:
+    return ours > theirs + 1 or (theirs == 0 and carried >= QUANTUM)

@@ -1,0 +1,69 @@
+"""When mail that a limit holds up is to ask again, so that a thousand lanes do not ask at once.
+
+The limits (`relay.limits`) decide what goes; this only plans. For each limited key it keeps two
+horizons. *Near*: the next moment at which the head of a lane in memory asks; the heads that wait
+under one key are spaced by its rate, so that about one question is asked for each message that
+goes. *Far*: the next due time for mail that is given back to the store, behind all that waits in
+memory. So a throttled stream neither fills the memory nor is forgotten: each message knows when it
+may go.
+
+Pure arithmetic on the caller's monotonic seconds. A plan that proves too early costs one more
+question, one too late a short delay; neither breaks a limit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.limits.specs import Limit
+
+KEEP_SECONDS = 30.0  # what may go within this time waits in memory
+_QUOTA_SECONDS = 3600.0  # a quota that frees again is spent over an hour, not at once
+_UNKNOWN_RATE = 50.0  # per second: for a limit that cannot be told (the store is down)
+
+
+@dataclass(slots=True)
+class _Horizon:
+    near: float = 0.0
+    far: float = 0.0
+
+
+class Pacing:
+    """The horizons of all limited keys of one configuration."""
+
+    def __init__(self, limits: Mapping[str, Limit]) -> None:
+        self._limits = limits
+        self._horizons: dict[str, _Horizon] = {}
+
+    def rate(self, key: str, kind: str) -> float:
+        """Recipients per second that the limit lets through in the long run."""
+        limit = self._limits.get(key)
+        if limit is not None and kind == "rate" and limit.rate is not None:
+            return limit.rate.per_second
+        if limit is not None and kind == "quota" and limit.quota is not None:
+            return max(limit.quota / _QUOTA_SECONDS, 0.001)
+        return _UNKNOWN_RATE
+
+    def ask_at(self, key: str, kind: str, n: int, earliest: float) -> float:
+        """When the head of a lane, of `n` recipients, is to ask (again), not before `earliest`."""
+        horizon = self._horizons.setdefault(key, _Horizon())
+        at = max(horizon.near, earliest)
+        if kind == "quota":  # the store says when; spacing would only be a guess
+            return earliest
+        horizon.near = at + n / self.rate(key, kind)
+        return at
+
+    def due_at(self, key: str, kind: str, n: int, earliest: float) -> float:
+        """When a delivery of `n` recipients that is given back becomes due again."""
+        horizon = self._horizons.setdefault(key, _Horizon())
+        at = max(horizon.far, earliest)
+        horizon.far = at + n / self.rate(key, kind)
+        return at
+
+    def is_backlogged(self, key: str, now: float) -> bool:
+        """Whether mail given back under `key` has yet to come: newer mail goes behind it."""
+        horizon = self._horizons.get(key)
+        return horizon is not None and horizon.far > now + KEEP_SECONDS
+
+    def capacity(self, key: str, kind: str, most: int) -> int:
+        """How many deliveries one lane may hold in memory while `key` limits it."""
+        return max(10, min(most, int(self.rate(key, kind) * KEEP_SECONDS)))

@@ -1,0 +1,82 @@
+"""The replies of a peer, taken from octets (RFC 5321 §4.2): strict, bounded, sans I/O.
+
+A peer that answers nonsense must never be understood to have taken a message, so everything that
+is not a reply by the grammar raises `ProtocolError`, after which the connection is of no more use.
+Owns the octets of a reply that has not ended yet, at most `REPLY_OCTETS` of them.
+"""
+
+import re
+
+LINE_OCTETS = 4_096
+REPLY_OCTETS = 32_768
+
+PeerReply = tuple[int, str]  # the code, and the text with its lines joined by "\n"
+
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\x00\r\n]*))?\r\n").fullmatch
+
+
+class ProtocolError(Exception):
+    """The peer broke SMTP; `str` is a clause that says how."""
+
+
+class ReplyParser:
+    """Takes octets in any chunks, gives whole replies."""
+
+    __slots__ = ("_code", "_lines", "_octets", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._code = b""
+        self._lines: list[bytes] = []
+        self._octets = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """True between two replies; False in the middle of one."""
+        return not self._rest and not self._lines
+
+    def feed(self, data: bytes) -> list[PeerReply]:
+        """The replies that `data` completes. Raises `ProtocolError`; feed nothing after that."""
+        if self._rest:
+            data = self._rest + data
+        replies: list[PeerReply] = []
+        start = 0
+        while (end := data.find(b"\n", start) + 1) > 0:
+            reply = self._take(data[start:end])
+            if reply is not None:
+                replies.append(reply)
+            start = end
+        self._rest = data[start:]
+        if len(self._rest) > LINE_OCTETS:
+            raise ProtocolError(f"a reply line of more than {LINE_OCTETS} octets")
+        return replies
+
+    def _take(self, line: bytes) -> PeerReply | None:
+        match = _LINE(line) if len(line) <= LINE_OCTETS else None
+        if match is None:
+            raise ProtocolError(_what_is_wrong(line))
+        code, separator, text = match.groups(b"")
+        if not self._lines:
+            if separator != b"-":
+                return int(code), text.decode("utf-8", "replace")
+            self._code, self._octets = code, 0
+        elif code != self._code:
+            raise ProtocolError("a reply whose lines have different codes")
+        self._lines.append(text)
+        self._octets += len(line)
+        if self._octets > REPLY_OCTETS:
+            raise ProtocolError(f"a reply of more than {REPLY_OCTETS} octets")
+        if separator == b"-":
+            return None
+        lines, self._lines = self._lines, []
+        return int(code), b"\n".join(lines).decode("utf-8", "replace")
+
+
+def _what_is_wrong(line: bytes) -> str:
+    if len(line) > LINE_OCTETS:
+        return f"a reply line of more than {LINE_OCTETS} octets"
+    if b"\x00" in line:
+        return "a reply with a NUL octet"
+    if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
+        return "a reply line that does not end in CR LF"
+    return "a line that is no SMTP reply"

@@ -1,0 +1,251 @@
+"""The scheduler: claimed mail in, attempts out, outcomes back to the store.
+
+Memory holds a bounded working set of claimed deliveries. Freshly accepted mail comes in by `offer`,
+claimed already; where there is room, mail that is due is claimed from the store. The store is asked
+when there is reason to: a due time has come, room was freed while more was waiting, or a few
+seconds have passed.
+
+Owns the lease of this worker: it is renewed at a third of its length, and where it was lost all
+that waits is dropped (another worker has it) and a new epoch begins. `drain` ends it all in order;
+a process that dies instead loses nothing, because its claims are freed with its lease.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random, SystemRandom
+
+from relay.config.model import Config
+from relay.delivery.attempt import Attempts
+from relay.delivery.claims import Claims
+from relay.delivery.connections import Connections
+from relay.delivery.dispatch import Dispatcher, SourceTester
+from relay.delivery.signer import Sign, Signer
+from relay.delivery.telling import Telling
+from relay.delivery.workers import Workers
+from relay.limits.limits import Limits
+from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
+from relay.routing.router import Router
+from relay.signing.keys import KeyRing
+from relay.signing.sign import dkim_fields
+from relay.store.interface import QueueStore, StoreError
+from relay.store.values import Delivery, Owner
+
+CLAIM_BATCH = 500
+POLL_SECONDS = 5.0  # the store is asked at least so often: other processes put mail into it too
+TIDY_SECONDS = 5.0
+
+
+class Scheduler:
+    """Made inside a running loop, with an owner that is registered already."""
+
+    def __init__(
+        self,
+        *,
+        store: QueueStore,
+        owner: Owner,
+        router: Router,
+        health: SourceTester,
+        connections: Connections,
+        limits: Limits,
+        keyring: KeyRing,
+        config: Config,
+        metrics: Metrics,
+        log: Logger,
+        register: Callable[[], Awaitable[Owner]] | None = None,
+        wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        rng: Random | None = None,
+        sign: Sign = dkim_fields,
+    ) -> None:
+        """`register` gives a new owner when the lease was lost; by default the same name's."""
+        self._store = store
+        self._config = config
+        self._metrics = metrics
+        self._log = log
+        self._wall = wall
+        self._register = register or self._register_again
+        self._connections = connections
+        self._signer = Signer(keyring, sign)
+        self._claims = Claims(store, owner, config.store.lease, metrics, log)
+        self._workers = Workers(
+            config=config,
+            router=router,
+            connections=connections,
+            attempts=Attempts(store, self._signer, log, wall),
+            claims=self._claims,
+            log=log,
+        )
+        self._dispatcher = self._workers.mail = Dispatcher(
+            config=config,
+            router=router,
+            health=health,
+            limits=limits,
+            claims=self._claims,
+            telling=Telling(metrics, log),
+            wall=wall,
+            rng=rng or SystemRandom(),
+            rouse=self._workers.rouse,
+        )
+        self._wake = asyncio.Event()
+        self._overflowed = True
+        self._draining = False
+        self._loops: list[asyncio.Task[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Scheduler {self._claims!r} {self._dispatcher!r} {self._workers!r}>"
+
+    @property
+    def owner(self) -> Owner:
+        """In whose name mail is to be accepted and claimed; a new one after a lost lease."""
+        return self._claims.owner
+
+    def has_room(self) -> bool:
+        """Whether freshly accepted mail is to be claimed for this scheduler, and offered."""
+        if not self._draining and len(self._claims) < self._config.delivery.working_set:
+            return True
+        self._overflowed = True
+        return False
+
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
+        """Take over deliveries that were just stored, claimed by `owner`."""
+        if self._draining:
+            return  # `drain` frees the claim
+        self._dispatcher.place(self._claims.take(deliveries), fresh=True)
+
+    def reconfigure(self, config: Config, router: Router, keyring: KeyRing) -> None:
+        """Put a configuration in force: what waits is planned anew, what runs ends as it began."""
+        self._config = config
+        self._signer.keyring = keyring
+        self._connections.reconfigure(config)
+        self._workers.configure(config, router)
+        self._dispatcher.reconfigure(config, router)
+        self._claims.lease_seconds = config.store.lease
+        self.wake()
+
+    def wake(self) -> None:
+        """Ask the store for due mail now, as after an operator's `queue retry`."""
+        self._overflowed = True
+        self._wake.set()
+
+    def expect(self, due_at: int) -> None:
+        """Mail that is due at `due_at` (UTC ms) was stored for anyone to claim."""
+        self._claims.note_due(due_at)
+
+    async def run(self) -> None:
+        """Work until cancelled or drained."""
+        self._loops = [
+            asyncio.create_task(self._claim_for_ever()),
+            asyncio.create_task(self._renew_for_ever()),
+            asyncio.create_task(self._tidy_for_ever()),
+        ]
+        try:
+            await asyncio.gather(*self._loops, return_exceptions=True)
+        finally:
+            for loop in self._loops:
+                loop.cancel()
+
+    async def drain(self, grace_s: float) -> None:
+        """Start nothing more, let attempts end within `grace_s` seconds, free every claim."""
+        self._draining = True
+        deadline = asyncio.get_running_loop().time() + grace_s
+        claiming = self._loops[:1]
+        for task in claiming:
+            task.cancel()
+        if claiming:
+            await asyncio.wait(claiming)
+        await self._workers.drain(grace_s)
+        self._dispatcher.take_all()
+        left = deadline - asyncio.get_running_loop().time()
+        await self._claims.finish(max(2.0, left))
+        for task in self._loops:
+            task.cancel()
+        self._signer.close()
+
+    # Loops
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            try:
+                wait = await self._claim()
+            except StoreError as error:
+                self._log.error("the store gives no mail to deliver", error=str(error))
+                wait = POLL_SECONDS
+            except Exception:
+                self._log.exception("claiming failed")
+                wait = POLL_SECONDS
+            await self._sleep(wait)
+
+    async def _claim(self) -> float:
+        """Claim what is due, as far as there is room; seconds until there is a reason to again."""
+        claims = self._claims
+        room = self._config.delivery.working_set - len(claims)
+        if not claims.is_valid or room < min(CLAIM_BATCH, self._config.delivery.working_set // 4):
+            return 1.0
+        self._overflowed = False
+        claims.earliest_due = None
+        limit = min(room, CLAIM_BATCH)
+        found = await self._store.claim(claims.owner, self._wall(), limit)
+        self._dispatcher.place(claims.take(found), fresh=False)
+        if len(found) == limit:
+            return 0.0
+        due = await self._store.next_due()
+        return POLL_SECONDS if due is None else max(0.0, (due - self._wall()) / 1000)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until the time has come, a nearer due time has become known, or `wake` is called."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(seconds, POLL_SECONDS)
+        while (left := until - loop.time()) > 0 and not self._wake.is_set():
+            due = self._claims.earliest_due
+            if due is not None:
+                left = min(left, max(0.01, (due - self._wall()) / 1000))
+                if due <= self._wall():
+                    break
+            if self._overflowed:
+                left = min(left, 0.1)
+                if len(self._claims) < self._config.delivery.working_set // 2:
+                    break
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(left, 1.0))
+            except TimeoutError:
+                continue
+        self._wake.clear()
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._claims.lease_seconds / 3)
+            was_valid = self._claims.is_valid
+            try:
+                kept = await self._claims.renew(self._register)
+            except StoreError as error:
+                self._log.error("the lease could not be renewed", error=str(error))
+                continue
+            except Exception:
+                self._log.exception("renewing the lease failed")
+                continue
+            if not kept:
+                dropped = len(self._dispatcher.take_all())
+                self._connections.close()
+                self._log.error(
+                    "the lease was lost: other workers have the mail that waited here",
+                    dropped=dropped,
+                    owner=self.owner.name,
+                    epoch=self.owner.epoch,
+                )
+                self.wake()
+            elif not was_valid:
+                self._dispatcher.rouse_all()
+
+    async def _tidy_for_ever(self) -> None:
+        while True:
+            self._metrics.queue_working_set.set(len(self._claims))
+            await asyncio.sleep(TIDY_SECONDS)
+            try:
+                self._dispatcher.tidy()
+                self._workers.cut_stuck()
+            except Exception:
+                self._log.exception("tidying up failed")
+
+    async def _register_again(self) -> Owner:
+        return await self._store.register(self.owner.name, round(self._claims.lease_seconds * 1000))

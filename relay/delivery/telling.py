@@ -1,0 +1,112 @@
+"""What operators are told of each attempt: one line of the log, and the metrics.
+
+Owns nothing but remembered metric children. Labels are names of the configuration and outcome
+words. Called per message, so it formats nothing that the logger would not write.
+"""
+
+from collections.abc import Sequence
+
+from relay.feedback.outcome import RecipientResult
+from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
+from relay.store.values import Delivery
+
+
+class Telling:
+    """Tells of results after they are concluded, so that what is counted is what is settled."""
+
+    def __init__(self, metrics: Metrics, log: Logger) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    def attempted(
+        self,
+        delivery: Delivery,
+        results: Sequence[RecipientResult],
+        pool: str,
+        source: str,
+        seconds: float,
+        now: int,
+    ) -> None:
+        """An attempt has ended; `now` in UTC ms. Pool and source are empty without one."""
+        metrics, message = self._metrics, delivery.message
+        told = _most_telling(results)
+        metrics.child(metrics.attempts, pool, source, told.outcome).inc()
+        metrics.child(metrics.attempt_seconds, pool).observe(seconds)
+        self._count(message.configuration_set, pool, source, results)
+        if any(result.kind == "delivered" for result in results):
+            since = max(0.0, (now - message.accepted_at) / 1000)
+            metrics.child(metrics.delivery_seconds, message.configuration_set).observe(since)
+        self._log.info(
+            "delivery attempt",
+            message_id=message.id,
+            configuration_set=message.configuration_set,
+            domain=delivery.domain,
+            recipients=len(results),
+            pool=pool,
+            source=source,
+            remote=told.remote,
+            attempt=delivery.attempts + 1,
+            outcome=told.outcome,
+            kind=told.kind,
+            phase=told.phase,
+            reply=str(told.reply),
+            seconds=round(seconds, 3),
+        )
+
+    def given_up(self, delivery: Delivery, reason: str) -> None:
+        """A delivery expired while it waited."""
+        message = delivery.message
+        count = len(delivery.recipients)
+        self._metrics.child(
+            self._metrics.recipients_bounced, message.configuration_set, "", "", "expired"
+        ).inc(count)
+        self._log.info(
+            "delivery given up: the message has expired",
+            message_id=message.id,
+            configuration_set=message.configuration_set,
+            domain=delivery.domain,
+            recipients=count,
+            reply=delivery.last_reply or reason,
+        )
+
+    def postponed(self, delivery: Delivery, reason: str) -> None:
+        """A delivery waits without an attempt."""
+        self._log.info(
+            "delivery postponed",
+            message_id=delivery.message.id,
+            configuration_set=delivery.message.configuration_set,
+            domain=delivery.domain,
+            reason=reason,
+        )
+
+    def limited(self, key: str, kind: str, seconds: float) -> None:
+        """A limit holds a lane up for `seconds`."""
+        level, _, name = key.partition(":")
+        metrics = self._metrics
+        metrics.child(metrics.limit_waits, level, name, kind).inc()
+        metrics.child(metrics.limit_wait_seconds, level, name, kind).inc(seconds)
+
+    def _count(
+        self, configuration_set: str, pool: str, source: str, results: Sequence[RecipientResult]
+    ) -> None:
+        metrics = self._metrics
+        for result in results:
+            if result.kind == "delivered":
+                child = metrics.child(metrics.recipients_delivered, configuration_set, pool, source)
+            else:
+                counter = (
+                    metrics.recipients_deferred
+                    if result.kind == "deferred"
+                    else metrics.recipients_bounced
+                )
+                child = metrics.child(counter, configuration_set, pool, source, result.outcome)
+            child.inc()
+
+
+_WEIGHT = {"delivered": 0, "deferred": 1, "bounced": 2}
+
+
+def _most_telling(results: Sequence[RecipientResult]) -> RecipientResult:
+    """The result that stands for the attempt: the worst one."""
+    return results[0] if len(results) == 1 else max(results, key=lambda r: _WEIGHT[r.kind])

@@ -1,0 +1,275 @@
+"""Connection workers: one task for each open connection, none for mail that waits.
+
+A worker opens its connection, then carries one delivery after the other from the lanes of its way,
+and parks when there is none. Owns how many connections there are: in all, and to each destination.
+Where more ways want one than may be open, those that have many make room for those that have few,
+so that a slow or busy destination holds its own share and no more.
+
+A worker that is cancelled gives its delivery back. One that fails in an unforeseen way logs it and
+defers its delivery.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from relay.config.model import Config
+from relay.delivery.attempt import Attempts, Results
+from relay.delivery.claims import Claims
+from relay.delivery.connections import Connection, Connections
+from relay.delivery.failures import ConnectFailure, SourceUnavailable
+from relay.delivery.lanes import Lane, Way
+from relay.delivery.transaction import Timeouts
+from relay.feedback.settle import results_for_all
+from relay.mail.replies import Reply
+from relay.observe.logging import Logger
+from relay.routing.plan import Destination, Family, Host, RoutingFailure
+from relay.store.interface import BodyDamaged
+from relay.store.values import Delivery
+
+LONGEST_ATTEMPT = 3600.0  # seconds; a peer that takes one block at a time is cut after that
+_INTERNAL = Reply(451, "4.3.0", "an internal error of this relay; its log says more")
+
+
+class Mail(Protocol):
+    """Where workers get deliveries, and whom they tell what became of them (`Dispatcher`)."""
+
+    async def next(self, way: Way) -> tuple[Lane, Delivery] | None: ...
+    def put_back(self, lane: Lane, delivery: Delivery) -> None: ...
+    def conclude(
+        self, delivery: Delivery, results: Results, lane: Lane, seconds: float
+    ) -> None: ...
+    def unreachable(self, way: Way, failure: ConnectFailure) -> None: ...
+    def unroutable(self, way: Way, failure: RoutingFailure) -> None: ...
+    def source_gone(self, way: Way, fault: SourceUnavailable) -> None: ...
+
+
+class Resolver(Protocol):
+    """What workers need of `routing.Router`."""
+
+    async def resolve(
+        self, destination: Destination, domain: str, family: Family
+    ) -> tuple[Host, ...]: ...
+
+
+class Workers:
+    """`mail` is set before anything else is called."""
+
+    mail: Mail
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        router: Resolver,
+        connections: Connections,
+        attempts: Attempts,
+        claims: Claims,
+        log: Logger,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connections = connections
+        self._attempts = attempts
+        self._claims = claims
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wanting: deque[Way] = deque()
+        self._parked: dict[asyncio.Future[bool], Way] = {}
+        self._busy: dict[Connection, float] = {}
+        self._draining = False
+        self.configure(config, router)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Workers {len(self._tasks)} open, {len(self._busy)} busy, {len(self._parked)} parked>"
+        )
+
+    def configure(self, config: Config, router: Resolver) -> None:
+        """Put a configuration in force for what starts from now on."""
+        self._bounds = config.delivery
+        self._router = router
+        self._timeouts = Timeouts(
+            self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
+        )
+
+    # Who gets a connection
+
+    def rouse(self, way: Way) -> None:
+        """Mail on `way` is ready: wake a parked worker, or open a connection, or stand in line."""
+        if self._draining:
+            return
+        while way.parked:
+            future = way.parked.pop()  # the one parked last: the others may close meanwhile
+            if not future.done():
+                future.set_result(True)
+                return
+        if way.opening >= way.waiting or way.connections >= max(1, int(way.window)):
+            return
+        if way.site.connections >= self._bounds.connections_per_destination:
+            self._stand_in_line(way, way.site.wanting)
+        elif len(self._tasks) >= self._bounds.connections:
+            self._stand_in_line(way, self._wanting)
+        else:
+            self._start(way)
+
+    def _stand_in_line(self, way: Way, line: deque[Way]) -> None:
+        if way.wanting:
+            return
+        way.wanting = True
+        line.append(way)
+        for future, other in self._parked.items():
+            if not future.done() and (line is self._wanting or other.site is way.site):
+                future.set_result(False)  # a connection that nobody uses makes room
+                return
+
+    def _start(self, way: Way) -> None:
+        way.connections += 1
+        way.opening += 1
+        way.site.connections += 1
+        task = self._loop.create_task(self._work(way))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(way, done))
+
+    def _ended(self, way: Way, task: "asyncio.Task[None]") -> None:
+        """A connection is gone: the next in line may have one."""
+        way.connections -= 1
+        way.site.connections -= 1
+        self._tasks.discard(task)
+        for line in (way.site.wanting, self._wanting):
+            while line:
+                other = line.popleft()
+                other.wanting = False
+                if other.turns:
+                    self.rouse(other)
+                    break
+        if way.turns:
+            self.rouse(way)
+
+    # A worker's life
+
+    async def _work(self, way: Way) -> None:
+        connection: Connection | None = None
+        try:
+            connection = await self._open(way)
+            if connection is not None:
+                await self._serve(way, connection)
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.wire.abort()
+            raise
+        except Exception:
+            self._log.exception("a connection worker failed", path=str(way.path))
+            self.mail.unreachable(way, ConnectFailure("local", _INTERNAL, "", "local"))
+        finally:
+            if connection is not None:
+                connection.on_end = None
+                connection.wire.quit()
+
+    async def _open(self, way: Way) -> Connection | None:
+        """A connection; None where there is none to be had, which `mail` has been told."""
+        path = way.path
+        try:
+            hosts = await self._router.resolve(path.destination, path.domain, path.family)
+            return await self._connections.open(path, hosts)
+        except RoutingFailure as failure:
+            self.mail.unroutable(way, failure)
+        except SourceUnavailable as fault:
+            self.mail.source_gone(way, fault)
+        except ConnectFailure as failure:
+            self.mail.unreachable(way, failure)
+        finally:
+            way.opening -= 1
+        return None
+
+    async def _serve(self, way: Way, connection: Connection) -> None:
+        """Carry mail until the connection has done its share, or nobody needs it any more."""
+        while connection.wire.is_usable and not self._draining:
+            got = await self.mail.next(way) if self._claims.is_valid else None
+            if got is None:
+                if not await self._park(way, connection):
+                    return
+                continue
+            await self._carry(way, connection, *got)
+            if connection.carried >= self._bounds.messages_per_connection:
+                return
+            if way.should_yield(connection.carried, self._wanting):
+                return
+            await self._claims.room()
+
+    async def _carry(
+        self, way: Way, connection: Connection, lane: Lane, delivery: Delivery
+    ) -> None:
+        started = self._loop.time()
+        kept = connection.carried > 0
+        self._busy[connection] = started
+        try:
+            attempted = await self._attempts.make(connection, delivery, self._timeouts)
+        except BodyDamaged:
+            self._claims.forget(delivery)  # the store has set it apart and has said so
+            return
+        except asyncio.CancelledError:
+            self._claims.give_back(delivery, delivery.due_at)
+            raise
+        except Exception:
+            self._log.exception("an attempt failed", message_id=delivery.message.id)
+            connection.wire.abort()
+            self.mail.conclude(delivery, results_for_all(delivery, _INTERNAL, "local"), lane, 0.0)
+            return
+        finally:
+            del self._busy[connection]
+        if attempted.untouched and kept:
+            # The peer closed a kept connection just then. That says nothing of this delivery.
+            self.mail.put_back(lane, delivery)
+            return
+        way.succeeded(self._bounds.connections_per_destination)
+        self.mail.conclude(delivery, attempted.results, lane, self._loop.time() - started)
+
+    async def _park(self, way: Way, connection: Connection) -> bool:
+        """Wait for more mail; False when the connection is to be closed instead."""
+        future: asyncio.Future[bool] = self._loop.create_future()
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(False)
+
+        timer = self._loop.call_later(self._bounds.idle_timeout, wake)
+        connection.on_end = wake
+        way.parked.append(future)
+        self._parked[future] = way
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            connection.on_end = None
+            del self._parked[future]
+            if future in way.parked:
+                way.parked.remove(future)
+
+    # Endings
+
+    def cut_stuck(self) -> None:
+        """Cut attempts that take longer than any honest peer needs: nothing hangs for ever."""
+        now = self._loop.time()
+        for connection, started in list(self._busy.items()):
+            if now - started > LONGEST_ATTEMPT:
+                self._log.warning("attempt cut: it took too long", connection=repr(connection))
+                connection.wire.abort()
+
+    async def drain(self, seconds: float) -> None:
+        """Start nothing more; let attempts in flight end within `seconds`, then cut them."""
+        self._draining = True
+        for future in self._parked:
+            if not future.done():
+                future.set_result(False)
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        left = tuple(self._tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            self._log.warning("deliveries cut at the end of the grace period", count=len(left))
+            await asyncio.wait(left)
+        self._connections.close()
