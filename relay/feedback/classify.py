@@ -135,7 +135,7 @@ def _outcome(reply: Reply, phase: Phase) -> Outcome:
     if phase == "auth":
         return "auth"
     status = reply.enhanced[2:]
-    if phase == "local":
+    if phase == "local" or (phase == "routing" and status == "3.5"):
         return "expired" if status == "4.7" else "local"
     told = outcome_by_text(reply.text) if phase != "routing" else None
     coded = _BY_ENHANCED.get(status)

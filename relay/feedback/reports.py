@@ -117,11 +117,18 @@ def _reported(
         address=result.recipient.address,
         status=_status(result, action),
         orcpt=result.recipient.orcpt,
-        remote_mta=result.remote,
+        remote_mta=_name_of(result.remote),
         diagnostic=str(result.reply),
         attempted_at=now,
         retried_until=message.expires_at if action == "delayed" else None,
     )
+
+
+def _name_of(remote: str) -> str:
+    """The host name of a peer that is written `name[address]:port` (RFC 3464 §2.3.5)."""
+    if remote.startswith("["):
+        return remote[: remote.find("]") + 1]
+    return remote.partition("[")[0]
 
 
 def _status(result: RecipientResult, action: Action) -> str:

@@ -8,6 +8,7 @@ that the time is linear in the text.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.feedback.outcome import Outcome
 
@@ -116,11 +117,16 @@ _TABLE = (
         r"try again later|too many|temporar\w+ (?:deferred|rejected)",
         outranks_codes=False,
     ),
-    _wording("timeout", r"time(?:d)?[ -]?out", outranks_codes=False),
+    _wording("timeout", r"time(?:d)?[ -]?out|did not answer .{0,40}in time", outranks_codes=False),
 )
 
 
 def outcome_by_text(text: str) -> Wording | None:
     """The first wording of the table that `text` (at most 1,000 characters are read) holds."""
-    text = _ADDRESS.sub("", text[:1000])
+    return _search(_ADDRESS.sub("", text[:1000]))
+
+
+@lru_cache(maxsize=1024)
+def _search(text: str) -> Wording | None:
+    """Remembered: a destination that refuses a thousand messages says the same each time."""
     return next((wording for wording in _TABLE if wording.pattern.search(text)), None)

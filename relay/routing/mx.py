@@ -51,6 +51,8 @@ def exchanges(
     if answer.status == "failure":
         raise no_answer(domain, "MX", answer.detail)
     if answer.status == "nodata":
+        if domain in own_names:
+            raise loop(domain)
         return (Exchange(0, domain),)
     if all(name == "" for _, name in answer.records):
         text = f"{domain} does not accept mail (it has a null MX record)"
@@ -101,7 +103,7 @@ def hosts(
     kept = better_than([exchange for exchange, _ in located], own)
     if not kept:
         raise loop(domain)
-    found: list[Host] = []
+    found: dict[IpAddress, Host] = {}  # an address that two names share is tried once
     refused: list[str] = []
     for exchange, answer in located:
         if exchange in kept:
@@ -109,9 +111,9 @@ def hosts(
                 if refusal := rule.refusal(address):
                     refused.append(f"{exchange.name} has {refusal}, {address}")
                 else:
-                    found.append(Host(exchange.name, str(address), port))
+                    found.setdefault(address, Host(exchange.name, str(address), port))
     if found:
-        return tuple(found)
+        return tuple(found.values())
     for exchange, answer in located:
         if exchange in kept and answer.status == "failure":
             raise no_answer(exchange.name, "address", answer.detail)

@@ -106,6 +106,8 @@ def test_a_refusal_in_doubt_bounces_the_mail_and_suppresses_nobody(
         (503, "5.5.1 bad sequence of commands", "mail", "protocol"),
         (451, "4.4.2 the connection to mx.test timed out while sending MAIL", "mail", "timeout"),
         (451, "4.4.2 the connection to mx.test was lost", "final", "unreachable"),
+        (451, "4.4.2 mx.test did not answer at EHLO in time", "ehlo", "timeout"),
+        (451, "4.3.5 configuration set x is no longer configured", "routing", "local"),
         (451, "4.4.1 connection refused", "connect", "unreachable"),
         (451, "4.4.3 DNS gave no MX answer", "routing", "dns"),
         (451, "4.3.0 cannot sign", "local", "local"),

@@ -210,3 +210,20 @@ def test_the_status_agrees_with_the_action(
 ) -> None:
     (report,) = reports(make_delivery("b@x.test"), policies, reply)
     assert statuses(report)[0]["Status"] == status
+
+
+@pytest.mark.parametrize(
+    ("remote", "name"),
+    [
+        ("mx.example.org[192.0.2.1]:25", "mx.example.org"),
+        ("mx.example.org", "mx.example.org"),
+        ("[192.0.2.1][192.0.2.1]:25", "[192.0.2.1]"),
+    ],
+)
+def test_the_remote_mta_is_a_name(
+    make_delivery: Any, policies: Policies, remote: str, name: str
+) -> None:
+    delivery = make_delivery("b@x.test")
+    result = result_for(delivery.recipients[0], REFUSED, "rcpt", remote)
+    (report,) = settle(delivery, [result], policies=policies, now=NOW, rng=Random(1)).reports
+    assert statuses(report)[0]["Remote-MTA"] == f"dns; {name}"

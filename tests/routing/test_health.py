@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import io
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -140,3 +142,23 @@ async def test_the_probe_runs_again_and_again(
 def test_the_real_test_binds_to_loopback_and_not_to_a_foreign_address() -> None:
     assert bind_fault("127.0.0.1") == ""
     assert bind_fault("198.51.100.77") == "this host does not have the address"
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        (errno.EADDRNOTAVAIL, "this host does not have the address"),
+        (errno.EAFNOSUPPORT, "this host does not have the address"),
+        (errno.EACCES, "cannot bind to it (Permission denied)"),
+        (errno.EMFILE, ""),
+        (errno.ENOBUFS, ""),
+    ],
+)
+def test_a_host_short_of_descriptors_does_not_give_its_addresses_up(
+    monkeypatch: pytest.MonkeyPatch, number: int, fault: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert bind_fault("127.0.0.1") == fault

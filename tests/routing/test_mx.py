@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.feedback.classify import classify
 from relay.routing.answers import MxAnswer
 from relay.routing.mx import MAX_EXCHANGES, Exchange, exchanges
 from relay.routing.plan import Destination, RoutingFailure
@@ -57,6 +58,7 @@ def test_where_there_is_no_host_the_reply_says_why(
         order(answer, own=("relay.test",))
     assert (failure.value.reply.code, failure.value.reply.enhanced) == (code, enhanced)
     assert failure.value.outcome == outcome
+    assert classify(failure.value.reply, "routing").outcome == outcome
     assert failure.value.permanent == (code >= 500)
 
 
@@ -71,6 +73,11 @@ def test_a_null_mx_among_others_is_passed_over() -> None:
 def test_only_hosts_better_than_ourselves_are_kept() -> None:
     answer = found((5, "a.test"), (10, "relay.test"), (10, "b.test"), (20, "c.test"))
     assert order(answer, own=("relay.test",)) == ["a.test"]
+
+
+def test_a_domain_that_is_our_own_name_is_a_loop_without_mx_too() -> None:
+    with pytest.raises(RoutingFailure, match="come back to this relay"):
+        exchanges("relay.test", MxAnswer("nodata"), ("relay.test",), Random(1))
 
 
 def test_at_most_twenty_hosts_are_looked_at_the_best_ones() -> None:
@@ -227,6 +234,17 @@ async def test_dns_cannot_lead_mail_into_the_private_network(
     assert "delivery.allow_private_destinations" in failure.reply.text
     allowed = router(make_config, healthy, dns, delivery={"allow_private_destinations": True})
     assert [h.address for h in await allowed.resolve(MX, "evil.test", 4)] == [address]
+
+
+async def test_an_address_that_two_hosts_share_is_tried_once(
+    make_config: Any, healthy: Any, make_dns: Any
+) -> None:
+    dns = make_dns(
+        {"example.org": [(10, "a.test"), (20, "b.test")]},
+        {"a.test": ["8.8.8.8"], "b.test": ["8.8.8.8", "9.9.9.9"]},
+    )
+    hosts = await router(make_config, healthy, dns).resolve(MX, "example.org", 4)
+    assert [(h.name, h.address) for h in hosts] == [("a.test", "8.8.8.8"), ("b.test", "9.9.9.9")]
 
 
 async def test_a_private_address_among_public_ones_is_passed_over(
