@@ -74,8 +74,9 @@ class MessageStore(Protocol):
         """Store a message durably; claimed by `owner` where one is given and still alive (the
         deliveries say so: without a claim their epoch is 0, and any worker may claim them).
 
-        The body belongs to the store from the call on, also when it fails or is cancelled. When
-        every recipient is suppressed no message is kept.
+        The body belongs to the store from the call on, also when it fails. When every recipient
+        is suppressed no message is kept. A call that is cancelled is withdrawn: whoever was not
+        told that his message was stored sends it again.
         """
 
 

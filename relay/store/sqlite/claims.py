@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from relay.store.sqlite.codec import Damaged, decode_message, decode_recipients
+from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.messages import is_alive
 from relay.store.values import Delivery, Owner
 
@@ -23,6 +24,9 @@ _ROW = (
     " m.message_id, m.facts, m.ref, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ?"
 )
+
+
+Claimed = tuple[list[Delivery], list[Damaged]]
 
 
 class Leases:
@@ -34,7 +38,7 @@ class Leases:
 
     def claim(
         self, db: sqlite3.Connection, requests: Sequence[tuple[Owner, int, int]]
-    ) -> "list[tuple[list[Delivery], list[Damaged]]]":
+    ) -> list[Claimed]:
         """Claim what is due: requests are (owner, now, limit). Buries the dead first."""
         claimed = []
         for owner, now, limit in requests:
@@ -105,9 +109,7 @@ def release(
     return [None] * len(requests)
 
 
-def claim_due(
-    db: sqlite3.Connection, owner: Owner, now: int, limit: int
-) -> tuple[list[Delivery], list[Damaged]]:
+def claim_due(db: sqlite3.Connection, owner: Owner, now: int, limit: int) -> Claimed:
     """Claim queued deliveries that are due, longest due first; damaged ones are set apart."""
     found = db.execute(
         "SELECT id FROM delivery WHERE epoch IS NULL AND state = 'queued' AND due_at <= ?"
@@ -117,9 +119,7 @@ def claim_due(
     return take(db, owner, [identifier for (identifier,) in found])
 
 
-def take(
-    db: sqlite3.Connection, owner: Owner, identifiers: Sequence[int]
-) -> tuple[list[Delivery], list[Damaged]]:
+def take(db: sqlite3.Connection, owner: Owner, identifiers: Sequence[int]) -> Claimed:
     """Claim the deliveries with these ids, in their order. Those that are damaged are quarantined.
 
     A worker that was declared dead is given nothing.
@@ -166,9 +166,9 @@ def _load(db: sqlite3.Connection, identifier: int, epoch: int) -> Delivery:
     try:
         row = db.execute(_ROW, (identifier,)).fetchone()
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
-            raise
-        raise Damaged(f"delivery {identifier}: {error}") from error
+        if is_corrupt(error):
+            raise Damaged(f"delivery {identifier}: {error}") from error
+        raise
     domain, due_at, attempts, recipients, last_reply, message_id, facts, ref, header = row
     if message_id is None:
         raise Damaged(f"delivery {identifier}: its message is missing")

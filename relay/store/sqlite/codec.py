@@ -1,7 +1,10 @@
 """How messages and recipients lie in the rows: JSON, readable with the sqlite3 shell.
 
-Decoding checks every type; what does not fit raises `Damaged`, never a half-filled value.
+Decoding checks every type, and the header block and the body against checksums that were taken
+when they came in. What does not fit raises `Damaged`; a half-filled value is never returned.
 """
+
+from zlib import crc32
 
 import msgspec
 
@@ -24,6 +27,8 @@ class Facts(msgspec.Struct, omit_defaults=True):
     identity: str
     body_size: int
     simple_digest: bytes
+    header_crc: int
+    body_crc: int  # of an inline body; a spool file's is in its reference
     relaxed_digest: bytes | None = None
     eight_bit: bool = False
     tags: tuple[tuple[str, str], ...] = ()
@@ -46,6 +51,8 @@ def encode_facts(message: Message) -> bytes:
             identity=message.identity,
             body_size=body.size,
             simple_digest=body.simple_digest,
+            header_crc=crc32(message.header),
+            body_crc=crc32(body.inline or b""),
             relaxed_digest=body.relaxed_digest,
             eight_bit=body.eight_bit,
             tags=message.tags,
@@ -53,14 +60,27 @@ def encode_facts(message: Message) -> bytes:
     )
 
 
-def decode_message(message_id: str, facts: bytes, ref: str | None, header: bytes) -> Message:
-    """A message from its row, without its body. Raises Damaged."""
+def decode_facts(message_id: str, facts: bytes) -> Facts:
+    """Raises Damaged."""
     try:
-        known = _facts.decode(facts)
+        return _facts.decode(facts)
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
         raise Damaged(f"message {message_id}: {error}") from error
-    if not isinstance(header, bytes) or not isinstance(message_id, str):
-        raise Damaged(f"message {message_id}: a column has the wrong type")
+
+
+def check_body(message_id: str, facts: bytes, body: bytes | None) -> bytes:
+    """An inline body as it was stored. Raises Damaged."""
+    known = decode_facts(message_id, facts)
+    if not isinstance(body, bytes) or len(body) != known.body_size or crc32(body) != known.body_crc:
+        raise Damaged(f"message {message_id}: its body is not what was stored")
+    return body
+
+
+def decode_message(message_id: str, facts: bytes, ref: str | None, header: bytes) -> Message:
+    """A message from its row, without its body. Raises Damaged."""
+    known = decode_facts(message_id, facts)
+    if not isinstance(header, bytes) or crc32(header) != known.header_crc:
+        raise Damaged(f"message {message_id}: its header block is not what was stored")
     return Message(
         id=message_id,
         accepted_at=known.accepted_at,

@@ -36,6 +36,11 @@ def breaks_connection(error: BaseException) -> bool:
     return isinstance(error, sqlite3.ProgrammingError) or primary_code(error) in _BROKEN
 
 
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Whether SQLite found that pages do not hold what it wrote."""
+    return primary_code(error) == sqlite3.SQLITE_CORRUPT
+
+
 def translate(error: sqlite3.Error | OSError, data_dir: Path) -> StoreError:
     """The StoreError to raise for `error`. May write (and remove) a small probe file."""
     if isinstance(error, OSError):

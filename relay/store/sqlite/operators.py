@@ -6,9 +6,9 @@ from typing import Any
 
 from relay.store.sqlite import claims
 from relay.store.sqlite.codec import Damaged, decode_message, decode_recipients
+from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (
-    Delivery,
     Message,
     Owner,
     QueueDepth,
@@ -34,6 +34,12 @@ _ENTRY = (
     "SELECT d.id, d.state, d.accepted_at, d.due_at, d.attempts, d.configuration_set, d.domain,"
     " d.recipients, d.epoch IS NOT NULL, d.last_reply, m.message_id, m.facts, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ?"
+)
+
+
+_ENTRY_ALONE = (
+    "SELECT id, state, accepted_at, due_at, attempts, configuration_set, domain,"
+    " recipients, epoch IS NOT NULL, last_reply, NULL, NULL, NULL FROM delivery WHERE id = ?"
 )
 
 
@@ -75,12 +81,19 @@ def _matching(
 
 def queue(db: sqlite3.Connection, which: QueueFilter) -> list[QueueEntry]:
     """Matching deliveries, oldest message first. Damaged ones show what can be read of them."""
-    entries = []
-    for identifier in _matching(db, which, quarantined=True):
+    found = [_entry_of(db, identifier) for identifier in _matching(db, which, quarantined=True)]
+    return [entry for entry in found if entry is not None]
+
+
+def _entry_of(db: sqlite3.Connection, identifier: int) -> QueueEntry | None:
+    try:
         row = db.execute(_ENTRY, (identifier,)).fetchone()
-        if row is not None:
-            entries.append(_entry(row))
-    return entries
+    except sqlite3.DatabaseError as error:
+        if not is_corrupt(error):
+            raise
+        # The message cannot be read; the delivery beside it can.
+        row = db.execute(_ENTRY_ALONE, (identifier,)).fetchone()
+    return None if row is None else _entry(row)
 
 
 def _entry(row: Sequence[Any]) -> QueueEntry:
@@ -151,7 +164,7 @@ def retry_now(db: sqlite3.Connection, requests: Sequence[tuple[QueueFilter, int]
 
 def take(
     db: sqlite3.Connection, requests: Sequence[tuple[Owner, QueueFilter]]
-) -> list[tuple[list[Delivery], list[Damaged]]]:
+) -> list[claims.Claimed]:
     """Claim matching unclaimed deliveries whatever their due time or state."""
     return [
         claims.take(db, owner, _matching(db, which, unclaimed=True)) for owner, which in requests
@@ -160,9 +173,15 @@ def take(
 
 def find_message(db: sqlite3.Connection, message_id: str) -> Message | None:
     """A stored message, without its body. Raises Damaged."""
-    row = db.execute(
-        "SELECT message_id, facts, ref, header FROM message WHERE message_id = ?", (message_id,)
-    ).fetchone()
+    try:
+        row = db.execute(
+            "SELECT message_id, facts, ref, header FROM message WHERE message_id = ?",
+            (message_id,),
+        ).fetchone()
+    except sqlite3.DatabaseError as error:
+        if is_corrupt(error):
+            raise Damaged(f"message {message_id}: {error}") from error
+        raise
     return None if row is None else decode_message(*row)
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from relay.store.interface import StoreError
 from relay.store.sqlite.errors import breaks_connection, translate
 from relay.store.sqlite.schema import connect_reading
 
@@ -22,8 +23,9 @@ R = TypeVar("R")
 class Reader:
     """Answers questions about the database at `path`, one after the other."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_error: Callable[[StoreError], None]) -> None:
         self._path = path
+        self._on_error = on_error
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay-store-reader")
         self._connection: sqlite3.Connection | None = None
 
@@ -40,7 +42,9 @@ class Reader:
                 self._thread, lambda: self._answer(question, *args, **kwargs)
             )
         except (sqlite3.Error, OSError) as error:
-            raise translate(error, self._path.parent) from error
+            translated = translate(error, self._path.parent)
+            self._on_error(translated)
+            raise translated from error
 
     def close(self) -> None:
         """Blocks until the question under way is answered."""

@@ -84,19 +84,25 @@ MIGRATIONS: tuple[str, ...] = (
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that writes. Raises sqlite3.Error or OSError."""
+    """A connection that writes. Raises sqlite3.Error, OSError or
+    StoreUnavailable."""
     _create_private(path)
     connection = sqlite3.connect(
-        path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=256
+        path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
     )
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise StoreUnavailable(
+                f"{path} cannot use a write-ahead log (journal mode {mode}). Keep data_dir on a"
+                " local file system."
+            )
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-32768")
         connection.execute("PRAGMA wal_autocheckpoint=2000")
         connection.execute("PRAGMA journal_size_limit=67108864")
         connection.execute("PRAGMA temp_store=MEMORY")
-    except sqlite3.Error:
+    except (sqlite3.Error, StoreUnavailable):
         connection.close()
         raise
     return connection

@@ -9,21 +9,24 @@ All file work runs on a few threads of its own, never on the loop.
 """
 
 import asyncio
+import errno
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
+from zlib import crc32
 
-from relay.store.interface import StoreUnavailable
+from relay.store.interface import StoreError
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.errors import translate
 from relay.store.values import Body
 
 BLOCK = 256 * 1024
 THREADS = 4
+_NAME_OCTETS = 16
 
 R = TypeVar("R")
 
@@ -31,7 +34,10 @@ R = TypeVar("R")
 class Spool:
     """The directory of body files, and the threads that work on them."""
 
-    def __init__(self, directory: Path, data_dir: Path) -> None:
+    def __init__(
+        self, directory: Path, data_dir: Path, on_error: Callable[[StoreError], None]
+    ) -> None:
+        self._on_error = on_error
         self._directory = directory
         self._data_dir = data_dir
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="relay-store-spool")
@@ -44,19 +50,19 @@ class Spool:
         try:
             return await asyncio.shield(loop.run_in_executor(self._threads, work))
         except OSError as error:
-            raise translate(error, self._data_dir) from error
+            translated = translate(error, self._data_dir)
+            self._on_error(translated)
+            raise translated from error
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
 
     def path(self, name: str) -> Path:
-        if not (name.isalnum() and len(name) > 2):
-            raise Damaged(f"{name!r} does not name a spool file")
         return self._directory / name[:2] / name
 
     def create(self) -> tuple[str, int]:
         """A new file: its name and descriptor. Blocks."""
-        name = secrets.token_hex(16)
+        name = secrets.token_hex(_NAME_OCTETS)
         path = self.path(name)
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,39 +71,44 @@ class Spool:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return name, os.open(path, flags, 0o600)
 
-    def keep(self, name: str) -> None:
+    def keep(self, reference: str) -> None:
         """From now on a row may name the file: its writer can discard it no more."""
-        self._kept.add(name)
+        self._kept.add(_split(reference)[0])
 
     def discard(self, name: str) -> None:
         """Delete a file unless it is kept. Blocks."""
         if name not in self._kept:
-            self.remove(name)
+            self._remove(name)
 
-    def remove(self, name: str) -> None:
+    def remove(self, reference: str) -> None:
         """Delete a file, which may be gone already. Blocks."""
+        self._remove(_split(reference)[0])
+
+    def _remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
         self._ours.discard(name)
         self._kept.discard(name)
 
-    async def read(self, name: str, size: int) -> AsyncIterator[bytes]:
-        """The content in blocks. Raises Damaged before the first one when the file is not whole."""
+    async def read(self, reference: str, size: int) -> AsyncIterator[bytes]:
+        """The content in blocks. Raises Damaged: before the first block when the file is missing
+        or has another size, and after the last one when its checksum differs."""
+        name, expected = _split(reference)
+        descriptor = await self.run(lambda: _open_whole(self.path(name), size))
+        checksum = 0
         try:
-            file = await self.run(lambda: _open_whole(self.path(name), size))
-            try:
-                while block := await self.run(lambda: os.read(file, BLOCK)):
-                    yield block
-            finally:
-                os.close(file)
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise Damaged(f"spool file {name} is missing") from error
-            raise
+            while block := await self.run(lambda: os.read(descriptor, BLOCK)):
+                checksum = crc32(block, checksum)
+                yield block
+        finally:
+            os.close(descriptor)
+        if checksum != expected:
+            raise Damaged(f"spool file {name} is not what was stored")
 
-    def sweep(self, named: Collection[str], before: float) -> int:
-        """Delete the files that no row names and that are older than `before` (seconds since the
-        epoch, the file system's clock); how many. `named` must have been read after the start of
-        this process. Blocks."""
+    def sweep(self, references: Iterable[str], before: float) -> int:
+        """Delete the files that no reference names and that were last changed earlier than
+        `before` (seconds since the epoch); how many. The references must have been read after
+        this process started. Blocks."""
+        named = {reference.partition("-")[0] for reference in references}
         removed = 0
         for entry in _files(self._directory):
             if entry.name in named or entry.name in self._ours:
@@ -119,6 +130,7 @@ class SpoolingWriter:
         self._held = 0
         self._size = 0
         self._file = _File(spool)
+        self._spilled = False
 
     @property
     def in_memory(self) -> int:
@@ -129,7 +141,7 @@ class SpoolingWriter:
         self._chunks.append(chunk)
         self._held += len(chunk)
         self._size += len(chunk)
-        if self._size > self._inline_size and (self._held >= BLOCK or not self._file.name):
+        if self._size > self._inline_size and (self._held >= BLOCK or not self._spilled):
             await self._flush()
 
     async def finish(
@@ -137,9 +149,10 @@ class SpoolingWriter:
     ) -> Body:
         """Raises StoreError when the body could not be made durable."""
         inline = None
+        reference = ""
         if self._size > self._inline_size:
             await self._flush()
-            await self._spool.run(self._file.complete)
+            reference = await self._spool.run(self._file.complete)
         else:
             inline = b"".join(self._chunks)
             self._chunks.clear()
@@ -149,18 +162,19 @@ class SpoolingWriter:
             relaxed_digest=relaxed_digest,
             eight_bit=eight_bit,
             inline=inline,
-            ref=self._file.name,
+            ref=reference,
         )
 
     async def discard(self) -> None:
         self._chunks.clear()
         self._held = 0
-        if self._file.name:
+        if self._spilled:
             await self._spool.run(self._file.abandon)
 
     async def _flush(self) -> None:
         block = b"".join(self._chunks)
         self._chunks.clear()
+        self._spilled = True
         await self._spool.run(lambda: self._file.append(block))
         self._held = 0
 
@@ -172,31 +186,53 @@ class _File:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._lock = threading.Lock()
+        self._name = ""
         self._descriptor = -1
-        self.name = ""
+        self._checksum = 0
+        self._fault: OSError | None = None
         self._over = False
 
     def append(self, block: bytes) -> None:
         with self._lock:
-            if self._over:
-                return
-            if not self.name:
-                self.name, self._descriptor = self._spool.create()
-            rest = memoryview(block)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+            self._check()
+            try:
+                if not self._name:
+                    self._name, self._descriptor = self._spool.create()
+                rest = memoryview(block)
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+            except OSError as error:
+                self._fault = error
+                raise
+            self._checksum = crc32(block, self._checksum)
 
-    def complete(self) -> None:
+    def complete(self) -> str:
+        """Sync the file and its directory; its reference."""
         with self._lock:
-            os.fsync(self._descriptor)
-            self._close()
-            sync_directory(self._spool.path(self.name).parent)
+            self._check()
+            try:
+                os.fsync(self._descriptor)
+                self._close()
+                sync_directory(self._spool.path(self._name).parent)
+            except OSError as error:
+                # A second sync could succeed without having written anything: never ask again.
+                self._fault = error
+                raise
+            return f"{self._name}-{self._checksum:08x}"
 
     def abandon(self) -> None:
         with self._lock:
             self._over = True
             self._close()
-            self._spool.discard(self.name)
+            if self._name:
+                self._spool.discard(self._name)
+
+    def _check(self) -> None:
+        """What has failed once stays failed: the file has a hole."""
+        if self._fault is not None:
+            raise OSError(self._fault.errno, self._fault.strerror)
+        if self._over:
+            raise OSError(errno.EBADF, "the body was discarded")
 
     def _close(self) -> None:
         if self._descriptor >= 0:
@@ -213,8 +249,22 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def _split(reference: str) -> tuple[str, int]:
+    """Name and checksum. Raises Damaged for what `_File.complete` did not write."""
+    name, _, checksum = reference.partition("-")
+    try:
+        if len(bytes.fromhex(name)) != _NAME_OCTETS:
+            raise ValueError
+        return name, int(checksum, 16)
+    except ValueError:
+        raise Damaged(f"{reference!r} does not refer to a spool file") from None
+
+
 def _open_whole(path: Path, size: int) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Damaged(f"spool file {path.name} is missing") from None
     found = os.fstat(descriptor).st_size
     if found != size:
         os.close(descriptor)

@@ -11,13 +11,14 @@ through `on_error`; the rest of the queue goes on.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 
 from relay.observe.logging import Logger, make_logger
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
-from relay.store.sqlite import claims, messages, operators, permits, suppression
+from relay.store.sqlite import claims, messages, operators
 from relay.store.sqlite.codec import Damaged
+from relay.store.sqlite.lists import Lists
 from relay.store.sqlite.prepare import mark_clean, prepare
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.schema import connect
@@ -29,22 +30,15 @@ from relay.store.values import (
     Message,
     NewMessage,
     Owner,
-    PermitRequest,
-    Permits,
-    QueueDepth,
-    QueueEntry,
     QueueFilter,
-    Secret,
     Settlement,
-    State,
-    SuppressionEntry,
 )
 
-_SUPPRESSION_BATCH = 1_000
-_PAGE = 1_000
+_CLOCK_GRAIN = 1.0  # seconds by which the file system's clock may lag behind ours
+_LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
 
 
-class SqliteStore:
+class SqliteStore(Lists):
     """A `Store` in `data_dir`. One process at a time: see `lock_data_dir`."""
 
     def __init__(
@@ -71,13 +65,19 @@ class SqliteStore:
         self._wall = wall
         self._leases = claims.Leases(clock)
         path = data_dir / "relay.db"
-        self._path = path
-        self._spool = Spool(data_dir / "spool", data_dir)
-        self._bodies = Reader(path)
-        self._questions = Reader(path)
-        self._writer = Writer(
-            lambda: connect(path), data_dir, on_commit=on_commit, on_error=self._failed
+        self._open = False
+        self._told: dict[str, float] = {}
+        self._undoing: set[asyncio.Task[None]] = set()
+        self._spool = Spool(data_dir / "spool", data_dir, self._failed)
+        self._bodies = Reader(path, self._failed)
+        writer = Writer(
+            lambda: connect(path),
+            data_dir,
+            on_commit=on_commit,
+            on_error=self._failed,
+            log=self._log,
         )
+        super().__init__(writer, Reader(path, self._failed))
 
     # Life
 
@@ -88,20 +88,31 @@ class SqliteStore:
             self._log.error("the store is damaged", finding=finding)
             self._on_error("damaged")
         self._writer.start()
-        named = await self._questions.ask(messages.referenced_files)
-        removed = await self._spool.run(lambda: self._spool.sweep(named, opened_at))
+        self._open = True
+        named = await self._questions.ask(messages.references)
+        removed = await self._spool.run(lambda: self._spool.sweep(named, opened_at - _CLOCK_GRAIN))
         if removed:
             self._log.info("removed bodies of messages that were never accepted", count=removed)
 
     async def close(self) -> None:
-        await self._writer.submit(mark_clean, None)
-        await asyncio.get_running_loop().run_in_executor(None, self._shut)
+        """What was asked for before is done first. Safe after a failed `open`, and twice."""
+        if self._open:
+            self._open = False
+            while self._undoing:
+                await asyncio.wait(self._undoing)
+            last = self._writer.submit(mark_clean, None)
+            self._writer.end()
+            try:
+                await last
+            except StoreError as error:
+                self._log.warning("the next start will check the store", error=str(error))
+        await asyncio.to_thread(self._shut)
 
     def _shut(self) -> None:
         self._bodies.close()
         self._questions.close()
         self._spool.close()
-        self._writer.close()
+        self._writer.join()
 
     async def free_space(self) -> int:
         status = await self._spool.run(lambda: os.statvfs(self._data_dir))
@@ -115,17 +126,27 @@ class SqliteStore:
 
     async def insert(self, new: NewMessage, owner: Owner | None) -> Accepted:
         ref = new.message.body.ref
-        if not ref:
-            return await self._writer.submit(messages.insert, (new, owner))
-        self._spool.keep(ref)
+        if ref:
+            self._spool.keep(ref)
         try:
-            accepted = await self._writer.submit(messages.insert, (new, owner))
+            accepted = await self._writer.submit(
+                messages.insert, (new, owner), lambda lost: self._undo(self._withdraw(new, lost))
+            )
         except StoreError:
-            await self._forget(ref)
+            if ref:
+                await self._forget(ref)
             raise
-        if not accepted.deliveries:
+        if ref and not accepted.deliveries:
             await self._forget(ref)
         return accepted
+
+    async def _withdraw(self, new: NewMessage, accepted: Accepted | None) -> None:
+        """Nobody waits for this insert any more, so nobody was told that it was accepted."""
+        if accepted is not None:
+            await self._writer.submit(messages.withdraw, accepted)
+        ref = new.message.body.ref
+        if ref and not await self._questions.ask(messages.is_stored, new.message.id):
+            await self._forget(ref)
 
     async def _forget(self, ref: str) -> None:
         """Delete a file that no row names any more. The next start sweeps up what fails here."""
@@ -146,9 +167,26 @@ class SqliteStore:
         await self._writer.submit(claims.resign, owner)
 
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
-        deliveries, damaged = await self._writer.submit(self._leases.claim, (owner, now, limit))
+        deliveries, damaged = await self._writer.submit(
+            self._leases.claim, (owner, now, limit), lambda lost: self._give_back(owner, lost)
+        )
         self._report(damaged)
         return deliveries
+
+    async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
+        deliveries, damaged = await self._writer.submit(
+            operators.take, (owner, which), lambda lost: self._give_back(owner, lost)
+        )
+        self._report(damaged)
+        return deliveries
+
+    def _give_back(self, owner: Owner, lost: claims.Claimed | None) -> None:
+        """Nobody waits for these claims any more: without this they would stay for ever."""
+        if lost is not None:
+            deliveries, damaged = lost
+            self._report(damaged)
+            due = [(delivery.id, delivery.due_at) for delivery in deliveries]
+            self._undo(self.release(owner, due))
 
     async def next_due(self) -> int | None:
         return await self._questions.ask(claims.next_due)
@@ -164,109 +202,65 @@ class SqliteStore:
             return
         inline = body.inline
         if inline is None:
-            inline = await self._bodies.ask(messages.body_of, message)
-        if inline is None or len(inline) != body.size:
-            found = "no body" if inline is None else f"a body of {len(inline)} octets"
-            damage = Damaged(f"its row has {found} instead of {body.size} octets")
-            raise await self._quarantine(message, damage)
+            try:
+                inline = await self._bodies.ask(messages.body_of, message.id)
+            except Damaged as error:
+                raise await self._quarantine(message, error) from error
+        if inline is None:
+            raise StoreUnavailable(f"Message {message.id} is not stored any more.")
         for start in range(0, len(inline), BLOCK):
             yield inline[start : start + BLOCK]
 
     async def _quarantine(self, message: Message, damage: Damaged) -> StoreError:
         """Set a message with a damaged body apart; the error to raise for it."""
         if await self._writer.submit(claims.quarantine_message, message.id):
-            self._report([Damaged(f"message {message.id}: {damage}")])
+            self._report([damage])
             return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
         return StoreUnavailable(f"Message {message.id} is not stored any more.")
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool:
-        settled = await self._writer.submit(messages.settle, (owner, settlement))
-        if settled.message_gone and settlement.delivery.message.body.ref:
-            await self._forget(settlement.delivery.message.body.ref)
+        settled = await self._writer.submit(
+            messages.settle,
+            (owner, settlement),
+            lambda lost: self._undo(self._forget_settled(settlement, lost)),
+        )
+        if settled.message_gone:
+            await self._forget_settled(settlement, settled)
         return settled.done
+
+    async def _forget_settled(
+        self, settlement: Settlement, settled: messages.Settled | None
+    ) -> None:
+        ref = settlement.delivery.message.body.ref
+        if ref and settled is not None and settled.message_gone:
+            await self._forget(ref)
 
     async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
         await self._writer.submit(claims.release, (owner, deliveries))
 
-    # Permits
+    # Cleaning up after callers who were cancelled
 
-    async def lease_permits(self, request: PermitRequest) -> Permits:
-        return await self._writer.submit(permits.lease, request)
+    def _undo(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(self._survive(work))
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
 
-    async def return_permits(self, key: str, at: int, count: int) -> None:
-        await self._writer.submit(permits.give_back, (key, at, count))
-
-    async def permits_used(self, keys: Sequence[str], window: int, now: int) -> dict[str, int]:
-        return await self._questions.ask(permits.used, keys, window, now)
-
-    # Suppression
-
-    async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
-        """In batches that are small enough for others to come in between; each is durable alone."""
-        new = 0
-        for start in range(0, len(entries), _SUPPRESSION_BATCH):
-            batch = entries[start : start + _SUPPRESSION_BATCH]
-            new += await self._writer.submit(suppression.add, batch)
-        return new
-
-    async def unsuppress(self, addresses: Sequence[str]) -> int:
-        gone = 0
-        for start in range(0, len(addresses), _SUPPRESSION_BATCH):
-            batch = addresses[start : start + _SUPPRESSION_BATCH]
-            gone += await self._writer.submit(suppression.remove, batch)
-        return gone
-
-    async def suppression(self, address: str, now: int) -> SuppressionEntry | None:
-        return await self._questions.ask(suppression.find, address, now)
-
-    async def suppressions(self) -> AsyncIterator[SuppressionEntry]:
-        after = ""
-        while page := await self._questions.ask(suppression.page, after, _PAGE):
-            for after, entry in page:  # noqa: B007 - the last key starts the next page
-                yield entry
-
-    async def count_suppressions(self) -> int:
-        return await self._questions.ask(suppression.count)
-
-    # Operators
-
-    async def queue(self, which: QueueFilter) -> list[QueueEntry]:
-        return await self._questions.ask(operators.queue, which)
-
-    async def depths(self) -> list[QueueDepth]:
-        return await self._questions.ask(operators.depths)
-
-    async def set_state(self, which: QueueFilter, state: State) -> int:
-        return await self._writer.submit(operators.set_state, (which, state))
-
-    async def retry_now(self, which: QueueFilter, now: int) -> int:
-        return await self._writer.submit(operators.retry_now, (which, now))
-
-    async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
-        deliveries, damaged = await self._writer.submit(operators.take, (owner, which))
-        self._report(damaged)
-        return deliveries
-
-    async def find_message(self, message_id: str) -> Message | None:
+    async def _survive(self, work: Coroutine[None, None, None]) -> None:
         try:
-            return await self._questions.ask(operators.find_message, message_id)
-        except Damaged as error:
-            raise StoreUnavailable(f"Message {message_id} is damaged: {error}") from error
-
-    async def add_secret(self, secret: Secret) -> None:
-        await self._writer.submit(operators.add_secret, secret)
-
-    async def secrets(self) -> list[Secret]:
-        return await self._questions.ask(operators.secrets)
-
-    async def revoke_secrets(self, credential: str, now: int) -> int:
-        return await self._writer.submit(operators.revoke_secrets, (credential, now))
+            await work
+        except StoreError as error:
+            self._log.warning("could not undo what a cancelled caller asked for", error=str(error))
 
     # Telling
 
     def _failed(self, error: StoreError) -> None:
-        self._log.error("the store failed", error=str(error))
-        self._on_error("full" if isinstance(error, StoreFull) else "unavailable")
+        """Counted each time; logged now and then, for a full disk refuses every message."""
+        kind = "full" if isinstance(error, StoreFull) else "unavailable"
+        now = time.monotonic()
+        if now - self._told.get(kind, -_LOG_INTERVAL) >= _LOG_INTERVAL:
+            self._told[kind] = now
+            self._log.error("the store failed", kind=kind, error=str(error))
+        self._on_error(kind)
 
     def _report(self, damaged: Sequence[Damaged]) -> None:
         for damage in damaged:

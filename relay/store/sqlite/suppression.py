@@ -4,20 +4,27 @@ Keys ignore case (`mail.address.suppression_key`); the spelling that was given i
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from relay.mail.address import suppression_key
+from relay.store.sqlite.rows import chunks, values
 from relay.store.values import SuppressionEntry, SuppressionReason
 
+_FIND = "SELECT key, reason, expires_at FROM suppression WHERE key IN "
 
-def reason_for(db: sqlite3.Connection, key: str, now: int) -> SuppressionReason | None:
-    """Why the address with this key is not sent to at `now`; None when it is."""
-    row = db.execute("SELECT reason, expires_at FROM suppression WHERE key = ?", (key,)).fetchone()
-    if row is None or (row[1] is not None and row[1] <= now):
-        return None
-    reason: SuppressionReason = row[0]
-    return reason
+
+def entries_for(
+    db: sqlite3.Connection, keys: Collection[str]
+) -> dict[str, tuple[SuppressionReason, int | None]]:
+    """Reason and expiry (UTC ms) of those keys that are on the list."""
+    found: dict[str, tuple[SuppressionReason, int | None]] = {}
+    for some in chunks(tuple(keys)):
+        for key, reason, expires_at in db.execute(
+            values(_FIND, "?", len(some), in_brackets=True), some
+        ):
+            found[key] = (reason, expires_at)
+    return found
 
 
 def add(db: sqlite3.Connection, requests: Sequence[Sequence[SuppressionEntry]]) -> list[int]:

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from relay.observe.logging import Logger
 from relay.store.interface import StoreError, StoreUnavailable
-from relay.store.sqlite.errors import breaks_connection, translate
+from relay.store.sqlite.errors import breaks_connection, primary_code, translate
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -41,9 +42,10 @@ class _Request(Generic[A, R]):
     argument: A
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
+    if_lost: Callable[[R | None], None] | None
 
 
-_Resolution = tuple[asyncio.Future[Any], object, BaseException | None]
+_Resolution = tuple[_Request[Any, Any], object, BaseException | None]
 
 
 class Writer:
@@ -56,12 +58,14 @@ class Writer:
         *,
         on_commit: Callable[[float, int], None],
         on_error: Callable[[StoreError], None],
+        log: Logger,
     ) -> None:
         """`on_commit` (seconds, operations) and `on_error` are called on the writer's thread."""
         self._connect = connect
         self._data_dir = data_dir
         self._on_commit = on_commit
         self._on_error = on_error
+        self._log = log
         self._connection: sqlite3.Connection | None = None
         self._waiting: queue.SimpleQueue[_Request[Any, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="relay-store-writer", daemon=True)
@@ -70,22 +74,34 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, operation: Operation[A, R], argument: A) -> "asyncio.Future[R]":
-        """Ask for `operation`; the future resolves when its effect is on stable storage."""
+    def submit(
+        self,
+        operation: Operation[A, R],
+        argument: A,
+        if_lost: Callable[[R | None], None] | None = None,
+    ) -> "asyncio.Future[R]":
+        """Ask for `operation`; the future resolves when its effect is on stable storage.
+
+        A caller that is cancelled meanwhile may have missed an effect. `if_lost` is then called
+        on the loop, with the result, or with None when nothing was done.
+        """
         if self._closed:
             raise StoreUnavailable("The store is closed.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._waiting.put(_Request(operation, argument, loop, future))
+        self._waiting.put(_Request(operation, argument, loop, future, if_lost))
         return future
 
-    def close(self) -> None:
-        """Finish what was submitted and end the thread. Blocks; safe to call twice."""
+    def end(self) -> None:
+        """Take nothing more; what was submitted is still done."""
         if not self._closed:
             self._closed = True
-            if self._thread.ident is not None:
-                self._waiting.put(None)
-                self._thread.join()
+            self._waiting.put(None)
+
+    def join(self) -> None:
+        """Wait until everything is done and the thread has ended. Blocks; `end` comes first."""
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         open_for_work = True
@@ -96,8 +112,10 @@ class Writer:
                 if request is None:
                     open_for_work = False
                     break
-                # A caller that went away before its turn asks for nothing any more.
-                if not request.future.cancelled():
+                if request.future.cancelled():
+                    # Who went away before his turn asks for nothing any more.
+                    _resolve([(request, None, None)])
+                else:
                     batch.append(request)
                 if len(batch) >= MAX_BATCH:
                     break
@@ -110,20 +128,31 @@ class Writer:
         self._disconnect()
 
     def _serve(self, batch: list[_Request[Any, Any]]) -> None:
+        started = time.perf_counter()
         try:
             resolved = self._commit(batch)
         except Exception as error:  # a task root: every failure reaches its caller
-            if len(batch) == 1:
-                resolved = [(batch[0].future, None, self._explain(error))]
-            else:
+            if len(batch) > 1:
                 for request in batch:
                     self._serve([request])
                 return
-        _resolve(batch, resolved)
+            explained = self._explain(error)
+            _resolve([(batch[0], None, explained)])
+            if isinstance(explained, StoreError):
+                self._tell(self._on_error, explained)
+        else:
+            _resolve(resolved)
+            self._tell(self._on_commit, time.perf_counter() - started, len(batch))
+
+    def _tell(self, listener: Callable[..., None], *facts: object) -> None:
+        """A listener that fails must not end the thread: everything would wait for ever."""
+        try:
+            listener(*facts)
+        except Exception:  # a task root
+            self._log.exception("a listener of the store failed")
 
     def _commit(self, batch: list[_Request[Any, Any]]) -> list[_Resolution]:
         """Run the batch in one transaction. Raises what went wrong, with nothing changed."""
-        started = time.perf_counter()
         if self._connection is None:
             self._connection = self._connect()
         connection = self._connection
@@ -136,14 +165,13 @@ class Writer:
             for operation, requests in kinds.items():
                 results = operation(connection, [request.argument for request in requests])
                 resolved += [
-                    (request.future, result, None)
+                    (request, result, None)
                     for request, result in zip(requests, results, strict=True)
                 ]
             connection.execute("COMMIT")
         except BaseException as error:
             self._roll_back(connection, error)
             raise
-        self._on_commit(time.perf_counter() - started, len(batch))
         return resolved
 
     def _roll_back(self, connection: sqlite3.Connection, cause: BaseException) -> None:
@@ -155,6 +183,10 @@ class Writer:
             self._disconnect()
         if breaks_connection(cause):
             self._disconnect()
+        elif primary_code(cause) == sqlite3.SQLITE_FULL:
+            # With its log emptied, the file has room for the deletes that end deliveries.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -164,27 +196,31 @@ class Writer:
 
     def _explain(self, error: Exception) -> Exception:
         if isinstance(error, (sqlite3.Error, OSError)):
-            error = translate(error, self._data_dir)
-        if isinstance(error, StoreError):
-            self._on_error(error)
+            return translate(error, self._data_dir)
         return error
 
 
-def _resolve(batch: list[_Request[Any, Any]], resolved: list[_Resolution]) -> None:
-    first = batch[0].loop
-    loops = {first} if all(r.loop is first for r in batch) else {r.loop for r in batch}
-    for loop in loops:
-        mine = resolved if len(loops) == 1 else [r for r in resolved if r[0].get_loop() is loop]
+def _resolve(resolved: list[_Resolution]) -> None:
+    """Hand results over to their loops, with one call into each. There is at least one result."""
+    first = resolved[0][0].loop
+    if all(request.loop is first for request, _, _ in resolved):
+        shares = {first: resolved}
+    else:
+        shares = {}
+        for resolution in resolved:
+            shares.setdefault(resolution[0].loop, []).append(resolution)
+    for loop, share in shares.items():
         # A loop that was closed meanwhile has nobody left who waits.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle_futures, mine)
+            loop.call_soon_threadsafe(_set_results, share)
 
 
-def _settle_futures(resolved: list[_Resolution]) -> None:
-    for future, result, error in resolved:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
+def _set_results(resolved: list[_Resolution]) -> None:
+    for request, result, error in resolved:
+        if request.future.done():
+            if request.if_lost is not None:
+                request.if_lost(result)
+        elif error is None:
+            request.future.set_result(result)
         else:
-            future.set_exception(error)
+            request.future.set_exception(error)

@@ -1,0 +1,100 @@
+"""The part of the store that no message waits for: permits, suppression, operators, secrets."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from relay.store.interface import StoreUnavailable
+from relay.store.sqlite import operators, permits, suppression
+from relay.store.sqlite.codec import Damaged
+from relay.store.sqlite.reader import Reader
+from relay.store.sqlite.writer import Writer
+from relay.store.values import (
+    Message,
+    PermitRequest,
+    Permits,
+    QueueDepth,
+    QueueEntry,
+    QueueFilter,
+    Secret,
+    State,
+    SuppressionEntry,
+)
+
+_SUPPRESSION_BATCH = 1_000
+_PAGE = 1_000
+
+
+class Lists:
+    """Implements `PermitStore`, `SuppressionStore` and most of `OperatorStore`."""
+
+    def __init__(self, writer: Writer, questions: Reader) -> None:
+        self._writer = writer
+        self._questions = questions
+
+    # Permits
+
+    async def lease_permits(self, request: PermitRequest) -> Permits:
+        return await self._writer.submit(permits.lease, request)
+
+    async def return_permits(self, key: str, at: int, count: int) -> None:
+        await self._writer.submit(permits.give_back, (key, at, count))
+
+    async def permits_used(self, keys: Sequence[str], window: int, now: int) -> dict[str, int]:
+        return await self._questions.ask(permits.used, keys, window, now)
+
+    # Suppression
+
+    async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
+        """In batches that are small enough for others to come in between; each is durable alone."""
+        new = 0
+        for start in range(0, len(entries), _SUPPRESSION_BATCH):
+            batch = entries[start : start + _SUPPRESSION_BATCH]
+            new += await self._writer.submit(suppression.add, batch)
+        return new
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        gone = 0
+        for start in range(0, len(addresses), _SUPPRESSION_BATCH):
+            batch = addresses[start : start + _SUPPRESSION_BATCH]
+            gone += await self._writer.submit(suppression.remove, batch)
+        return gone
+
+    async def suppression(self, address: str, now: int) -> SuppressionEntry | None:
+        return await self._questions.ask(suppression.find, address, now)
+
+    async def suppressions(self) -> AsyncIterator[SuppressionEntry]:
+        after = ""
+        while page := await self._questions.ask(suppression.page, after, _PAGE):
+            for after, entry in page:  # noqa: B007 - the last key starts the next page
+                yield entry
+
+    async def count_suppressions(self) -> int:
+        return await self._questions.ask(suppression.count)
+
+    # Operators
+
+    async def queue(self, which: QueueFilter) -> list[QueueEntry]:
+        return await self._questions.ask(operators.queue, which)
+
+    async def depths(self) -> list[QueueDepth]:
+        return await self._questions.ask(operators.depths)
+
+    async def set_state(self, which: QueueFilter, state: State) -> int:
+        return await self._writer.submit(operators.set_state, (which, state))
+
+    async def retry_now(self, which: QueueFilter, now: int) -> int:
+        return await self._writer.submit(operators.retry_now, (which, now))
+
+    async def find_message(self, message_id: str) -> Message | None:
+        try:
+            return await self._questions.ask(operators.find_message, message_id)
+        except Damaged as error:
+            raise StoreUnavailable(f"Message {message_id} is damaged: {error}") from error
+
+    async def add_secret(self, secret: Secret) -> None:
+        await self._writer.submit(operators.add_secret, secret)
+
+    async def secrets(self) -> list[Secret]:
+        return await self._questions.ask(operators.secrets)
+
+    async def revoke_secrets(self, credential: str, now: int) -> int:
+        return await self._writer.submit(operators.revoke_secrets, (credential, now))
