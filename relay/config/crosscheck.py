@@ -16,7 +16,7 @@ from relay.config.names import (
     parse_identity,
     parse_route_match,
 )
-from relay.config.problems import KeyPath, Problem, did_you_mean, key_text
+from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
 from relay.config.units import parse_duration, parse_size
 
 
@@ -27,39 +27,41 @@ def cross_check(document: Document) -> list[Problem]:
 
 def _references(document: Document) -> Iterator[Problem]:
     """Names that point at an entry elsewhere."""
-    sets, pools = document.names("configuration_sets"), document.names("pools")
-    identities = document.names("identities")
-    for name in sets:
-        yield from _known(document, ("configuration_sets", name, "pool"), pools, "pool")
-    yield from _known(document, ("default_configuration_set",), sets, "configuration set")
-    for name in identities:
-        path = ("identities", name, "configuration_set")
-        yield from _known(document, path, sets, "configuration set")
+    sets = _Names(document, "configuration set", "configuration_sets")
+    pools = _Names(document, "pool", "pools")
+    identities = _Names(document, "identity", "identities", parse_identity)
+    yield from sets.check(("default_configuration_set",))
+    for name in document.names("configuration_sets"):
+        yield from pools.check(("configuration_sets", name, "pool"))
+    for name in document.names("identities"):
+        yield from sets.check(("identities", name, "configuration_set"))
     for name in document.names("credentials"):
-        path = ("credentials", name, "configuration_set")
-        yield from _known(document, path, sets, "configuration set")
+        yield from sets.check(("credentials", name, "configuration_set"))
         for entry in document.entries("credentials", name, "configuration_sets"):
-            yield from _known(document, entry, sets, "configuration set")
+            yield from sets.check(entry)
         for entry in document.entries("credentials", name, "identities"):
-            yield from _known(document, entry, identities, "identity", parse_identity)
+            yield from identities.check(entry)
 
 
-def _known(
-    document: Document,
-    path: KeyPath,
-    names: list[str],
-    kind: str,
-    normal: Callable[[str], str] = str,
-) -> Iterator[Problem]:
-    written = document.text(path)
-    if not written or not names:
-        return  # a type, or the missing section, is told elsewhere
-    known = [form for name in names if (form := _normal(name, normal))]
-    wanted = _normal(written, normal)
-    if wanted is not None and wanted not in known:
-        hint = did_you_mean(wanted, known)
-        yield document.problem(
-            path, f"no {kind} {document.show(path)}", ", ".join(sorted(known)), hint
+class _Names:
+    """The names of one section, in normal form, and the check that a value is one of them."""
+
+    def __init__(
+        self, document: Document, kind: str, section: str, form: Callable[[str], str] = str
+    ) -> None:
+        self._document, self._kind, self._form = document, kind, form
+        self._known = {_normal(name, form) for name in document.names(section)} - {None}
+
+    def check(self, path: KeyPath) -> Iterator[Problem]:
+        wanted = _normal(self._document.text(path) or "", self._form)
+        if not wanted or not self._known or wanted in self._known:
+            return  # a wrong type, and a section that is missing, are told elsewhere
+        known = [name for name in self._known if name]
+        yield self._document.problem(
+            path,
+            f"no {self._kind} {self._document.show(path)}",
+            listed(known),
+            did_you_mean(wanted, known),
         )
 
 
@@ -82,7 +84,7 @@ def _credential_defaults(document: Document) -> Iterator[Problem]:
             yield document.problem(
                 path,
                 f"{document.show(path)} is not among its configuration_sets",
-                ", ".join(sorted(filter(None, allowed))),
+                listed(filter(None, allowed)),
             )
 
 

@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from relay.config.certificate import certificate_problems
 from relay.config.dkim_keys import dkim_key_problem
 from relay.config.document import Document, is_secret
 from relay.config.model import Config
-from relay.config.names import Endpoint, parse_bind_address
+from relay.config.names import Endpoint, parse_bind_address, parse_identity
 from relay.config.passwords import is_hash
 from relay.config.problems import KeyPath, Problem
 from relay.config.references import referenced_file
@@ -113,27 +114,25 @@ def _tls(config: Config, document: Document, now: datetime) -> Iterator[Problem]
 
 
 def _dkim(config: Config, document: Document) -> Iterator[Problem]:
+    for path, file in _dkim_keys(config, document):
+        if told := dkim_key_problem(file):
+            yield document.problem(path, told.found, told.allowed, warning=not told.fatal)
+
+
+def _dkim_keys(config: Config, document: Document) -> Iterator[tuple[KeyPath, Path]]:
+    """Every DKIM key file, at the identity's name as the file has it, which may differ in case."""
+    written: dict[str, str] = {}
+    for name in document.names("identities"):
+        with suppress(ValueError):
+            written[parse_identity(name)] = name
     for name, identity in config.identities.items():
-        written = _written(document, name)
         for index, key in enumerate(identity.dkim):
-            if told := dkim_key_problem(key.key):
-                path = ("identities", written, "dkim", index, "key")
-                yield document.problem(path, told.found, told.allowed, warning=not told.fatal)
-
-
-def _written(document: Document, identity: str) -> str:
-    """An identity's name as the file has it, which may differ in case."""
-    return next((key for key in document.names("identities") if key.lower() == identity), identity)
+            yield ("identities", written.get(name, name), "dkim", index, "key"), key.key
 
 
 def _private_files(config: Config, document: Document) -> Iterator[Problem]:
     """Files with secrets in them that more than their owner can read."""
-    files: list[tuple[KeyPath, Path]] = [(("tls", "key"), config.tls.key)]
-    for name, identity in config.identities.items():
-        files += [
-            (("identities", _written(document, name), "dkim", index, "key"), key.key)
-            for index, key in enumerate(identity.dkim)
-        ]
+    files = [(("tls", "key"), config.tls.key), *_dkim_keys(config, document)]
     literal = False
     for path, text in document.written.items():
         if file := referenced_file(text, document.file.parent):

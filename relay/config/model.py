@@ -34,10 +34,16 @@ from relay.config.passwords import check_hash, is_hash
 from relay.config.units import Rate, parse_duration, parse_quota, parse_rate, parse_size
 
 
+def _path(value: object) -> object:
+    if value == "" or (isinstance(value, str) and "\0" in value):
+        raise ValueError("allowed is a path")
+    return value
+
+
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     """Relative to the directory that the loader names; as it is where there is no loader."""
     base = info.context.get("base") if info.context else None
-    return Path(os.path.normpath(base / path.expanduser())) if base else path
+    return Path(os.path.normpath(base / os.path.expanduser(path))) if base else path
 
 
 def _bind_address(text: str) -> str:
@@ -54,7 +60,7 @@ def _secret(text: str) -> str:
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_address)]
-FilePath = Annotated[Path, AfterValidator(_absolute)]
+FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_absolute)]
 Domain = Annotated[str, AfterValidator(parse_domain)]
 IdentityName = Annotated[str, AfterValidator(parse_identity)]
 BindAddress = Annotated[str, AfterValidator(_bind_address)]

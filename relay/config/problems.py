@@ -3,6 +3,7 @@
 Pure values. A problem never carries a secret: those who make one pass what may be shown.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import Literal
 KeyPath = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+_MOST_COMPARED = 2_000  # comparing takes long, and a file can have many mistakes
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,16 @@ def key_text(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if _PLAIN_KEY.fullmatch(part) else f'"{part}"'
+            shown = part if _PLAIN_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False)
             text += f".{shown}" if text else shown
     return text
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` is most like, or None where none is near."""
+    known = list(known)
+    if len(known) > _MOST_COMPARED:
+        return None
     by_lower = {entry.lower(): entry for entry in known}
     near = get_close_matches(name.lower(), by_lower, n=1)
     return by_lower[near[0]] if near else None
@@ -75,3 +82,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question that names the nearest known name, or nothing where none is near."""
     near = nearest(name, known)
     return f"did you mean {near}?" if near else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in order, the first twenty of them."""
+    ordered = sorted(names)
+    more = len(ordered) - _MOST_LISTED
+    return ", ".join(ordered[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -62,7 +62,7 @@ def referenced_file(value: object, base: Path) -> Path | None:
 
 
 def _file_named(name: str, base: Path) -> Path:
-    return Path(os.path.normpath(base / Path(name).expanduser()))
+    return Path(os.path.normpath(base / os.path.expanduser(name)))
 
 
 def _value_of(text: str, base: Path, env: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from textwrap import dedent
 import pytest
 
 from relay.config.load import ConfigErrors, load, load_config
+from relay.config.model import Config
 
 GOOD = """\
 hostname: relay.test
@@ -283,6 +284,17 @@ def test_names_are_in_normal_form(tmp_path: Path) -> None:
             "allowed: letters, digits, - and _, at most 64 of them",
         ),
         (
+            "data_dir: data",
+            'data_dir: ""',
+            "relay.yaml:2:11: data_dir: ''; allowed: a path",
+        ),
+        (
+            "data_dir: data",
+            'data_dir: data\n"a\\e[2J\\nb": 1',
+            'relay.yaml:3:1: "a\\u001b[2J\\nb": unknown key; allowed: '
+            + ", ".join(sorted(Config.model_fields)),
+        ),
+        (
             "tls: {certificate: tls/cert.pem, key: tls/key.pem}",
             "tls: {certificate: tls/cert.pem}",
             "relay.yaml:3:1: tls.key: missing; it is required",
@@ -365,3 +377,24 @@ def test_the_configuration_does_not_show_secrets_in_its_repr(tmp_path: Path) -> 
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors, match=r"relay.yaml: cannot be read: No such file"):
         load_config(tmp_path / "relay.yaml", {})
+
+
+def test_a_home_directory_that_nobody_has_is_no_accident(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_text(changed("data_dir: data", "data_dir: ~nobody-of-this-name/data"))
+
+    assert load_config(file, {}).data_dir == tmp_path / "~nobody-of-this-name/data"
+
+
+def test_many_mistakes_against_many_names_are_told_in_a_short_time(problems) -> None:
+    many = "".join(f"  d{n}.test:\n" for n in range(3000))
+    text = changed("  sender.test: {}\n", many)
+    text = text.replace(
+        '{password: "a secret that nobody may see"}',
+        "{identities: [" + ", ".join(f"e{n}.test" for n in range(1000)) + "]}",
+    )
+
+    told = problems(text)
+
+    assert len(told) == 1000
+    assert told[0].endswith("d1014.test and 2980 more")
