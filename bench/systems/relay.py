@@ -65,7 +65,7 @@ class Relay:
             check=True,
             capture_output=True,
         )
-        record = json.loads(shown.stdout)["keys"][0]
+        record = json.loads(shown.stdout)[0]
         return record["name"], record["value"]
 
     def stop(self) -> None:

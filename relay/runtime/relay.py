@@ -56,6 +56,7 @@ class Relay:
         self._cleanup = AsyncExitStack()
         self._failed: asyncio.Future[str] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     @property
     def config(self) -> Config:
@@ -201,7 +202,7 @@ class Relay:
 
         def ended(task: "asyncio.Task[None]") -> None:
             assert self._failed is not None
-            if not task.cancelled() and not self._failed.done():
+            if not task.cancelled() and not self._stopping and not self._failed.done():
                 self.log.error("a part of the relay ended", part=name, error=repr(task.exception()))
                 self._failed.set_result(name)
 
@@ -226,6 +227,7 @@ class Relay:
 
         Sessions end before delivering does, so that what they hand over last is not overlooked.
         """
+        self._stopping = True
         grace = self.config.shutdown.grace
         deadline = time.monotonic() + grace
         self.log.info("relay is stopping", grace_seconds=grace)

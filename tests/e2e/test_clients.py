@@ -20,7 +20,7 @@ def needs(*names: str) -> pytest.MarkDecorator:
 
 def verifies(program: Program, message: Received) -> bool:
     """Whether the signature fits the record that the operator was told to publish."""
-    record = program.json("dkim", "show", "sender.test")["keys"][0]
+    record = program.json("dkim", "show", "sender.test")[0]
     names = {record["name"], record["name"] + "."}
 
     def txt(name: bytes, timeout: int = 5) -> bytes | None:
@@ -136,7 +136,7 @@ smtp_tls_CAfile = {authority}
             )
             + "\n"
         )
-        subprocess.run(["postmap", str(secrets)], check=True)
+        subprocess.run(["postmap", "-c", str(directory / "etc"), str(secrets)], check=True)
         self._postfix("start")
 
     def _postfix(self, command: str) -> None:

@@ -92,7 +92,7 @@ def test_a_second_start_continues_the_queue(program: Program, receiver: Receiver
     assert program.terminate() == 0
     receiver.resume()
     program.start()
-    program.run("queue", "retry")
+    program.run("queue", "retry", "--all")
     wait_until(lambda: len(receiver.messages) == 5, what="delivery after the restart")
 
 
