@@ -1,6 +1,6 @@
 """Encoded words (RFC 2047): non-ASCII text in unstructured header fields.
 
-Decoding is for people's eyes only (reports, `queue show`); nothing is decided on its result.
+Decoding is for people's eyes only (delivery reports); nothing is decided on its result.
 """
 
 from base64 import b64encode
