@@ -9,6 +9,8 @@ import re
 
 from relay.mail.dates import format_date
 
+MAXIMUM_HOPS = 100  # Received fields, beyond which a message loops (RFC 5321 §6.3)
+
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?").fullmatch
 _LITERAL = re.compile(r"\[(?:IPv6:)?[0-9A-Fa-f.:]{2,45}\]").fullmatch
 _TLS = re.compile(r"[A-Za-z0-9_. ]{1,40}").fullmatch
