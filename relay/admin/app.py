@@ -11,6 +11,7 @@ those of `relay.admin.control.Refused`. An unforeseen fault is logged here and a
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -52,14 +53,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def public_app(control: Control, registry: CollectorRegistry, log: Logger) -> Starlette:
     """Metrics and health, for the address of `metrics.address`."""
-    rendering = asyncio.Lock()
+    # A thread of its own: rendering is pure Python, so two would only take turns, and it must not
+    # wait for what else uses the loop's threads. It ends with the application.
+    rendering = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        compressed = _takes_gzip(request.headers.get("accept-encoding", ""))
-        # One rendering at a time: it is pure Python, and two would only take turns.
-        async with rendering:
-            octets = await asyncio.to_thread(_render, encode, registry, compressed)
+        compressed = takes_gzip(request.headers.get("accept-encoding", ""))
+        octets = await asyncio.get_running_loop().run_in_executor(
+            rendering, _render, encode, registry, compressed
+        )
         headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "no-store"}
         if compressed:
             headers["Content-Encoding"] = "gzip"
@@ -178,7 +181,7 @@ def _render(
     return gzip.compress(text, _GZIP_LEVEL) if compressed else text
 
 
-def _takes_gzip(accept_encoding: str) -> bool:
+def takes_gzip(accept_encoding: str) -> bool:
     """Whether `gzip` is among the codings and not excluded by `q=0` (RFC 9110 §12.5.3)."""
     for coding in accept_encoding.lower().split(","):
         name, _, weight = coding.partition(";")

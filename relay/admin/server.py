@@ -7,6 +7,7 @@ Fails with `ServerError`, a sentence for the operator, when it cannot listen.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import stat
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ class AdminServer:
     def __init__(self, app: ASGIApp, listening: Listening, *, grace_s: int = 2) -> None:
         self.address = listening.address
         self._listening = listening
+        # What uvicorn says about clients that send garbage would stand unstructured in our log.
+        logging.getLogger("uvicorn.error").addHandler(logging.NullHandler())
         self._server = _Server(
             uvicorn.Config(
                 app,

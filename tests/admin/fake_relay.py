@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from relay.admin.control import (
-    Explanation,
     ExplainRequest,
+    Explanation,
     Health,
     ListenerStatus,
     Login,
@@ -21,9 +21,9 @@ class FakeRelay:
     """A running relay as its control socket sees it."""
 
     operations: Operations
-    alive: Health = Health(True)
-    ready: Health = Health(True)
-    reloaded: Reloaded = Reloaded(True, 2)
+    alive: Health = field(default_factory=lambda: Health(True))
+    ready: Health = field(default_factory=lambda: Health(True))
+    reloaded: Reloaded = field(default_factory=lambda: Reloaded(True, 2))
     explanation: Explanation | None = None
     listeners: tuple[ListenerStatus, ...] = ()
     passwords: dict[str, str] = field(default_factory=dict)
