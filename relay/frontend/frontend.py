@@ -79,6 +79,10 @@ class Frontend:
         """Host and port of each listener, as bound."""
         return {name: listener.address for name, listener in self._listeners.items()}
 
+    def session_count(self, listener: str) -> int:
+        """Sessions open now on a listener."""
+        return len(self._listeners[listener].sessions)
+
     @property
     def accepting(self) -> bool:
         """Whether connections are accepted (readiness)."""

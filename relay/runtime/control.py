@@ -24,6 +24,7 @@ from relay.admin.control import (
     Status,
 )
 from relay.admin.operations import StoreOperations
+from relay.frontend.authenticator import AuthenticationUnavailable
 from relay.limits.limits import Level
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
@@ -108,7 +109,7 @@ class RelayControl:
                 name=name,
                 address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
                 tls=configured[name].tls,
-                connections=0,
+                connections=self._relay.frontend.session_count(name),
             )
             for name, (host, port) in self._relay.frontend.addresses.items()
         )
@@ -159,7 +160,10 @@ class RelayControl:
         if credential is None or not credential.enabled:
             raise Refused(f"no credential {request.credential} is enabled", "not_found")
         password = secrets.token_urlsafe(32)
-        relay.authenticator.allow_once(request.credential, password, ONE_TIME_S)
+        try:
+            relay.authenticator.allow_once(request.credential, password, ONE_TIME_S)
+        except AuthenticationUnavailable:
+            raise Refused("too many one-time passwords are open; try again in a minute") from None
         return Login(
             username=request.credential,
             password=password,
