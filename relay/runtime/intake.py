@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from relay.delivery.scheduler import Scheduler
+from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import MessageStore
 from relay.store.values import Accepted, NewMessage
@@ -21,11 +22,13 @@ class Intake:
         store: MessageStore,
         scheduler: Scheduler,
         metrics: Metrics,
+        log: Logger,
         wall: Callable[[], int],
     ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._metrics = metrics
+        self._log = log
         self._wall = wall
 
     async def accept(self, new: NewMessage) -> Accepted:
@@ -42,17 +45,27 @@ class Intake:
         if new.due_at <= self._wall() and scheduler.has_room():
             owner = scheduler.owner
         accepted = await self._store.insert(new, owner)
-        self._count_suppressed(new, accepted)
+        self._tell_suppressed(new, accepted)
         if owner is not None:
             scheduler.offer(accepted.deliveries)
         else:
             scheduler.expect(new.due_at)
         return accepted
 
-    def _count_suppressed(self, new: NewMessage, accepted: Accepted) -> None:
+    def _tell_suppressed(self, new: NewMessage, accepted: Accepted) -> None:
+        """What SES publishes as a Bounce event, `Permanent/OnAccountSuppressionList`."""
+        message = new.message
         for suppressed in accepted.suppressed:
             self._metrics.child(
-                self._metrics.recipients_suppressed,
-                new.message.configuration_set,
-                suppressed.reason,
+                self._metrics.recipients_suppressed, message.configuration_set, suppressed.reason
             ).inc()
+            self._log.info(
+                "recipient suppressed",
+                message_id=message.id,
+                credential=message.credential,
+                configuration_set=message.configuration_set,
+                recipient=suppressed.address,
+                reason=suppressed.reason,
+                bounce_type="Permanent",
+                bounce_subtype="OnAccountSuppressionList",
+            )

@@ -168,7 +168,7 @@ class Relay:
         self._cleanup.callback(self.authenticator.close)
         self.authenticator.load(config, await self.store.secrets())
         self.admission = Admission(config, self.limits, config.hostname, self.metrics)
-        intake = Intake(self.store, self.scheduler, self.metrics, wall_ms)
+        intake = Intake(self.store, self.scheduler, self.metrics, self.log, wall_ms)
         self.frontend = Frontend(
             config=config,
             admission=self.admission,
