@@ -264,7 +264,7 @@ async def _say_hello(smtp: SMTP) -> None:
     try:
         await smtp.ehlo()
     except SMTPHeloError as error:
-        if error.code == 421 or error.code < 500:
+        if not 500 <= error.code < 600:
             raise
         await smtp.helo()  # a server of 1982 (RFC 5321 §4.1.1.1)
 

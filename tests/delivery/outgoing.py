@@ -97,6 +97,9 @@ class Lines(list[dict[str, Any]]):
     def flush(self) -> None:
         pass
 
+    def __bool__(self) -> bool:
+        return True  # an empty stream is a stream
+
     def of(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self if line["event"] == event]
 

@@ -193,8 +193,10 @@ class _Dialogue:
             else:
                 await handler(line)
 
-    async def _happen(self, moment: str, line: str, usual: bytes) -> bytes:
-        """Do what the script says, or the usual thing; what was said."""
+    async def _happen(
+        self, moment: str, line: str, usual: bytes, noted: Callable[[bytes], None] | None = None
+    ) -> bytes:
+        """Do what the script says, or the usual thing; what was said, `noted` before the deed."""
         scripted = self.receiver.script.get(moment, usual)
         if callable(scripted):
             scripted = scripted(self.session, line)
@@ -208,6 +210,8 @@ class _Dialogue:
         if said:
             self.writer.write(said)
             await self.writer.drain()
+        if noted is not None:
+            noted(said)
         if deed is Do.HANG:
             await asyncio.Event().wait()
         if deed is Do.RESET:
@@ -253,6 +257,9 @@ class _Dialogue:
             self.session.mail, self.session.rcpts = line[10:], []
 
     async def _rcpt(self, line: str) -> None:
+        if not self.session.mail:
+            self.writer.write(b"503 5.5.1 MAIL first\r\n")
+            return
         said = await self._happen("RCPT", line, b"250 2.1.5 ok\r\n")
         if said.startswith(b"25"):
             self.session.rcpts.append(line[8:])
@@ -263,7 +270,12 @@ class _Dialogue:
         if not said.startswith(b"354"):
             return
         content = await self._content()
-        said = await self._happen("end", "", b"250 2.0.0 taken\r\n")
+        await self._happen(
+            "end", "", b"250 2.0.0 taken\r\n", lambda said: self._note(said, content)
+        )
+        await self.receiver._tell()
+
+    def _note(self, said: bytes, content: bytes) -> None:
         session = self.session
         if said.startswith(b"2"):
             session.taken += 1
@@ -279,7 +291,6 @@ class _Dialogue:
                 )
             )
         session.mail, session.rcpts = "", []
-        await self.receiver._tell()
 
     async def _content(self) -> bytes:
         receiver = self.receiver

@@ -1,0 +1,155 @@
+"""Lanes take turns, ways count failures by cohorts, and those with many connections make room."""
+
+from collections import deque
+
+from relay.delivery.failures import ConnectFailure
+from relay.delivery.lanes import (
+    FIRST_BACK_OFF,
+    INITIAL_WINDOW,
+    LONGEST_BACK_OFF,
+    QUANTUM,
+    Lane,
+    Site,
+    Way,
+)
+from relay.delivery.path import Path
+from relay.mail.replies import Reply
+from relay.routing.plan import Destination
+from relay.store.values import Delivery
+from tests.delivery.outgoing import make_message
+
+
+def _way(site: Site | None = None, source: str = "127.0.0.2", site_key: str = "x.test") -> Way:
+    site = site or Site(site_key)
+    return Way(Path(source, 4, "relay.test", Destination("mx"), site.key), site)
+
+
+def _lane(way: Way, name: str) -> Lane:
+    lane = Lane(name, "main", way, ())
+    way.lanes[(name,)] = lane
+    return lane
+
+
+def _delivery(number: int) -> Delivery:
+    message = make_message("b@x.test")
+    return Delivery(number, message, "x.test", message.envelope.recipients, 0)
+
+
+def _next(way: Way) -> tuple[str, int] | None:
+    lane = way.next_lane()
+    if lane is None:
+        return None
+    delivery = lane.take()
+    lane.take_turn()
+    return lane.configuration_set, delivery.id
+
+
+def test_lanes_of_a_way_take_turns_and_each_is_first_in_first_out() -> None:
+    way = _way()
+    long, short = _lane(way, "long"), _lane(way, "short")
+    for number in range(4):
+        long.put(_delivery(number))
+    short.put(_delivery(10))
+    order = [_next(way) for _ in range(6)]
+    assert order == [("long", 0), ("short", 10), ("long", 1), ("long", 2), ("long", 3), None]
+    assert way.waiting == 0
+
+
+def test_a_held_lane_does_not_stand_in_the_way_of_others() -> None:
+    way = _way()
+    held, free = _lane(way, "held"), _lane(way, "free")
+    held.put(_delivery(1))
+    held.held_by = "set:held"
+    free.put(_delivery(2))
+    assert _next(way) == ("free", 2)
+    assert _next(way) is None
+    held.held_by = ""
+    held.take_turn()
+    assert _next(way) == ("held", 1)
+
+
+def test_a_lane_stands_in_line_once() -> None:
+    way = _way()
+    lane = _lane(way, "a")
+    for number in range(3):
+        lane.put(_delivery(number))
+    assert len(way.turns) == 1
+
+
+def test_what_is_taken_from_the_end_keeps_its_order() -> None:
+    way = _way()
+    lane = _lane(way, "a")
+    for number in range(5):
+        lane.put(_delivery(number))
+    assert [d.id for d in lane.take_last(2)] == [3, 4]
+    assert way.waiting == 3
+    assert [d.id for d in way.take_all()] == [0, 1, 2]
+    assert way.is_idle
+
+
+def test_one_failure_does_not_take_a_way_down_but_a_cohort_does() -> None:
+    way = _way()
+    verdicts = [way.failed(now) for now in range(4)]
+    assert verdicts == [False, False, False, True]
+    assert way.down_until == 3 + FIRST_BACK_OFF
+    assert way.window == 1
+
+
+def test_a_success_in_between_begins_a_new_cohort() -> None:
+    way = _way()
+    for now in range(30):
+        assert not way.failed(float(now))
+        way.succeeded(most=20)
+
+
+def test_after_the_back_off_one_failure_is_a_cohort_and_the_time_doubles_to_a_bound() -> None:
+    way = _way()
+    while not way.failed(0.0):
+        pass
+    times = []
+    for _ in range(8):
+        assert way.failed(1000.0)
+        times.append(way.down_until - 1000.0)
+    assert times[:3] == [60.0, 120.0, 240.0]
+    assert times[-1] == LONGEST_BACK_OFF
+    way.failure = ConnectFailure("connect", Reply(451, "4.4.1", "x"), "", "refused")
+    way.succeeded(most=20)
+    assert way.back_off == 0.0
+    assert way.failure is None
+
+
+def test_the_window_grows_with_success_up_to_what_the_destination_may_have() -> None:
+    way = _way()
+    assert way.window == INITIAL_WINDOW
+    for _ in range(50):
+        way.succeeded(most=20)
+    assert way.window == 20
+
+
+def test_a_way_with_more_connections_makes_room_for_one_with_fewer() -> None:
+    site = Site("x.test")
+    many, few = _way(site), _way(site, "127.0.0.3")
+    many.connections, few.connections = 5, 2
+    assert not many.should_yield(1, deque())
+    site.wanting.append(few)
+    assert many.should_yield(1, deque())
+    many.connections = 3
+    assert not many.should_yield(1, deque())
+
+
+def test_the_last_connection_is_handed_over_after_a_quantum_not_after_each_message() -> None:
+    site = Site("x.test")
+    ours, theirs = _way(site), _way(site, "127.0.0.3")
+    ours.connections = 1
+    site.wanting.append(theirs)
+    assert not ours.should_yield(QUANTUM - 1, deque())
+    assert ours.should_yield(QUANTUM, deque())
+
+
+def test_when_all_connections_are_in_use_the_busiest_destination_makes_room() -> None:
+    busy, other = _way(site_key="busy.test"), _way(site_key="other.test")
+    busy.site.connections, other.site.connections = 20, 0
+    assert busy.should_yield(1, deque([other]))
+    assert not busy.should_yield(1, deque([busy]))
+    other.site.connections = 19
+    assert not busy.should_yield(1, deque([other]))

@@ -1,0 +1,63 @@
+"""Throttled mail is spaced by its limit's rate, in memory and in the store."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config.units import Rate
+from relay.delivery.pacing import KEEP_SECONDS, Pacing
+from relay.limits.specs import Limit
+
+_PACING = {"set:a": Limit(Rate(20, 1)), "pool:b": Limit(quota=3600)}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 10)), min_size=2, max_size=50),
+)
+def test_heads_under_one_rate_never_ask_closer_than_it_lets_go(
+    asks: list[tuple[float, int]],
+) -> None:
+    pacing = Pacing(_PACING)
+    now = 100.0
+    last, last_n = 0.0, 0
+    for wait, n in asks:
+        now += wait / 100
+        at = pacing.ask_at("set:a", "rate", n, now)
+        assert at >= now
+        assert at - last >= last_n / 20 - 1e-9
+        last, last_n = at, n
+
+
+def test_a_lone_lane_asks_exactly_when_the_limit_says() -> None:
+    pacing = Pacing(_PACING)
+    times = [pacing.ask_at("set:a", "rate", 1, 100 + i * 0.05) for i in range(40)]
+    assert times == [100 + i * 0.05 for i in range(40)]
+
+
+def test_mail_that_is_given_back_is_due_in_order_at_the_rate() -> None:
+    pacing = Pacing(_PACING)
+    due = [pacing.due_at("set:a", "rate", 1, 130.0) for _ in range(1000)]
+    assert due[0] == 130.0
+    assert due == sorted(due)
+    assert abs(due[-1] - (130.0 + 999 / 20)) < 1e-6
+
+
+def test_newer_mail_goes_behind_what_was_given_back() -> None:
+    pacing = Pacing(_PACING)
+    assert not pacing.is_backlogged("set:a", 100.0)
+    for _ in range(2000):
+        pacing.due_at("set:a", "rate", 1, 100.0)
+    assert pacing.is_backlogged("set:a", 100.0)
+    assert not pacing.is_backlogged("set:a", 200.0)
+    assert not pacing.is_backlogged("set:unlimited", 100.0)
+
+
+def test_a_lane_keeps_what_may_go_soon() -> None:
+    pacing = Pacing(_PACING)
+    assert pacing.capacity("set:a", "rate", 5000) == 20 * KEEP_SECONDS
+    assert pacing.capacity("set:a", "rate", 100) == 100
+    assert pacing.capacity("pool:b", "quota", 5000) == 30
+
+
+def test_a_quota_that_frees_at_a_time_is_asked_at_that_time() -> None:
+    pacing = Pacing(_PACING)
+    assert [pacing.ask_at("pool:b", "quota", 1, 500.0) for _ in range(3)] == [500.0] * 3
