@@ -82,7 +82,10 @@ def read_entries(
 
 
 def csv_lines(entries: Iterable[SuppressionEntry]) -> Iterator[str]:
-    """A CSV file, heading first, each line with its end."""
+    """A CSV file, heading first, each line with its end.
+
+    A line is an entry: line ends and other controls within evidence become spaces.
+    """
     yield _csv_line(CSV_COLUMNS)
     for entry in entries:
         yield _csv_line(
@@ -194,5 +197,6 @@ def _iso(ms: int) -> str:
 
 def _csv_line(fields: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(fields)
+    plain = ("".join(c if c.isprintable() else " " for c in field) for field in fields)
+    csv.writer(line, lineterminator="\n").writerow(plain)
     return line.getvalue()

@@ -11,7 +11,8 @@ from relay.admin.control import (
     SuppressRequest,
 )
 from relay.config.passwords import verify
-from relay.frontend.authenticator import Authenticator, encoded
+from relay.frontend.authenticator import Authenticator
+from relay.store.secrets import encoded_hash
 from relay.store.values import QueueFilter, SuppressionEntry
 from tests.admin.stored import NOW, a_config, a_message, operations_over
 
@@ -174,7 +175,7 @@ async def test_only_a_hash_of_a_password_is_stored(operations):
     await operations.add_secret(NewSecret("app", PASSWORD))
     (secret,) = await operations.store.secrets()
     assert PASSWORD.encode() not in secret.digest + secret.salt
-    assert verify(PASSWORD, encoded(secret))
+    assert verify(PASSWORD, encoded_hash(secret))
 
 
 async def test_credentials_are_listed_without_any_secret(operations):

@@ -1,0 +1,122 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.cli.suppression_files import (
+    BadLine,
+    Defaults,
+    csv_lines,
+    format_of,
+    json_lines,
+    read_entries,
+)
+from relay.store.values import SuppressionEntry
+
+NOW = 1_795_550_000_000
+DEFAULTS = Defaults("manual", "a test", NOW)
+
+
+def read(text, form="csv"):
+    return list(read_entries(text.splitlines(), form, DEFAULTS))
+
+
+def addresses(text, form="csv"):
+    return [(found.address, found.reason) for found in read(text, form)]
+
+
+def test_two_columns_without_a_heading_are_address_and_reason():
+    assert addresses("a@one.test,bounce\nb@one.test\n") == [
+        ("a@one.test", "bounce"),
+        ("b@one.test", "manual"),
+    ]
+
+
+def test_a_heading_names_the_columns_in_any_order():
+    assert addresses("Reason,Address\nCOMPLAINT,a@one.test\n") == [("a@one.test", "complaint")]
+
+
+def test_what_ses_exports_is_read():
+    (entry,) = read("EmailAddress,Reason,LastUpdateTime\na@one.test,BOUNCE,2024-05-01T10:00:00Z\n")
+    assert entry.reason == "bounce"
+    assert entry.created_at == 1_714_557_600_000
+
+
+def test_empty_lines_and_comments_are_passed_over():
+    assert addresses("# ours\n\na@one.test\n   \n") == [("a@one.test", "manual")]
+
+
+def test_json_lines_are_read_with_or_without_the_other_fields():
+    text = '{"address": "a@one.test", "reason": "bounce", "evidence": "550", "expires_at": null}'
+    (entry,) = read(text, "json")
+    assert entry == SuppressionEntry("a@one.test", "bounce", "a test", NOW, "550")
+
+
+@pytest.mark.parametrize(
+    ("line", "form", "why"),
+    [
+        ("a@one.test,bounce,more", "csv", "has 3 fields"),
+        ('"a@one.test', "csv", "is not CSV"),
+        (",bounce", "csv", "has no address"),
+        ("[1]", "json", "is not a JSON object"),
+        ("{", "json", "is not JSON"),
+        ("[" * 9_000, "json", "is not JSON"),
+        ('{"address": "a@one.test", "created_at": "yesterday"}', "json", "the time 'yesterday'"),
+        ('{"address": "a@one.test", "created_at": 99999999999999999}', "json", "the time"),
+        ("a" * 10_001, "csv", "has more than 10000 characters"),
+    ],
+)
+def test_a_line_that_cannot_be_taken_says_why(line, form, why):
+    (bad,) = read(line, form)
+    assert isinstance(bad, BadLine)
+    assert bad.line == 1
+    assert why in bad.problem
+
+
+def test_a_time_in_the_future_is_taken_as_now():
+    (entry,) = read('{"address": "a@one.test", "created_at": "2999-01-01"}', "json")
+    assert entry.created_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "form"),
+    [
+        ("list.csv", "{", "csv"),
+        ("list.JSONL", "a@b.test", "json"),
+        ("-", '{"address"', "json"),
+        ("-", "a@b.test", "csv"),
+    ],
+)
+def test_the_format_is_known_by_name_or_by_the_first_line(name, first, form):
+    assert format_of(name, first) == form
+
+
+entries = st.builds(
+    SuppressionEntry,
+    address=st.from_regex(r"[a-z0-9]{1,20}(\.[a-z0-9]{1,5})?@[a-z]{1,10}\.test", fullmatch=True),
+    reason=st.sampled_from(["bounce", "complaint", "manual"]),
+    source=st.from_regex(r"[!-~]( ?[!-~]){0,40}", fullmatch=True),
+    created_at=st.integers(0, NOW),
+    evidence=st.text(max_size=200),
+    expires_at=st.none() | st.integers(0, 2 * NOW),
+)
+
+
+@given(st.lists(entries))
+def test_json_lines_lose_nothing(found):
+    assert list(read_entries(json_lines(found), "json", DEFAULTS)) == found
+
+
+@given(st.lists(entries))
+def test_csv_keeps_one_line_for_each_entry_and_all_but_line_ends_in_evidence(found):
+    lines = list(csv_lines(found))
+    assert len(lines) == len(found) + 1
+    read_back = list(read_entries(lines, "csv", DEFAULTS))
+    assert [(e.address, e.reason, e.created_at, e.expires_at) for e in read_back] == [
+        (e.address, e.reason, e.created_at, e.expires_at) for e in found
+    ]
+
+
+@given(st.text(), st.sampled_from(["csv", "json"]))
+def test_no_text_whatever_stops_the_reader(text, form):
+    for found in read_entries(text.split("\n"), form, DEFAULTS):
+        assert isinstance(found, SuppressionEntry | BadLine)
