@@ -29,6 +29,15 @@ _ROW = (
 Claimed = tuple[list[Delivery], list[Damaged]]
 
 
+class Torn(Exception):
+    """Pages of some deliveries cannot be read. SQLite then refuses every write until the
+    transaction is rolled back, so these are set apart in one of their own."""
+
+    def __init__(self, damaged: dict[int, Damaged]) -> None:
+        super().__init__(*damaged.values())
+        self.damaged = damaged
+
+
 class Leases:
     """What one process has seen of the other workers' counters. Used on the writer's thread."""
 
@@ -122,20 +131,26 @@ def claim_due(db: sqlite3.Connection, owner: Owner, now: int, limit: int) -> Cla
 def take(db: sqlite3.Connection, owner: Owner, identifiers: Sequence[int]) -> Claimed:
     """Claim the deliveries with these ids, in their order. Those that are damaged are quarantined.
 
-    A worker that was declared dead is given nothing.
+    A worker that was declared dead is given nothing. Raises Torn.
     """
     deliveries: list[Delivery] = []
     damaged: list[Damaged] = []
+    torn: dict[int, Damaged] = {}
     if not is_alive(db, owner):
         return deliveries, damaged
     for identifier in identifiers:
         try:
             delivery = _load(db, identifier, owner.epoch)
         except Damaged as error:
-            quarantine(db, identifier)
-            damaged.append(error)
+            if isinstance(error.__cause__, sqlite3.Error):
+                torn[identifier] = error
+            elif not torn:
+                quarantine(db, [identifier])
+                damaged.append(error)
         else:
             deliveries.append(delivery)
+    if torn:
+        raise Torn(torn)
     db.executemany(
         "UPDATE delivery SET epoch = ? WHERE id = ?",
         [(owner.epoch, delivery.id) for delivery in deliveries],
@@ -143,11 +158,13 @@ def take(db: sqlite3.Connection, owner: Owner, identifiers: Sequence[int]) -> Cl
     return deliveries, damaged
 
 
-def quarantine(db: sqlite3.Connection, identifier: int) -> None:
-    """Set a damaged delivery apart: kept for people to look at, never claimed again."""
-    db.execute(
-        "UPDATE delivery SET state = 'quarantined', epoch = NULL WHERE id = ?", (identifier,)
-    )
+def quarantine(db: sqlite3.Connection, requests: Sequence[int]) -> list[None]:
+    """Set damaged deliveries apart: kept for people to look at, never claimed again."""
+    for identifier in requests:
+        db.execute(
+            "UPDATE delivery SET state = 'quarantined', epoch = NULL WHERE id = ?", (identifier,)
+        )
+    return [None] * len(requests)
 
 
 def quarantine_message(db: sqlite3.Connection, requests: Sequence[str]) -> list[int]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.store.interface import StoreUnavailable
-from relay.store.sqlite.errors import translate
+from relay.store.sqlite.errors import is_corrupt, primary_code, translate
 from relay.store.sqlite.schema import connect, migrate
 from relay.store.sqlite.spool import sync_directory
 
@@ -30,7 +30,7 @@ def prepare(data_dir: Path) -> list[str]:
             db.execute("UPDATE life SET clean = 0")
         sync_directory(data_dir)
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if primary_code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise StoreUnavailable(
                 f"{data_dir / 'relay.db'} is damaged: {error}. Move it away to start empty, and"
                 " recover what it holds with: sqlite3 relay.db .recover"
@@ -43,7 +43,15 @@ def _check(db: sqlite3.Connection, path: Path) -> list[str]:
     (clean,) = db.execute("SELECT clean FROM life").fetchone()
     if clean or path.stat().st_size > _CHECKED_OCTETS:
         return []
-    found = [text for (text,) in db.execute(f"PRAGMA quick_check({_FINDINGS})")]
+    found = []
+    try:
+        for (text,) in db.execute(f"PRAGMA quick_check({_FINDINGS})"):
+            found.append(text)
+    except sqlite3.DatabaseError as error:
+        # Some damage ends the check itself. What can be read is still served.
+        if not is_corrupt(error):
+            raise
+        found.append(str(error))
     return [] if found == ["ok"] else found
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from relay.store.interface import StoreError
+from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.sqlite.errors import breaks_connection, translate
 from relay.store.sqlite.schema import connect_reading
 
@@ -27,6 +27,7 @@ class Reader:
         self._path = path
         self._on_error = on_error
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="relay-store-reader")
+        self._closed = False
         self._connection: sqlite3.Connection | None = None
 
     async def ask(
@@ -36,6 +37,8 @@ class Reader:
         **kwargs: P.kwargs,
     ) -> R:
         """What `question` finds. Raises StoreError."""
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(
@@ -48,6 +51,7 @@ class Reader:
 
     def close(self) -> None:
         """Blocks until the question under way is answered."""
+        self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._disconnect()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
 
-from relay.store.interface import StoreError
+from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.errors import translate
 from relay.store.values import Body
@@ -41,11 +41,14 @@ class Spool:
         self._directory = directory
         self._data_dir = data_dir
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="relay-store-spool")
+        self._closed = False
         self._ours: set[str] = set()
         self._kept: set[str] = set()
 
     async def run(self, work: Callable[[], R]) -> R:
         """Run blocking file work. It goes on to its end when the caller is cancelled."""
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
         loop = asyncio.get_running_loop()
         try:
             return await asyncio.shield(loop.run_in_executor(self._threads, work))
@@ -55,6 +58,7 @@ class Spool:
             raise translated from error
 
     def close(self) -> None:
+        self._closed = True
         self._threads.shutdown(wait=True)
 
     def path(self, name: str) -> Path:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
@@ -23,7 +24,7 @@ from relay.store.sqlite.prepare import mark_clean, prepare
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.schema import connect
 from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
-from relay.store.sqlite.writer import Writer
+from relay.store.sqlite.writer import Operation, Writer
 from relay.store.values import (
     Accepted,
     Delivery,
@@ -33,6 +34,8 @@ from relay.store.values import (
     QueueFilter,
     Settlement,
 )
+
+A = TypeVar("A")
 
 _CLOCK_GRAIN = 1.0  # seconds by which the file system's clock may lag behind ours
 _LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
@@ -100,19 +103,21 @@ class SqliteStore(Lists):
             self._open = False
             while self._undoing:
                 await asyncio.wait(self._undoing)
+            # The writer is the last to let go of the database: it can empty the log into it.
+            await asyncio.to_thread(self._stop_reading)
             last = self._writer.submit(mark_clean, None)
             self._writer.end()
             try:
                 await last
             except StoreError as error:
                 self._log.warning("the next start will check the store", error=str(error))
-        await asyncio.to_thread(self._shut)
+        await asyncio.to_thread(self._stop_reading)
+        await asyncio.to_thread(self._writer.join)
 
-    def _shut(self) -> None:
+    def _stop_reading(self) -> None:
         self._bodies.close()
         self._questions.close()
         self._spool.close()
-        self._writer.join()
 
     async def free_space(self) -> int:
         status = await self._spool.run(lambda: os.statvfs(self._data_dir))
@@ -167,18 +172,26 @@ class SqliteStore(Lists):
         await self._writer.submit(claims.resign, owner)
 
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
-        deliveries, damaged = await self._writer.submit(
-            self._leases.claim, (owner, now, limit), lambda lost: self._give_back(owner, lost)
-        )
-        self._report(damaged)
-        return deliveries
+        return await self._claim(owner, self._leases.claim, (owner, now, limit))
 
     async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
-        deliveries, damaged = await self._writer.submit(
-            operators.take, (owner, which), lambda lost: self._give_back(owner, lost)
-        )
-        self._report(damaged)
-        return deliveries
+        return await self._claim(owner, operators.take, (owner, which))
+
+    async def _claim(
+        self, owner: Owner, operation: Operation[A, claims.Claimed], argument: A
+    ) -> list[Delivery]:
+        while True:
+            try:
+                deliveries, damaged = await self._writer.submit(
+                    operation, argument, lambda lost: self._give_back(owner, lost)
+                )
+            except claims.Torn as torn:
+                for identifier in torn.damaged:
+                    await self._writer.submit(claims.quarantine, identifier)
+                self._report(list(torn.damaged.values()))
+            else:
+                self._report(damaged)
+                return deliveries
 
     def _give_back(self, owner: Owner, lost: claims.Claimed | None) -> None:
         """Nobody waits for these claims any more: without this they would stay for ever."""
