@@ -10,6 +10,7 @@ through `on_error`; the rest of the queue goes on.
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TypeVar
 from relay.observe.logging import Logger, make_logger
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
 from relay.store.sqlite import claims, messages, operators
+from relay.store.sqlite.ballast import Ballast
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.lists import Lists
 from relay.store.sqlite.prepare import mark_clean, prepare
@@ -72,12 +74,14 @@ class SqliteStore(Lists):
         self._told: dict[str, float] = {}
         self._undoing: set[asyncio.Task[None]] = set()
         self._spool = Spool(data_dir / "spool", data_dir, self._failed)
+        self._ballast = Ballast(data_dir)
         self._bodies = Reader(path, self._failed)
         writer = Writer(
             lambda: connect(path),
             data_dir,
             on_commit=on_commit,
             on_error=self._failed,
+            on_full=self._ballast.throw_overboard,
             log=self._log,
         )
         super().__init__(writer, Reader(path, self._failed))
@@ -135,7 +139,7 @@ class SqliteStore(Lists):
             self._spool.keep(ref)
         try:
             accepted = await self._writer.submit(
-                messages.insert, (new, owner), lambda lost: self._undo(self._withdraw(new, lost))
+                self._insert, (new, owner), lambda lost: self._undo(self._withdraw(new, lost))
             )
         except StoreError:
             if ref:
@@ -144,6 +148,13 @@ class SqliteStore(Lists):
         if ref and not accepted.deliveries:
             await self._forget(ref)
         return accepted
+
+    def _insert(
+        self, db: sqlite3.Connection, requests: Sequence[tuple[NewMessage, Owner | None]]
+    ) -> Sequence[Accepted]:
+        if not self._ballast.is_aboard():
+            raise StoreFull(f"No room in {self._data_dir}: mail is delivered, and none accepted.")
+        return messages.insert(db, requests)
 
     async def _withdraw(self, new: NewMessage, accepted: Accepted | None) -> None:
         """Nobody waits for this insert any more, so nobody was told that it was accepted."""

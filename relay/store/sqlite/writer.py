@@ -58,13 +58,16 @@ class Writer:
         *,
         on_commit: Callable[[float, int], None],
         on_error: Callable[[StoreError], None],
+        on_full: Callable[[], None] = lambda: None,
         log: Logger,
     ) -> None:
-        """`on_commit` (seconds, operations) and `on_error` are called on the writer's thread."""
+        """`on_commit` (seconds, operations) and `on_error` are called on the writer's thread;
+        so is `on_full`, which may make room, before what found none is tried again."""
         self._connect = connect
         self._data_dir = data_dir
         self._on_commit = on_commit
         self._on_error = on_error
+        self._on_full = on_full
         self._log = log
         self._connection: sqlite3.Connection | None = None
         self._waiting: queue.SimpleQueue[_Request[Any, Any] | None] = queue.SimpleQueue()
@@ -184,7 +187,8 @@ class Writer:
         if breaks_connection(cause):
             self._disconnect()
         elif primary_code(cause) == sqlite3.SQLITE_FULL:
-            # With its log emptied, the file has room for the deletes that end deliveries.
+            self._on_full()
+            # Once its log is emptied into the file, the log's own room can be used again.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 

@@ -1,0 +1,53 @@
+"""Room that is kept back, so that mail can still leave when the disk is full.
+
+Ending a delivery deletes rows, and even that needs room in SQLite's log. Without it mail that was
+delivered stays in the queue and is sent again after a restart. So a file of some megabytes is kept
+in the data directory; a full disk makes the writer throw it overboard, and while it is gone only
+inserts are refused. They are accepted again as soon as there is room for a new one.
+
+All methods run on the writer's thread, or before it starts.
+"""
+
+import os
+import time
+from pathlib import Path
+
+_OCTETS = 16 * 1024 * 1024
+_SHARE = 8  # at most this part of a small file system: one eighth
+_INTERVAL = 1.0  # seconds between two attempts to take new ballast
+
+
+class Ballast:
+    """The file `data_dir/ballast`: aboard, or thrown overboard."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "ballast"
+        self._aboard = False
+        self._next_attempt = 0.0
+
+    def is_aboard(self) -> bool:
+        """Whether there is room to accept. Tries to take new ballast where it is gone."""
+        now = time.monotonic()
+        if not self._aboard and now >= self._next_attempt:
+            self._next_attempt = now + _INTERVAL
+            self._aboard = self._take()
+        return self._aboard
+
+    def throw_overboard(self) -> None:
+        """Make room for what must be written now."""
+        self._path.unlink(missing_ok=True)
+        self._aboard = False
+        self._next_attempt = time.monotonic() + _INTERVAL
+
+    def _take(self) -> bool:
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            disk = os.fstatvfs(file)
+            octets = min(_OCTETS, disk.f_blocks * disk.f_frsize // _SHARE)
+            os.posix_fallocate(file, 0, octets)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            return False
+        finally:
+            os.close(file)
+        return True
