@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from relay.config import passwords
@@ -40,7 +40,7 @@ class AuthenticationUnavailable(Exception):
 class _Account:
     enabled: bool
     networks: tuple[Network, ...]
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
     def allows(self, client: str) -> bool:
         return self.enabled and is_within(client, self.networks)

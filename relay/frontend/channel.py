@@ -14,6 +14,7 @@ than the channel is awaited, so that a message being stored is never torn by a l
 
 import asyncio
 import re
+from contextlib import suppress
 
 from relay.frontend import replies
 from relay.frontend.replies import Answer
@@ -192,6 +193,19 @@ class Channel:
         """Raise `Interrupted` in a session that waits between messages, now or later."""
         self._interrupted = True
         self._wake()
+
+    async def swallow(self, seconds: float) -> None:
+        """Throw away what comes until the client closes, for some time.
+
+        Closing a socket with unread octets resets the connection, and can destroy the last reply
+        on its way to a client that is still sending.
+        """
+        self.deadline = self._loop.time() + seconds
+        with suppress(ConnectionLost, TimedOut, Interrupted):
+            while True:
+                self._input.clear()
+                self._let_read()
+                await self._wait()
 
     def close(self) -> None:
         """Write what was said, then close."""

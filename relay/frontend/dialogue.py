@@ -30,7 +30,7 @@ class Dialogue:
         self._messages = 0
         self._errors = 0
         self._idle_commands = 0
-        self.helo = ""
+        self.client_name = ""
         self.tls = ""
         self.credential = ""
 
@@ -44,13 +44,15 @@ class Dialogue:
 
     # --- greeting, TLS, login
 
-    def ehlo(self, hostname: str) -> Answer:
+    def greet_extended(self, hostname: str) -> Answer:
+        """EHLO."""
         if not self._greet(hostname, extended=True):
             return replies.HELO_SYNTAX
         service = self._service
         return self._idle(service.extensions_tls if self.tls else service.extensions_clear)
 
-    def helo_(self, hostname: str) -> Answer:
+    def greet(self, hostname: str) -> Answer:
+        """HELO."""
         if not self._greet(hostname, extended=False):
             return replies.HELO_SYNTAX
         return self._idle(self._service.hello)
@@ -59,7 +61,7 @@ class Dialogue:
         if not _HELO(hostname):
             return False
         self._transaction = None
-        self.helo = hostname
+        self.client_name = hostname
         self._extended = extended
         return True
 
@@ -72,7 +74,7 @@ class Dialogue:
     def begin_anew(self, tls: str) -> None:
         """TLS is on, in this version: what was said in the clear is forgotten (RFC 3207 §4.2)."""
         self.tls = tls
-        self.helo = ""
+        self.client_name = ""
         self._extended = False
         self._transaction = None
 
@@ -97,7 +99,7 @@ class Dialogue:
         return replies.SENDER_OK
 
     def _not_ready(self) -> Answer | None:
-        if not self.helo:
+        if not self.client_name:
             return replies.GREET_FIRST
         if not self.credential:
             return replies.LOGIN_FIRST
@@ -152,14 +154,14 @@ class Dialogue:
 
     # --- the rest
 
-    def noop(self) -> Answer:
+    def noop(self, argument: str) -> Answer:
         return self._idle(replies.OK)
 
-    def vrfy(self) -> Answer:
+    def vrfy(self, argument: str) -> Answer:
         """Tells nothing: whether an address exists is not ours to say."""
         return self._idle(replies.NOT_VERIFIED)
 
-    def help(self) -> Answer:
+    def help(self, argument: str) -> Answer:
         return self._idle(replies.HELP)
 
     def quit(self, argument: str) -> Answer:

@@ -106,19 +106,14 @@ class Frontend:
         configuration still whole in force.
         """
         context = self._make_tls(config.tls)
-        kept = {
-            name: listener
-            for name, listener in self._listeners.items()
-            if name in config.listeners
-            and config.listeners[name].address == listener.settings.address
-        }
+        kept = self._kept(config)
         bound = self._bind(config, kept)
-        for name, listener in self._listeners.items():
-            if name not in kept:
+        for listener in self._listeners.values():
+            if listener not in kept.values():
                 listener.stop()
                 self._retired.append(listener)
         for name, listener in kept.items():
-            listener.settings = config.listeners[name]
+            listener.name, listener.settings = name, config.listeners[name]
         self._service.configure(config, context)
         self._config = config
         self._listeners = {**kept, **bound}
@@ -149,6 +144,16 @@ class Frontend:
             with suppress(asyncio.CancelledError):
                 await self._disk_watch
             self._disk_watch = None
+
+    def _kept(self, config: Config) -> dict[str, Listener]:
+        """Open listeners by their name in `config`: those with the same address, renamed or not."""
+        left = dict(self._listeners)
+        kept: dict[str, Listener] = {}
+        for name, settings in config.listeners.items():
+            same = [old for old, one in left.items() if one.settings.address == settings.address]
+            if same:
+                kept[name] = left.pop(name if name in same else same[0])
+        return kept
 
     def _bind(self, config: Config, kept: dict[str, Listener]) -> dict[str, Listener]:
         """Listeners of the configuration that are not there yet: all of them, or none."""

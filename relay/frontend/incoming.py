@@ -7,6 +7,7 @@ read and thrown away up to the real end (`CRLF . CRLF`), and the refusal is the 
 client and server never disagree on where the message ended.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from relay.frontend import replies
@@ -96,8 +97,10 @@ class Incoming:
 
     async def discard(self) -> None:
         """Forget the message. Not after it was stored."""
-        await self._writer.discard()
         self.release()
+        # Where the store cannot even delete, it sweeps what nothing refers to at its next start.
+        with suppress(StoreError):
+            await self._writer.discard()
 
     def release(self) -> None:
         """Give back what the message took of the budget."""

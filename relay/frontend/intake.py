@@ -60,7 +60,7 @@ async def take_message(
         await _read(channel, incoming, bounds, clock)
         admitted = await _admit(service, sender, envelope, incoming)
         if isinstance(admitted, Answer):
-            return admitted if incoming.ended else replace(admitted, closes=True)
+            return admitted if incoming.ended else replace(admitted, closes=True, is_early=True)
         # From here on an error of unknown kind leaves unknown whether the message was stored:
         # its body is kept, and the store removes it at the next start if nothing refers to it.
         stored = True
@@ -74,7 +74,7 @@ async def take_message(
             incoming.release()
         else:
             await incoming.discard()
-    _tell_accepted(service, sender, admitted)
+    _tell_accepted(service, sender, admitted, told=not channel.is_lost)
     return replies.accepted(admitted.message.id)
 
 
@@ -149,7 +149,7 @@ def _refused(service: Service, sender: Sender, message_id: str, answer: Answer) 
     return answer
 
 
-def _tell_accepted(service: Service, sender: Sender, new: NewMessage) -> None:
+def _tell_accepted(service: Service, sender: Sender, new: NewMessage, *, told: bool) -> None:
     metrics, message = service.metrics, new.message
     stream = (message.credential, message.configuration_set)
     recipients = len(message.envelope.recipients)
@@ -165,4 +165,6 @@ def _tell_accepted(service: Service, sender: Sender, new: NewMessage) -> None:
         client=sender.client,
         recipients=recipients,
         size=message.size,
+        # Where the client has left, it will send the message again: a duplicate.
+        **({} if told else {"reply": "not sent: the client is gone"}),
     )

@@ -15,6 +15,7 @@ from relay.config.model import Listener as Settings
 from relay.config.names import parse_bind_address
 from relay.frontend import proxy, replies
 from relay.frontend.authenticator import is_within
+from relay.frontend.handshake import TLS_SHUTDOWN
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
 from relay.frontend.session import Caller, SmtpSession
@@ -23,7 +24,6 @@ _BACKLOG = 1_024
 _BATCH = 64  # connections accepted before other work has its turn
 _PROXY_TIMEOUT = 5.0
 _HANDSHAKE_TIMEOUT = 30.0
-_TLS_SHUTDOWN = 5.0
 _REFUSED_AT_ONCE = 200  # refused connections that are told so; above that they are just closed
 _PAUSE = 1.0  # seconds without accepting when there are no file descriptors left
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -153,7 +153,7 @@ class Listener:
                     connection,
                     ssl=self._service.tls,
                     ssl_handshake_timeout=_HANDSHAKE_TIMEOUT,
-                    ssl_shutdown_timeout=_TLS_SHUTDOWN,
+                    ssl_shutdown_timeout=TLS_SHUTDOWN,
                 )
             else:
                 await self._loop.connect_accepted_socket(lambda: session, connection)
@@ -188,7 +188,7 @@ class Listener:
             return
         self._service.guard.disconnect(session.caller.client)
         metrics = self._service.metrics
-        metrics.child(metrics.connections, self.name).dec()
+        metrics.child(metrics.connections, session.caller.listener).dec()
 
     def _count_opened(self) -> None:
         metrics = self._service.metrics

@@ -21,13 +21,15 @@ class Answer:
     """A reply, what to count it as (`reason`, empty for a positive one), and its octets.
 
     `closes` means that the connection is closed after it; `is_error` that it answers something a
-    right client does not send, and so counts towards the number of errors a session may make.
+    right client does not send, and so counts towards the number of errors a session may make;
+    `is_early` that the client is still sending what the reply refuses.
     """
 
     reply: Reply
     reason: str = ""
     closes: bool = False
     is_error: bool = False
+    is_early: bool = False
     octets: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,9 +1,9 @@
 """One client session: aiosmtpd's `SMTP` with its reader, loop, timers and handlers replaced.
 
-Of aiosmtpd are kept the shape (a protocol object for a connection, a coroutine that runs it, a
-`smtp_VERB` method for each command) and the table of those methods. Octets are a `Channel`'s, the
-order of commands a `Dialogue`'s, logins a `LoginDesk`'s, the message is taken in `intake`. Left
-here: the callbacks of the loop, the life of the session, TLS.
+Of aiosmtpd is kept the shape: a protocol object for a connection, a coroutine `_handle_client` that
+runs it, a method `smtp_VERB` for what a command does. Octets are a `Channel`'s, the order of
+commands and most of their answers a `Dialogue`'s, logins a `LoginDesk`'s, and a message is taken by
+`intake`. Left here: the callbacks of the loop, the life of the session, TLS.
 
 Fails by closing: an error of ours is logged under a reference, and the client hears 451 with that
 reference and nothing else. A session never ends another, and cancels nothing that is being stored.
@@ -13,7 +13,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NoReturn, cast
+from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -27,14 +27,15 @@ from relay.frontend.channel import (
     TimedOut,
 )
 from relay.frontend.dialogue import Dialogue
+from relay.frontend.handshake import HandshakeFailed, shake_hands, version
 from relay.frontend.intake import Sender, take_message
 from relay.frontend.login import LoginDesk
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
 
 _BREATH = 200  # commands answered from the buffer before other sessions have their turn
+_SWALLOW = 1.0  # seconds in which a client that is sending may notice that it was refused
 _LINGER = 10.0  # seconds for the last reply to be taken
-_TLS_SHUTDOWN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class SmtpSession(SMTP):
         self._logins = LoginDesk(service, caller.listener, caller.client)
         self._wire: asyncio.Transport | None = None
         self._closing = False
+        self._is_sending = False
         self._connection_is_lost = False
         self._linger: asyncio.TimerHandle | None = None
         self._login_by = loop.time() + service.bounds.login_timeout
@@ -80,7 +82,7 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._speak_through(transport)
         if self.caller.implicit_tls:
-            self._begin_anew()
+            self._begin_anew(transport)
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
     def _speak_through(self, transport: asyncio.BaseTransport) -> None:
@@ -155,6 +157,8 @@ class SmtpSession(SMTP):
                 breath = 0
                 channel.flush()
                 await asyncio.sleep(0)
+        if channel.has_input or self._is_sending:
+            await channel.swallow(_SWALLOW)
 
     def _set_deadline(self) -> None:
         deadline = self.loop.time() + self._service.bounds.command_timeout
@@ -208,60 +212,51 @@ class SmtpSession(SMTP):
         except UnicodeDecodeError:
             self._answer(replies.NOT_UTF8)
             return
-        method = _COMMANDS.get(verb)
-        if method is None:
-            self._answer(replies.UNKNOWN_COMMAND)
-            return
+        answered, performed = _ANSWERED.get(verb), _PERFORMED.get(verb)
         refusal = self._dialogue.out_of_order(verb)
-        if refusal is not None:
+        if answered is None and performed is None:
+            self._answer(replies.UNKNOWN_COMMAND)
+        elif refusal is not None:
             self._answer(refusal)
-        else:
-            await method(self, argument)
+        elif answered is not None:
+            self._answer(answered(self._dialogue, argument))
+        elif performed is not None:
+            await performed(self, argument)
 
     # --- TLS
 
     async def smtp_STARTTLS(self, argument: str) -> None:
         answer = self._dialogue.starttls(argument)
         self._answer(answer)
-        if answer is replies.START_TLS:
-            self._channel.detach()
-            self._speak_through(await self._shake_hands())
-            self._begin_anew()
-
-    async def _shake_hands(self) -> asyncio.BaseTransport:
-        """The encrypted transport. Raises `ConnectionLost` where the handshake fails."""
+        if answer is not replies.START_TLS:
+            return
+        self._channel.detach()
+        wire = cast("asyncio.Transport", self._wire)
+        seconds = self._login_by - self.loop.time()
         try:
-            transport = await self.loop.start_tls(
-                cast("asyncio.Transport", self._wire),
-                self,
-                self._service.tls,
-                server_side=True,
-                ssl_handshake_timeout=max(1.0, self._login_by - self.loop.time()),
-                ssl_shutdown_timeout=_TLS_SHUTDOWN,
-            )
-        except OSError as problem:  # ssl.SSLError, a lost connection and a time-out are such
-            self._lose_handshake(str(problem))
-        if transport is None:  # the client left in the middle of it
-            self._lose_handshake("connection lost")
-        return transport
+            encrypted = await shake_hands(wire, self, self._service.tls, seconds)
+        except HandshakeFailed as problem:
+            self._note_failed_handshake(problem)
+            self._channel.lose()
+            self._connection_is_lost = True
+            raise ConnectionLost from problem
+        self._speak_through(encrypted)
+        self._begin_anew(encrypted)
 
-    def _lose_handshake(self, problem: str) -> NoReturn:
+    def _begin_anew(self, encrypted: asyncio.BaseTransport) -> None:
+        tls, metrics = version(encrypted), self._service.metrics
+        metrics.child(metrics.tls_sessions, "in", tls).inc()
+        self._dialogue.begin_anew(tls)
+
+    def _note_failed_handshake(self, problem: HandshakeFailed) -> None:
         caller, metrics = self.caller, self._service.metrics
         metrics.child(metrics.connections_refused, caller.listener, "tls handshake").inc()
         self._service.log.debug(
-            "TLS handshake failed", listener=caller.listener, client=caller.client, problem=problem
+            "TLS handshake failed",
+            listener=caller.listener,
+            client=caller.client,
+            problem=str(problem),
         )
-        # The loop does not call `connection_lost` for a handshake that failed.
-        self._channel.lose()
-        self._connection_is_lost = True
-        raise ConnectionLost
-
-    def _begin_anew(self) -> None:
-        assert self._wire is not None
-        version = self._wire.get_extra_info("ssl_object").version() or "TLS"
-        metrics = self._service.metrics
-        metrics.child(metrics.tls_sessions, "in", version).inc()
-        self._dialogue.begin_anew(version)
 
     # --- commands
 
@@ -290,7 +285,11 @@ class SmtpSession(SMTP):
             self._service,
             self._channel,
             Sender(
-                caller.listener, caller.client, dialogue.helo, dialogue.tls, dialogue.credential
+                caller.listener,
+                caller.client,
+                dialogue.client_name,
+                dialogue.tls,
+                dialogue.credential,
             ),
             dialogue.envelope(),
             self.loop.time,
@@ -298,47 +297,32 @@ class SmtpSession(SMTP):
         dialogue.message_done()
         if isinstance(result, Answer):  # counted as a message refused, not as a command
             self._channel.say(result.octets)
-            self._closing = result.closes
+            self._closing, self._is_sending = result.closes, result.is_early
         else:
             self._channel.say(result)
 
-    async def smtp_EHLO(self, hostname: str) -> None:
-        self._answer(self._dialogue.ehlo(hostname))
-
-    async def smtp_HELO(self, hostname: str) -> None:
-        self._answer(self._dialogue.helo_(hostname))
-
-    async def smtp_MAIL(self, arg: str | None) -> None:
-        self._answer(self._dialogue.mail(arg or ""))
-
-    async def smtp_RCPT(self, arg: str | None) -> None:
-        self._answer(self._dialogue.rcpt(arg or ""))
-
-    async def smtp_RSET(self, arg: str) -> None:
-        self._answer(self._dialogue.rset(arg))
-
-    async def smtp_NOOP(self, arg: str) -> None:
-        self._answer(self._dialogue.noop())
-
-    async def smtp_QUIT(self, arg: str) -> None:
-        self._answer(self._dialogue.quit(arg))
-
-    async def smtp_HELP(self, arg: str) -> None:
-        self._answer(self._dialogue.help())
-
-    async def smtp_VRFY(self, arg: str) -> None:
-        self._answer(self._dialogue.vrfy())
-
-    async def smtp_EXPN(self, arg: str) -> None:
-        self._answer(self._dialogue.vrfy())
-
-    async def smtp_BDAT(self, arg: str) -> None:
+    async def smtp_BDAT(self, argument: str) -> None:
         """CHUNKING is not offered. Octets follow that are no commands and must not be read."""
         self._answer(replies.NO_CHUNKING)
 
 
-_COMMANDS: dict[str, Callable[[SmtpSession, str], Awaitable[None]]] = {
-    name.removeprefix("smtp_"): getattr(SmtpSession, name)
-    for name in vars(SmtpSession)
-    if name.startswith("smtp_")
+# Commands that the dialogue answers by itself.
+_ANSWERED: dict[str, Callable[[Dialogue, str], Answer]] = {
+    "EHLO": Dialogue.greet_extended,
+    "HELO": Dialogue.greet,
+    "MAIL": Dialogue.mail,
+    "RCPT": Dialogue.rcpt,
+    "RSET": Dialogue.rset,
+    "NOOP": Dialogue.noop,
+    "QUIT": Dialogue.quit,
+    "HELP": Dialogue.help,
+    "VRFY": Dialogue.vrfy,
+    "EXPN": Dialogue.vrfy,
+}
+# Commands that need the network.
+_PERFORMED: dict[str, Callable[[SmtpSession, str], Awaitable[None]]] = {
+    "STARTTLS": SmtpSession.smtp_STARTTLS,
+    "AUTH": SmtpSession.smtp_AUTH,
+    "DATA": SmtpSession.smtp_DATA,
+    "BDAT": SmtpSession.smtp_BDAT,
 }
