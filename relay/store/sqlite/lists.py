@@ -1,7 +1,11 @@
 """The part of the store that no message waits for: permits, suppression, operators, secrets."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
 
+from relay.mail.address import suppression_key
 from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import operators, permits, suppression
 from relay.store.sqlite.codec import Damaged
@@ -19,8 +23,28 @@ from relay.store.values import (
     SuppressionEntry,
 )
 
-_SUPPRESSION_BATCH = 1_000
+_SUPPRESSION_BATCH = 500
+_RUN = 20_000
 _PAGE = 1_000
+
+
+async def _in_order_of_key(entries: Sequence[SuppressionEntry]) -> Iterator[SuppressionEntry]:
+    """A long list goes in several times as fast when neighbours in the index come together.
+
+    Sorted in runs, so that the loop is never held up, and merged while it goes in. Both are
+    stable: of two spellings of an address the last one wins.
+    """
+    if len(entries) <= _SUPPRESSION_BATCH:
+        return iter(entries)
+    runs = []
+    for start in range(0, len(entries), _RUN):
+        run = entries[start : start + _RUN]
+        runs.append(await asyncio.to_thread(sorted, run, key=_key))
+    return heapq.merge(*runs, key=_key)
+
+
+def _key(entry: SuppressionEntry) -> str:
+    return suppression_key(entry.address)
 
 
 class Lists:
@@ -46,8 +70,8 @@ class Lists:
     async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
         """In batches that are small enough for others to come in between; each is durable alone."""
         new = 0
-        for start in range(0, len(entries), _SUPPRESSION_BATCH):
-            batch = entries[start : start + _SUPPRESSION_BATCH]
+        ordered = await _in_order_of_key(entries)
+        while batch := list(itertools.islice(ordered, _SUPPRESSION_BATCH)):
             new += await self._writer.submit(suppression.add, batch)
         return new
 
