@@ -1,12 +1,9 @@
 """`relay suppression`: the addresses that are not sent to."""
 
 import itertools
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -20,6 +17,7 @@ from relay.admin.control import (
 from relay.admin.endpoints import SUPPRESSION_ADD, SUPPRESSION_GET, SUPPRESSION_REMOVE
 from relay.cli.desk import Desk, open_desk
 from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
+from relay.cli.files import lines_of, peek, target
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import (
     moment,
@@ -201,8 +199,8 @@ def import_list(
     is for lines that give none. An import that was cut off may simply be repeated.
     """
     defaults = Defaults(reason, _IMPORT_SOURCE, utc_ms())
-    with _lines(file) as (stream, size), open_desk(config) as desk:
-        first, lines = _peek(stream)
+    with lines_of(file) as (stream, size), open_desk(config) as desk:
+        first, lines = peek(stream)
         form: Format = file_format or format_of(file.name, first)
         with progress("importing", size) as bar:
             counts = _import(desk, read_entries(bar.watch(lines), form, defaults), bar)
@@ -223,7 +221,7 @@ def export(
 ) -> int:
     """Export the whole list as CSV or JSON lines, which `import` reads again."""
     form: Format = file_format or format_of(output.name if output else "", "")
-    with open_desk(config) as desk, desk.suppressions() as entries, _target(output) as stream:
+    with open_desk(config) as desk, desk.suppressions() as entries, target(output) as stream:
         for line in csv_lines(entries) if form == "csv" else json_lines(entries):
             stream.write(line)
     return OK
@@ -253,45 +251,6 @@ def _import(
 
 def _add(desk: Desk, entries: list[SuppressionEntry]) -> int:
     return sum(desk.call(SUPPRESSION_ADD, SuppressRequest(part)).count for part in batches(entries))
-
-
-@contextmanager
-def _lines(file: Path) -> Iterator[tuple[Iterator[str], int | None]]:
-    """The lines of a file or of standard input, and the size of the file in octets."""
-    if str(file) == "-":
-        yield sys.stdin, None
-        return
-    try:
-        stream = file.open(encoding="utf-8", errors="surrogateescape", newline="")
-    except OSError as error:
-        raise CommandFailed(f"cannot read {file}: {error.strerror}") from None
-    with stream:
-        yield stream, file.stat().st_size or None
-
-
-def _peek(lines: Iterator[str]) -> tuple[str, Iterator[str]]:
-    """The first line, and all lines."""
-    first = next(lines, "")
-    return first, itertools.chain([first], lines)
-
-
-@contextmanager
-def _target(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a new file that only its owner can read, complete or not at all."""
-    if output is None:
-        yield sys.stdout
-        return
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                yield stream
-            unfinished.replace(output)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise CommandFailed(f"cannot write {output}: {error.strerror}") from None
 
 
 def _matches(entry: SuppressionEntry, reason: SuppressionReason | None, domain: str) -> bool:
