@@ -73,7 +73,7 @@ class Relay:
             await self._start()
         except (StoreError, AssemblyError, ServerError, OSError) as error:
             await self._cleanup.aclose()
-            raise StartError(str(error)) from error
+            raise StartError(_reason(error)) from error
         except BaseException:
             await self._cleanup.aclose()
             raise
@@ -278,3 +278,10 @@ class Relay:
     def liveness(self) -> Health:
         """Whether the process is worth keeping."""
         return self.control.liveness()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without `[Errno …]`: our own texts name the address or the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)

@@ -1,6 +1,7 @@
 """The simulator's SMTP server, on aiosmtpd as it comes: loopback and development only."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections import OrderedDict
@@ -117,4 +118,9 @@ async def start_simulator(
             timeout=300,
         )
 
-    return await asyncio.get_running_loop().create_server(session, host.strip("[]"), int(port))
+    try:
+        return await asyncio.get_running_loop().create_server(session, host.strip("[]"), int(port))
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        text = f"the simulator cannot listen on {config.address}: {reason}"
+        raise OSError(error.errno, text) from error
