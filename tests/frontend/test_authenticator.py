@@ -1,0 +1,151 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from relay.config import passwords
+from relay.config.model import Config
+from relay.frontend.authenticator import AuthenticationUnavailable, Authenticator, is_within
+from relay.store.secrets import new_secret
+
+HASH = passwords.hash_password("hashed secret")
+CLIENT = "192.0.2.7"
+
+
+@pytest.fixture
+async def authenticator() -> AsyncIterator[Authenticator]:
+    made = Authenticator()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def config(configure: Callable[..., Config]) -> Config:
+    return configure(
+        credentials={
+            "plain": {"password": "plain secret"},
+            "hashed": {"password_hashes": [HASH]},
+            "disabled": {"password": "x", "enabled": False},
+            "inside": {"password": "x", "networks": ["10.0.0.0/8"]},
+            "stored": {},
+        }
+    )
+
+
+async def test_secrets_of_every_kind_are_checked(authenticator: Authenticator, config: Config):
+    authenticator.load(config, [new_secret("stored", "stored secret", 0)])
+    for name in ("plain", "hashed", "stored"):
+        assert await authenticator.check(name, f"{name} secret", CLIENT) == name
+        assert await authenticator.check(name, "wrong", CLIENT) is None
+        assert await authenticator.check(name, "", CLIENT) is None
+
+
+@pytest.mark.parametrize(("name", "password"), [("nobody", "x"), ("disabled", "x"), ("", "")])
+async def test_who_may_not_log_in_may_not(
+    authenticator: Authenticator, config: Config, name: str, password: str
+):
+    authenticator.load(config)
+    assert await authenticator.check(name, password, CLIENT) is None
+
+
+async def test_a_credential_holds_in_its_networks_only(
+    authenticator: Authenticator, config: Config
+):
+    authenticator.load(config)
+    assert await authenticator.check("inside", "x", "10.1.2.3") == "inside"
+    assert await authenticator.check("inside", "x", CLIENT) is None
+
+
+async def test_what_was_right_once_is_right_without_a_hash(
+    authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    authenticator.load(config)
+    assert await authenticator.check("hashed", "hashed secret", CLIENT) == "hashed"
+    monkeypatch.setattr(passwords, "verify", lambda *_: pytest.fail("a hash was computed"))
+    assert await authenticator.check("hashed", "hashed secret", CLIENT) == "hashed"
+
+
+async def test_with_remembered_only_no_hash_is_computed(
+    authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    authenticator.load(config)
+    assert await authenticator.check("plain", "plain secret", CLIENT) == "plain"
+    monkeypatch.setattr(passwords, "verify", lambda *_: pytest.fail("a hash was computed"))
+    check = authenticator.check
+    assert await check("plain", "plain secret", CLIENT, remembered_only=True) == "plain"
+    assert await check("hashed", "hashed secret", CLIENT, remembered_only=True) is None
+
+
+async def test_a_secret_that_is_revoked_stops_at_once(authenticator: Authenticator, config: Config):
+    secret = new_secret("stored", "stored secret", 0)
+    authenticator.load(config, [secret])
+    assert await authenticator.check("stored", "stored secret", CLIENT) == "stored"
+    authenticator.load(config, [])
+    assert await authenticator.check("stored", "stored secret", CLIENT) is None
+
+
+async def test_a_secret_revoked_while_its_hash_is_computed_is_not_right(
+    authenticator: Authenticator, config: Config
+):
+    authenticator.load(config, [new_secret("stored", "stored secret", 0)])
+    checking = asyncio.create_task(authenticator.check("stored", "stored secret", CLIENT))
+    await asyncio.sleep(0)
+    authenticator.load(config, [])
+    assert await checking is None
+
+
+async def test_wrong_password_and_unknown_user_cost_as_many_hashes(
+    authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    authenticator.load(config, [new_secret("hashed", "second", 0)])
+    hashes = 0
+    verify = passwords.verify
+
+    def counting(password: str, encoded: str) -> bool:
+        nonlocal hashes
+        hashes += passwords.is_hash(encoded)
+        return verify(password, encoded)
+
+    monkeypatch.setattr(passwords, "verify", counting)
+    costs = set()
+    for name in ("hashed", "plain", "stored", "disabled", "nobody"):
+        hashes = 0
+        assert await authenticator.check(name, "wrong", CLIENT) is None
+        costs.add(hashes)
+    assert costs == {2}
+
+
+async def test_logins_that_wait_are_bounded_and_the_loop_stays_free(
+    authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    authenticator.load(config)
+    monkeypatch.setattr(passwords, "verify", lambda *_: time.sleep(0.002))
+    logins: list[Any] = await asyncio.gather(
+        *(authenticator.check("hashed", str(n), CLIENT) for n in range(100)),
+        return_exceptions=True,
+    )
+    unavailable = [login for login in logins if isinstance(login, AuthenticationUnavailable)]
+    assert len(unavailable) == 36
+    assert logins.count(None) == 64
+
+
+async def test_no_secret_is_shown_by_a_repr(authenticator: Authenticator, config: Config):
+    authenticator.load(config)
+    assert "secret" not in repr(authenticator._accounts)
+
+
+def test_networks_hold_for_mapped_addresses_too(configure: Callable[..., Config]):
+    networks = (
+        configure(
+            listeners={"l": {"address": "127.0.0.1:0", "networks": ["10.0.0.0/8", "2001:db8::/32"]}}
+        )
+        .listeners["l"]
+        .networks
+    )
+    assert is_within("10.1.2.3", networks)
+    assert is_within("::ffff:10.1.2.3", networks)
+    assert is_within("2001:db8::1", networks)
+    assert not is_within("192.0.2.1", networks)
+    assert is_within("192.0.2.1", ())

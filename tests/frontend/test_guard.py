@@ -1,0 +1,123 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config.model import Bounds
+from relay.frontend.guard import Guard, client_key
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_guard(**bounds: object) -> tuple[Guard, Clock]:
+    clock = Clock()
+    return Guard(Bounds.model_validate(bounds), clock), clock
+
+
+def test_connections_are_counted_in_all():
+    guard, _ = make_guard(connections=2)
+    assert guard.connect("192.0.2.1") == ""
+    assert guard.connect("192.0.2.2") == ""
+    assert guard.connect("192.0.2.3") == "connections"
+    guard.disconnect("192.0.2.1")
+    assert guard.connect("192.0.2.3") == ""
+
+
+def test_the_connections_of_one_client_do_not_stop_another():
+    guard, _ = make_guard(connections_per_client=1)
+    assert guard.connect("192.0.2.1") == ""
+    assert guard.connect("192.0.2.1") == "client connections"
+    assert guard.connect("192.0.2.2") == ""
+
+
+def test_sessions_of_one_credential_are_counted():
+    guard, _ = make_guard(connections_per_credential=1)
+    assert guard.log_in("app")
+    assert not guard.log_in("app")
+    assert guard.log_in("other")
+    guard.log_out("app")
+    assert guard.log_in("app")
+
+
+def test_failed_logins_block_a_client_beyond_its_connection_and_for_a_time():
+    guard, clock = make_guard(block_after=3, block_for="10m")
+    for _ in range(3):
+        assert guard.client_blocked("192.0.2.1") == 0
+        guard.failed("192.0.2.1", "app")
+    assert guard.client_blocked("192.0.2.1") == 600
+    assert guard.connect("192.0.2.1") == "blocked"
+    assert guard.connect("192.0.2.2") == ""
+    clock.now += 600
+    assert guard.connect("192.0.2.1") == ""
+
+
+def test_failures_that_are_long_ago_are_forgotten():
+    guard, clock = make_guard(block_after=3, block_for="10m")
+    guard.failed("192.0.2.1", "app")
+    guard.failed("192.0.2.1", "app")
+    clock.now += 601
+    guard.failed("192.0.2.1", "app")
+    assert guard.client_blocked("192.0.2.1") == 0
+
+
+def test_one_user_name_tried_from_many_addresses_is_blocked_later_than_one_address():
+    guard, _ = make_guard(block_after=2)
+    for number in range(10):
+        assert guard.user_blocked("app") == 0
+        guard.failed(f"192.0.2.{number}", "app")
+    assert guard.user_blocked("app") > 0
+    assert guard.user_blocked("other") == 0
+
+
+def test_a_host_cannot_escape_by_its_many_ipv6_addresses():
+    guard, _ = make_guard(block_after=2)
+    guard.failed("2001:db8::1", "a")
+    guard.failed("2001:db8::2", "b")
+    assert guard.client_blocked("2001:db8::ffff")
+    assert not guard.client_blocked("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_clients_are_known_by_what_they_cannot_change(client: str, key: str):
+    assert client_key(client) == key
+
+
+def test_the_tables_are_bounded_whoever_comes():
+    guard, _ = make_guard()
+    for number in range(12_000):
+        guard.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", f"user{number}")
+    assert len(guard._clients) == 10_000
+    assert len(guard._users) == 10_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60))
+def test_counts_return_to_nothing_when_all_are_gone(steps: list[tuple[int, bool]]):
+    guard, _ = make_guard(connections=5, connections_per_client=2)
+    here: list[str] = []
+    for host, arrives in steps:
+        client = f"192.0.2.{host}"
+        if arrives:
+            if guard.connect(client) == "":
+                here.append(client)
+        elif client in here:
+            here.remove(client)
+            guard.disconnect(client)
+        assert guard.connections == len(here) <= 5
+        assert all(here.count(one) <= 2 for one in here)
+    for client in here:
+        guard.disconnect(client)
+    assert guard.connections == 0
+    assert not guard._by_client
