@@ -13,18 +13,20 @@ name, what the old worker had claimed waits for one lease from when it is first 
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from relay.store.sqlite.codec import Damaged, decode_message, decode_recipients
 from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.messages import is_alive
+from relay.store.sqlite.rows import chunks, values
 from relay.store.values import Delivery, Owner
 
-_ROW = (
-    "SELECT d.domain, d.due_at, d.attempts, d.recipients, d.last_reply,"
+_ROWS = (
+    "SELECT d.id, d.domain, d.due_at, d.attempts, d.recipients, d.last_reply,"
     " m.message_id, m.facts, m.ref, m.header"
-    " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ?"
+    " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id IN "
 )
-
+_CLAIM = "UPDATE delivery SET epoch = ? WHERE id IN "
 
 Claimed = tuple[list[Delivery], list[Damaged]]
 
@@ -135,26 +137,23 @@ def take(db: sqlite3.Connection, owner: Owner, identifiers: Sequence[int]) -> Cl
     """
     deliveries: list[Delivery] = []
     damaged: list[Damaged] = []
-    torn: dict[int, Damaged] = {}
     if not is_alive(db, owner):
         return deliveries, damaged
-    for identifier in identifiers:
-        try:
-            delivery = _load(db, identifier, owner.epoch)
-        except Damaged as error:
-            if isinstance(error.__cause__, sqlite3.Error):
-                torn[identifier] = error
-            elif not torn:
+    for some in chunks(identifiers):
+        rows, torn = _rows(db, some)
+        if torn:
+            raise Torn(torn)
+        for identifier, *columns in rows:
+            try:
+                deliveries.append(_delivery(identifier, columns, owner.epoch))
+            except Damaged as error:
                 quarantine(db, [identifier])
                 damaged.append(error)
-        else:
-            deliveries.append(delivery)
-    if torn:
-        raise Torn(torn)
-    db.executemany(
-        "UPDATE delivery SET epoch = ? WHERE id = ?",
-        [(owner.epoch, delivery.id) for delivery in deliveries],
-    )
+    for claimed in chunks(deliveries):
+        statement = values(_CLAIM, "?", len(claimed), in_brackets=True)
+        db.execute(statement, (owner.epoch, *(delivery.id for delivery in claimed)))
+    position = {identifier: number for number, identifier in enumerate(identifiers)}
+    deliveries.sort(key=lambda delivery: position[delivery.id])
     return deliveries, damaged
 
 
@@ -179,14 +178,31 @@ def quarantine_message(db: sqlite3.Connection, requests: Sequence[str]) -> list[
     ]
 
 
-def _load(db: sqlite3.Connection, identifier: int, epoch: int) -> Delivery:
+_Rows = list[tuple[Any, ...]]
+
+
+def _rows(db: sqlite3.Connection, identifiers: Sequence[int]) -> tuple[_Rows, dict[int, Damaged]]:
+    """The rows of deliveries and their messages, and those whose pages cannot be read."""
+    statement = values(_ROWS, "?", len(identifiers), in_brackets=True)
     try:
-        row = db.execute(_ROW, (identifier,)).fetchone()
+        return db.execute(statement, tuple(identifiers)).fetchall(), {}
     except sqlite3.DatabaseError as error:
-        if is_corrupt(error):
-            raise Damaged(f"delivery {identifier}: {error}") from error
-        raise
-    domain, due_at, attempts, recipients, last_reply, message_id, facts, ref, header = row
+        if not is_corrupt(error):
+            raise
+        if len(identifiers) == 1:
+            return [], {identifiers[0]: Damaged(f"delivery {identifiers[0]}: {error}")}
+    rows: _Rows = []
+    torn: dict[int, Damaged] = {}
+    for identifier in identifiers:
+        more_rows, more_torn = _rows(db, [identifier])
+        rows += more_rows
+        torn |= more_torn
+    return rows, torn
+
+
+def _delivery(identifier: int, columns: Sequence[Any], epoch: int) -> Delivery:
+    """A claimed delivery from its row. Raises Damaged."""
+    domain, due_at, attempts, recipients, last_reply, message_id, facts, ref, header = columns
     if message_id is None:
         raise Damaged(f"delivery {identifier}: its message is missing")
     return Delivery(
