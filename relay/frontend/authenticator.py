@@ -57,6 +57,7 @@ class Authenticator:
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._once: dict[bytes, float] = {}
         self._generation = 0
+        self._checks: dict[bytes, asyncio.Future[bool]] = {}
         self._waiting = 0
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="login")
 
@@ -84,6 +85,7 @@ class Authenticator:
         self._hashes = max(1, *counts) if counts else 1
         self._generation += 1
         self._known.clear()
+        self._checks.clear()
 
     async def check(
         self, username: str, password: str, client: str, *, remembered_only: bool = False
@@ -102,16 +104,9 @@ class Authenticator:
             return username if account.enabled else None
         if remembered_only:
             return None
-        if self._waiting >= _WAITING:
-            raise AuthenticationUnavailable
         generation = self._generation
-        self._waiting += 1
-        try:
-            right = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._verify, password, account.secrets if account else ()
-            )
-        finally:
-            self._waiting -= 1
+        # Shielded: others may wait for the same hash, as when all clients come back at once.
+        right = await asyncio.shield(self._hashed(digest, password, account))
         if not right or account is None:
             return None
         if generation != self._generation:
@@ -121,6 +116,29 @@ class Authenticator:
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return username if account.allows(client) else None
+
+    def _hashed(
+        self, digest: bytes, password: str, account: _Account | None
+    ) -> "asyncio.Future[bool]":
+        """The check by hashes: one for all that ask the same at the same time."""
+        check = self._checks.get(digest)
+        if check is not None:
+            return check
+        if self._waiting >= _WAITING:
+            raise AuthenticationUnavailable
+        self._waiting += 1
+        check = asyncio.get_running_loop().run_in_executor(
+            self._pool, self._verify, password, account.secrets if account else ()
+        )
+        self._checks[digest] = check
+
+        def done(check: "asyncio.Future[bool]") -> None:
+            self._waiting -= 1
+            if self._checks.get(digest) is check:
+                del self._checks[digest]
+
+        check.add_done_callback(done)
+        return check
 
     def allow_once(self, username: str, password: str, seconds: float) -> None:
         """Let `username` log in with `password`, from any network, once within `seconds`.

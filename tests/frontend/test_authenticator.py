@@ -131,6 +131,24 @@ async def test_logins_that_wait_are_bounded_and_the_loop_stays_free(
     assert logins.count(None) == 64
 
 
+async def test_clients_that_come_back_all_at_once_share_one_hash(
+    authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    authenticator.load(config)
+    verify, hashes = passwords.verify, []
+
+    def counting(password: str, encoded: str) -> bool:
+        hashes.append(encoded)
+        return verify(password, encoded)
+
+    monkeypatch.setattr(passwords, "verify", counting)
+    logins = await asyncio.gather(
+        *(authenticator.check("hashed", "hashed secret", CLIENT) for _ in range(500))
+    )
+    assert logins == ["hashed"] * 500
+    assert hashes == [HASH]
+
+
 async def test_no_secret_is_shown_by_a_repr(authenticator: Authenticator, config: Config):
     authenticator.load(config)
     assert "secret" not in repr(authenticator._accounts)
