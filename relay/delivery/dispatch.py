@@ -75,6 +75,8 @@ class Dispatcher:
         self._policies = Policies.of(config)
         self._pacing = Pacing(config_limits(config))
         self._most_in_lane = max(10, config.delivery.working_set // 10)
+        # A way that is down is tried again at least as often as a message that waits for it.
+        self._longest_back_off = max(config.retry.schedule)
 
     def reconfigure(self, config: Config, router: Router) -> None:
         """Plan everything that waits anew; attempts under way end as they began."""
@@ -206,6 +208,11 @@ class Dispatcher:
         lane.paid = delivery.id
         lane.take_turn()
 
+    def forgive(self) -> None:
+        """Try every destination again, also those that are down: an operator asks for it."""
+        for way in self.ways.values():
+            way.down_until = 0.0
+
     def rouse_all(self) -> None:
         """Have all that is ready go, after nothing was allowed to for a while."""
         for way in self.ways.values():
@@ -310,7 +317,9 @@ class Dispatcher:
         if lane is not None:
             self._fail(lane.take(), lane, failure)
             lane.take_turn()
-        if way.failed(self._loop.time()):
+        now = self._loop.time()
+        if way.failed(now):
+            way.down_until = min(way.down_until, now + self._longest_back_off)
             self._fail_all(way, failure)
 
     def _fail_all(self, way: Way, failure: ConnectFailure) -> None:

@@ -9,6 +9,7 @@ connections. Plain state, and the decisions on it; no I/O, no clock but the call
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.path import Path
@@ -18,6 +19,7 @@ INITIAL_WINDOW = 5.0  # connections to a way that has not proved itself, as Post
 QUANTUM = 20  # messages that a connection carries before it makes room for a way that has none
 FIRST_BACK_OFF = 30.0
 LONGEST_BACK_OFF = 900.0
+_FRONT = 32
 
 
 @dataclass(eq=False, slots=True)
@@ -141,22 +143,35 @@ class Way:
         self.window = 1.0
         return True
 
+    def is_in_the_way(self, wants_any: deque["Way"]) -> bool:
+        """Whether a connection that is not used now keeps another way from having one."""
+        return any(way is not self for line in (self.site.wanting, wants_any) for way in line)
+
     def should_yield(self, carried: int, wants_any: deque["Way"]) -> bool:
         """Whether a connection that has just carried its message makes room for another way.
 
         It does for a way of the same site, or of another one when all connections are in use,
         that has fewer; a way that has none waits for a quantum at most.
         """
-        if self.site.wanting:
-            other = self.site.wanting[0]
-            if other is not self and _is_due(self.connections, other.connections, carried):
-                return True
-        if wants_any:
-            site = wants_any[0].site
-            return site is not self.site and _is_due(
-                self.site.connections, site.connections, carried
-            )
+        for other in self.site.wanting:
+            if other is not self:
+                return _is_due(self.connections, other.connections, carried)
+        for other in wants_any:
+            if other.site is not self.site:
+                return _is_due(self.site.connections, other.site.connections, carried)
         return False
+
+
+def next_in_line(line: deque[Way]) -> Way:
+    """Take the way out of a line that has the fewest connections; the first of equals.
+
+    Only the front of a long line is looked at. Raises `ValueError` where nobody stands in it.
+    """
+    front = islice(line, _FRONT)
+    way = min(front, key=lambda way: (way.site.connections, way.connections))
+    line.remove(way)
+    way.wanting = False
+    return way
 
 
 def _is_due(ours: int, theirs: int, carried: int) -> bool:

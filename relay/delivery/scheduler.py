@@ -124,7 +124,9 @@ class Scheduler:
         self.wake()
 
     def wake(self) -> None:
-        """Ask the store for due mail now, as after an operator's `queue retry`."""
+        """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried
+        also where a destination was down lately."""
+        self._dispatcher.forgive()
         self._overflowed = True
         self._wake.set()
 
@@ -148,6 +150,7 @@ class Scheduler:
     async def drain(self, grace_s: float) -> None:
         """Start nothing more, let attempts end within `grace_s` seconds, free every claim."""
         self._draining = True
+        self._workers.stop_starting()
         deadline = asyncio.get_running_loop().time() + grace_s
         claiming = self._loops[:1]
         for task in claiming:

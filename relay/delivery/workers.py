@@ -18,7 +18,7 @@ from relay.delivery.attempt import Attempts, Results
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
-from relay.delivery.lanes import Lane, Way
+from relay.delivery.lanes import Lane, Way, next_in_line
 from relay.delivery.transaction import Timeouts
 from relay.feedback.settle import results_for_all
 from relay.mail.replies import Reply
@@ -140,8 +140,7 @@ class Workers:
         self._tasks.discard(task)
         for line in (way.site.wanting, self._wanting):
             while line:
-                other = line.popleft()
-                other.wanting = False
+                other = next_in_line(line)
                 if other.turns:
                     self.rouse(other)
                     break
@@ -189,7 +188,7 @@ class Workers:
         while connection.wire.is_usable and not self._draining:
             got = await self.mail.next(way) if self._claims.is_valid else None
             if got is None:
-                if not await self._park(way, connection):
+                if way.is_in_the_way(self._wanting) or not await self._park(way, connection):
                     return
                 continue
             await self._carry(way, connection, *got)
@@ -258,12 +257,15 @@ class Workers:
                 self._log.warning("attempt cut: it took too long", connection=repr(connection))
                 connection.wire.abort()
 
-    async def drain(self, seconds: float) -> None:
-        """Start nothing more; let attempts in flight end within `seconds`, then cut them."""
+    def stop_starting(self) -> None:
+        """Start nothing more, and close what is not in use."""
         self._draining = True
         for future in self._parked:
             if not future.done():
                 future.set_result(False)
+
+    async def drain(self, seconds: float) -> None:
+        """Let attempts in flight end within `seconds`, then cut them."""
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=seconds)
         left = tuple(self._tasks)

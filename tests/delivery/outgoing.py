@@ -62,6 +62,11 @@ def make_config(directory: Path, **changes: Any) -> Config:
     return Config.model_validate(values)
 
 
+def with_lease(config: Config, seconds: float) -> Config:
+    """A lease that is shorter than the configuration allows."""
+    return config.model_copy(update={"store": config.store.model_copy(update={"lease": seconds})})
+
+
 class Dns:
     """A resolver of what it was given."""
 
@@ -81,7 +86,9 @@ class Dns:
             for text in self._addresses.get(name, ())
             if (address := ip_address(text)).version == family
         )
-        return AddressAnswer("found", found) if found else AddressAnswer("nxdomain")
+        if found:
+            return AddressAnswer("found", found)
+        return AddressAnswer("nodata" if name in self._addresses else "nxdomain")
 
 
 class Lines(list[dict[str, Any]]):
@@ -224,7 +231,7 @@ class Outgoing:
         await self.until(lambda: not self.scheduler._claims._settling)
         return self.lines.of("delivery attempt")
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum over all label sets that agree with `labels`."""
         total = 0.0
         for family in self.metrics.registry.collect():

@@ -99,6 +99,7 @@ class Receiver:
         self._stall_after = stall_after
         self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dialogues: set[_Dialogue] = set()
         self._changed = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -131,6 +132,11 @@ class Receiver:
     async def until_messages(self, count: int, seconds: float = 10.0) -> None:
         await self.until(lambda: len(self.messages) >= count, seconds)
 
+    def answer(self, said: bytes) -> None:
+        """Say something now, on every open connection."""
+        for dialogue in self._dialogues:
+            dialogue.writer.write(said)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -140,6 +146,7 @@ class Receiver:
         session = Session(len(self.sessions), writer.get_extra_info("peername")[0])
         self.sessions.append(session)
         dialogue = _Dialogue(self, session, reader, writer)
+        self._dialogues.add(dialogue)
         try:
             await self._tell()
             await dialogue.run()
@@ -147,6 +154,7 @@ class Receiver:
             pass
         finally:
             self._tasks.discard(task)
+            self._dialogues.discard(dialogue)
             self.open -= 1
             transport = writer.transport
             if not transport.is_closing():
@@ -305,6 +313,7 @@ class _Dialogue:
         first = await self.reader.readexactly(3)
         raw = first if first == b".\r\n" else first + await self.reader.readuntil(b"\r\n.\r\n")
         self.session.raw = raw
+        await receiver._tell()
         # What the peer stuffed is undone here by hand, octet by octet, independently of relay.
         lines = raw[: -len(b".\r\n")].split(b"\r\n")
         return b"\r\n".join(line.removeprefix(b".") for line in lines)

@@ -15,6 +15,11 @@ def _wire(code: int, lines: list[str]) -> bytes:
     return "".join(marked).encode()
 
 
+def _feed(parser: ReplyParser, wire: bytes, times: int) -> None:
+    for _ in range(times):
+        parser.feed(wire)
+
+
 @given(st.lists(_REPLY, max_size=5), st.data())
 def test_any_chunking_of_replies_gives_the_same_replies(
     replies: list[tuple[int, list[str]]], data: st.DataObject
@@ -69,16 +74,12 @@ def test_a_reply_of_a_code_alone_is_a_reply(wire: bytes) -> None:
 )
 def test_nonsense_is_named(wire: bytes, complaint: str) -> None:
     with pytest.raises(ProtocolError, match=complaint):
-        parser = ReplyParser()
-        for _ in range(40):
-            parser.feed(wire)
+        _feed(ReplyParser(), wire, 40)
 
 
 def test_a_reply_is_bounded_however_slowly_it_comes() -> None:
-    parser = ReplyParser()
     with pytest.raises(ProtocolError):
-        for _ in range(2 * LINE_OCTETS):
-            parser.feed(b"x")
+        _feed(ReplyParser(), b"x", 2 * LINE_OCTETS)
 
 
 def test_text_in_any_encoding_is_taken() -> None:
