@@ -46,9 +46,11 @@ class Intake:
             owner = scheduler.owner
         accepted = await self._store.insert(new, owner)
         self._tell_suppressed(new, accepted)
-        if owner is not None:
-            scheduler.offer(accepted.deliveries)
-        else:
+        claimed = [delivery for delivery in accepted.deliveries if delivery.epoch]
+        if claimed:
+            scheduler.offer(claimed)
+        elif accepted.deliveries:
+            # Not for this owner: it is due later, there was no room, or the lease was lost.
             scheduler.expect(new.due_at)
         return accepted
 
