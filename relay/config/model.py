@@ -185,7 +185,7 @@ class ConfigurationSet(_Section):
     quota: Quota | None = None
     sending: Switch = Field(True, description="false pauses the set: its mail is refused by name")
     tls: TlsPolicy = "opportunistic"
-    max_age: Duration = Field(50_400.0, ge=60, description="after which undelivered mail bounces")
+    max_age: Duration = Field(50_400.0, ge=1, description="after which undelivered mail bounces")
     suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
 
 
