@@ -1,29 +1,45 @@
 """A receiving SMTP server in a thread: records what arrives, from where and when.
 
 Plain and quick (no TLS), so that thousands of messages can be counted. `behave` may be replaced at
-any time by a function from (stage, text) to a reply line; None means the ordinary reply, and
-`DROP` closes the connection.
+any time by a function from (stage, text) to what is answered; None means the ordinary reply. The
+stages: connect, ehlo, mail, rcpt, data, in-data (once for each chunk), final, quit, other.
 """
 
 import asyncio
+import hashlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-DROP = "DROP"
-Behaviour = Callable[[str, str], str | None]
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Answer after some seconds; nothing that comes meanwhile is looked at."""
+
+    seconds: float
+    reply: "str | bytes | None" = None
+
+
+DROP = "DROP"  # cut the connection; after the final dot the message has been taken all the same
+SILENCE = "SILENCE"  # never answer; at "in-data" also: read no further
+Action = str | bytes | Later | None  # bytes go out as they are, a str as a reply line
+Behaviour = Callable[[str, str], Action]
+
+_END = b"\r\n.\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message that was taken."""
+    """One message that was taken. Without its body where the receiver keeps none."""
 
     source: str
     reverse_path: str
     recipients: tuple[str, ...]
     content: bytes = field(repr=False)
     at: float
+    body_size: int = 0
+    body_sha256: str = ""
 
     def header(self, name: str) -> str:
         """The first field of that name, unfolded; `""` where there is none."""
@@ -40,11 +56,13 @@ class Received:
 
 
 class Receiver:
-    """Listens on 127.0.0.1 while it is open."""
+    """Listens on 127.0.0.1 while it is open. Without `keep_bodies` it keeps only their digests."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, keep_bodies: bool = True) -> None:
         self.messages: list[Received] = []
         self.connections = 0
+        self.open_connections = 0
+        self.keep_bodies = keep_bodies
         self.behave: Behaviour = lambda stage, text: None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -85,14 +103,74 @@ class Receiver:
         self._loop.close()
 
 
+class _Content:
+    """A message while it arrives: unstuffed piece by piece, whatever its size."""
+
+    def __init__(self, keep: bool) -> None:
+        self._keep = keep
+        self._wire = b"\r\n"  # the end of the DATA line: the first line may begin with a dot
+        self._first = True
+        self._head = bytearray()
+        self._header_ended = False
+        self._pieces: list[bytes] = []
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes | None:
+        """What follows the end of the message; None while it has not come."""
+        self._wire += data
+        content, end, rest = self._wire.partition(_END)
+        if end:
+            self._take(content + b"\r\n")
+            return rest
+        # What may be the beginning of the end, or of a stuffed line, waits for the next chunk.
+        held = next((n for n in (4, 3, 2, 1) if self._wire.endswith(_END[:n])), 0)
+        cut = len(self._wire) - held
+        self._take(self._wire[:cut])
+        self._wire = self._wire[cut:]
+        return None
+
+    def _take(self, wire: bytes) -> None:
+        piece = wire.replace(b"\r\n..", b"\r\n.")
+        if self._first and piece:
+            self._first = False
+            piece = piece.removeprefix(b"\r\n")
+        if not self._header_ended:
+            seen = max(0, len(self._head) - 3)
+            self._head += piece
+            at = self._head.find(b"\r\n\r\n", seen)
+            if at < 0:
+                return
+            self._header_ended = True
+            piece = bytes(self._head[at + 4 :])
+            del self._head[at + 4 :]
+        if self._keep:
+            self._pieces.append(piece)
+        self._digest.update(piece)
+        self._size += len(piece)
+
+    def received(self, source: str, reverse_path: str, recipients: list[str]) -> Received:
+        return Received(
+            source,
+            reverse_path,
+            tuple(recipients),
+            b"".join((bytes(self._head), *self._pieces)),
+            time.monotonic(),
+            self._size,
+            self._digest.hexdigest(),
+        )
+
+
 class _Session(asyncio.Protocol):
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._buffer = b""
-        self._in_data = False
+        self._content: _Content | None = None
+        self._waiting = False
         self._forget()
 
     def _forget(self) -> None:
+        self._in_mail = False
         self._reverse_path = ""
         self._recipients: list[str] = []
 
@@ -100,19 +178,26 @@ class _Session(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._receiver.connections += 1
+        self._receiver.open_connections += 1
         self._reply("connect", "", "220 sink.test ESMTP")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._receiver.open_connections -= 1
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while not self._transport.is_closing():
-            if self._in_data:
-                content, end, rest = self._buffer.partition(b"\r\n.\r\n")
-                if not end:
-                    if self._receiver.behave("in-data", "") == DROP:
-                        self._transport.abort()
-                    return
-                self._buffer = rest
-                self._take(content + b"\r\n")
+        self._work()
+
+    def _work(self) -> None:
+        while self._buffer and not self._waiting and not self._transport.is_closing():
+            if self._content is not None:
+                data, self._buffer = self._buffer, b""
+                rest = self._content.feed(data)
+                if rest is not None:
+                    self._buffer = rest
+                    self._take(self._content)
+                elif (action := self._receiver.behave("in-data", "")) is not None:
+                    self._act(action)
             else:
                 line, end, rest = self._buffer.partition(b"\r\n")
                 if not end:
@@ -127,45 +212,64 @@ class _Session(asyncio.Protocol):
         elif verb == "MAIL":
             self._forget()
             self._reverse_path = line.partition("<")[2].partition(">")[0]
-            self._reply("mail", line, "250 2.1.0 Ok")
+            self._in_mail = self._reply("mail", line, "250 2.1.0 Ok").startswith("2")
         elif verb == "RCPT":
-            if self._reply("rcpt", line, "250 2.1.5 Ok").startswith("2"):
+            ordinary = "250 2.1.5 Ok" if self._in_mail else "503 5.5.1 MAIL first"
+            if self._reply("rcpt", line, ordinary).startswith("2"):
                 self._recipients.append(line.partition("<")[2].partition(">")[0])
         elif verb == "DATA":
             ordinary = "354 Go ahead" if self._recipients else "554 5.5.1 No recipients"
-            self._in_data = self._reply("data", line, ordinary).startswith("354")
+            if self._reply("data", line, ordinary).startswith("354"):
+                self._content = _Content(self._receiver.keep_bodies)
         elif verb == "QUIT":
             self._reply("quit", line, "221 2.0.0 Bye")
             self._transport.close()
         else:
             self._reply("other", line, "250 2.0.0 Ok")
 
-    def _take(self, content: bytes) -> None:
-        self._in_data = False
-        unstuffed = content.replace(b"\r\n..", b"\r\n.")
-        if unstuffed.startswith(b".."):
-            unstuffed = unstuffed[1:]
-        message = Received(
-            self._transport.get_extra_info("peername")[0],
-            self._reverse_path,
-            tuple(self._recipients),
-            unstuffed,
-            time.monotonic(),
-        )
-        reply = self._receiver.behave("final", message.header("Message-ID"))
-        if reply is None or reply == DROP or reply.startswith("2"):
-            # A connection that drops after the final dot has taken the message all the same.
+    def _take(self, content: _Content) -> None:
+        self._content = None
+        source = self._transport.get_extra_info("peername")[0]
+        message = content.received(source, self._reverse_path, self._recipients)
+        action = self._receiver.behave("final", message.header("Message-ID"))
+        said = action.reply if isinstance(action, Later) else action
+        if not isinstance(said, bytes) and (said in (None, DROP, SILENCE) or said[:1] == "2"):
+            # Whether or not the reply comes through, the message has been taken.
             self._receiver.messages.append(message)
-        if reply == DROP:
-            self._transport.abort()
-        else:
-            self._transport.write((reply or "250 2.0.0 Ok taken").encode() + b"\r\n")
+        self._act("250 2.0.0 Ok taken" if action is None else action, "250 2.0.0 Ok taken")
         self._forget()
 
     def _reply(self, stage: str, text: str, ordinary: str) -> str:
-        reply = self._receiver.behave(stage, text) or ordinary
-        if reply == DROP:
+        """Answer; what was said, as far as it counts as a reply."""
+        action = self._receiver.behave(stage, text)
+        self._act(ordinary if action is None else action, ordinary)
+        if isinstance(action, Later):
+            action = action.reply
+        return ordinary if action is None else action if isinstance(action, str) else ""
+
+    def _act(self, action: "str | bytes | Later", ordinary: str = "") -> None:
+        if isinstance(action, Later):
+            reply = ordinary if action.reply is None else action.reply
+            self._wait()
+            asyncio.get_running_loop().call_later(action.seconds, self._go_on, reply)
+        elif action == DROP:
             self._transport.abort()
-        else:
-            self._transport.write(reply.encode() + b"\r\n")
-        return reply
+        elif action == SILENCE:
+            self._wait()
+        elif isinstance(action, bytes):
+            self._transport.write(action)
+        elif action:
+            self._transport.write(action.encode() + b"\r\n")
+            if action.startswith("421"):
+                self._transport.close()
+
+    def _wait(self) -> None:
+        self._waiting = True
+        self._transport.pause_reading()
+
+    def _go_on(self, reply: "str | bytes") -> None:
+        self._waiting = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._act(reply)
+            self._work()
