@@ -190,7 +190,10 @@ class Frontend:
         """The root of a task: MAIL is refused while the medium is too full for new mail."""
         while True:
             await asyncio.sleep(_DISK_CHECK)
-            await self._check_disk()
+            try:
+                await self._check_disk()
+            except Exception:
+                self._log.exception("the watch on free disk space failed, and goes on")
 
     async def _check_disk(self) -> None:
         try:

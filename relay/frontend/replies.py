@@ -182,7 +182,7 @@ def header_too_long(limit: int) -> Answer:
 
 
 def bad_header(sentence: str) -> Answer:
-    return refuse(554, "5.6.0", f"Message refused: {echo(sentence)}", "header")
+    return refuse(554, "5.6.0", f"Message refused: {echo(sentence)}", "bad header")
 
 
 def bare_line_end(sentence: str) -> Answer:

@@ -99,7 +99,7 @@ def test_an_empty_message_is_no_error_of_the_front_end():
         (HEADER + b"\r\na\rb\r\n", "bare line end"),
         (HEADER + b"\r\na\0b\r\n", "nul"),
         (b"X: \0\r\n\r\n", "nul"),
-        (b"no header\r\n\r\n", "header"),
+        (b"no header\r\n\r\n", "bad header"),
         (b"X: " + b"y" * 600 + b"\r\n\r\n", "header size"),
         (HEADER + b"\r\n" + b"x" * 2_000 + b"\r\n", "message size"),
     ],

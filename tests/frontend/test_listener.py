@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import Callable
@@ -28,33 +29,42 @@ BALANCED = {
 async def test_connections_of_one_client_are_bounded_and_those_of_another_go_on(
     opened: Callable[..., Any],
 ):
-    async with opened(bounds={"connections_per_client": 2}) as house:
-        async with Client(house) as one, Client(house) as two:
-            assert (await one.reply()).startswith("220")
-            assert (await two.reply()).startswith("220")
-            async with Client(house) as three:
-                assert await three.reply() == "421 4.7.0 Too many concurrent SMTP connections"
-                assert await three.closed()
-            async with Client(house, source="127.0.0.9") as other:
-                assert (await other.reply()).startswith("220")
-            assert house.metric("connections", listener="submission") >= 2
-            assert house.metric(
-                "connections_refused_total", listener="submission", reason="connections"
-            )
+    async with (
+        opened(bounds={"connections_per_client": 2}) as house,
+        Client(house) as one,
+        Client(house) as two,
+    ):
+        assert (await one.reply()).startswith("220")
+        assert (await two.reply()).startswith("220")
+        async with Client(house) as three:
+            assert await three.reply() == "421 4.7.0 Too many concurrent SMTP connections"
+            assert await three.closed()
+        async with Client(house, source="127.0.0.9") as other:
+            assert (await other.reply()).startswith("220")
+        assert house.metric("connections", listener="submission") >= 2
+        assert house.metric(
+            "connections_refused_total", listener="submission", reason="connections"
+        )
 
 
 async def test_connections_in_all_are_bounded(opened: Callable[..., Any]):
-    async with opened(bounds={"connections": 1}) as house:
-        async with Client(house) as one, Client(house, source="127.0.0.9") as two:
-            assert (await one.reply()).startswith("220")
-            assert (await two.reply()).startswith("421 4.7.0")
+    async with (
+        opened(bounds={"connections": 1}) as house,
+        Client(house) as one,
+        Client(house, source="127.0.0.9") as two,
+    ):
+        assert (await one.reply()).startswith("220")
+        assert (await two.reply()).startswith("421 4.7.0")
 
 
 async def test_a_refusal_comes_inside_tls_where_tls_comes_first(opened: Callable[..., Any]):
-    async with opened(bounds={"connections": 1}) as house:
-        async with Client(house) as one, Client(house, "implicit") as two:
-            assert (await one.reply()).startswith("220")
-            assert (await two.reply()).startswith("421 4.7.0")
+    async with (
+        opened(bounds={"connections": 1}) as house,
+        Client(house) as one,
+        Client(house, "implicit") as two,
+    ):
+        assert (await one.reply()).startswith("220")
+        assert (await two.reply()).startswith("421 4.7.0")
 
 
 async def test_clients_outside_the_allowed_networks_are_told_so(opened: Callable[..., Any]):
@@ -144,3 +154,30 @@ async def test_a_handshake_that_fails_leaves_nothing_behind(house: House):
     assert house.metric("connections", listener="implicit") == 0
     assert house.metric("connections", listener="submission") == 0
     assert house.metric("connections_refused_total", listener="implicit", reason="tls handshake")
+
+
+async def test_without_file_descriptors_accepting_pauses_and_goes_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("relay.frontend.listener._PAUSE", 0.05)
+    listener = house.frontend._listeners["submission"]
+    real, failures = listener._socket, []
+
+    class Exhausted:
+        """A socket that has no descriptor to give, once."""
+
+        def accept(self) -> None:
+            failures.append(1)
+            listener._socket = real
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        def fileno(self) -> int:
+            return real.fileno()
+
+    listener._socket = Exhausted()  # type: ignore[assignment]  # what `_accept` uses of a socket
+    reader, writer = await asyncio.open_connection(*real.getsockname())
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"220")
+    assert failures == [1]
+    assert "cannot accept connections" in house.log.getvalue()
+    writer.transport.abort()
