@@ -93,7 +93,14 @@ class Program:
     def json(self, *words: str):
         return json.loads(self.run(*words, "--json").stdout)
 
-    def start(self, wrapper: Sequence[str] = (), env: dict[str, str] | None = None) -> "Program":
+    def start(
+        self,
+        wrapper: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        *,
+        until: Sequence[int] = (200,),
+    ) -> "Program":
+        """Start it, and wait until `/readyz` answers with a status of `until`."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*wrapper, *RELAY, "serve", "--config", str(self.config_path)],
@@ -101,14 +108,15 @@ class Program:
                 stdout=log,
                 env={**os.environ, **(env or {})},
             )
-        wait_until(self._ready_or_dead, _READY_WITHIN, "readiness")
+        process = self.process
+        wait_until(
+            lambda: process.poll() is not None or self.http("/readyz")[0] in until,
+            _READY_WITHIN,
+            "readiness",
+        )
         if self.process.poll() is not None:
             raise AssertionError(f"relay did not start:\n{self.log_path.read_text()[-4000:]}")
         return self
-
-    def _ready_or_dead(self) -> bool:
-        assert self.process is not None
-        return self.process.poll() is not None or self.http("/readyz")[0] == 200
 
     def http(self, path: str) -> tuple[int, str]:
         """(status, body); status 0 while nothing listens."""

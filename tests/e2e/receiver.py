@@ -208,7 +208,11 @@ class _Session(asyncio.Protocol):
     def _command(self, line: str) -> None:
         verb = line[:4].upper()
         if verb in ("EHLO", "HELO"):
-            self._reply("ehlo", line, "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE")
+            self._reply(
+                "ehlo",
+                line,
+                "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE",
+            )
         elif verb == "MAIL":
             self._forget()
             self._reverse_path = line.partition("<")[2].partition(">")[0]
