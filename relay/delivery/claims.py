@@ -12,6 +12,7 @@ Never delivers when the lease may have run out: another worker may then have the
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
@@ -19,6 +20,7 @@ from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, Settlement
 
 MOST_UNSETTLED = 256
+MOST_OCTETS = 64 * 1024 * 1024  # of bodies in memory; beyond it they are read back when they go
 _RETRY_FIRST, _RETRY_LONGEST = 0.25, 15.0
 
 
@@ -33,17 +35,20 @@ class Claims:
         metrics: Metrics,
         log: Logger,
         *,
+        notice: Callable[[int | None], None] = lambda due_at: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`notice` is told of each due time that becomes known, and (None) of each claim's end."""
         self.owner = owner
         self.lease_seconds = lease_seconds
-        self.earliest_due: int | None = None
+        self._notice = notice
         self._store = store
         self._metrics = metrics
         self._log = log
         self._clock = clock
         self._valid_until = clock() + lease_seconds
         self._held: dict[int, Delivery] = {}
+        self._octets = 0
         self._settling: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._room.set()
@@ -70,18 +75,32 @@ class Claims:
 
     def take(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Hold deliveries that are claimed in this owner's name; others are left out."""
-        epoch, held = self.owner.epoch, self._held
-        fresh = [d for d in deliveries if d.epoch == epoch and d.id not in held]
-        for delivery in fresh:
-            self._held[delivery.id] = delivery
-        return fresh
+        epoch = self.owner.epoch
+        return [self._hold(d) for d in deliveries if d.epoch == epoch and d.id not in self._held]
+
+    def _hold(self, delivery: Delivery) -> Delivery:
+        octets = len(delivery.message.body.inline or b"")
+        if octets and self._octets + octets > MOST_OCTETS:
+            body = replace(delivery.message.body, inline=None)
+            delivery = replace(delivery, message=replace(delivery.message, body=body))
+            octets = 0
+        self._octets += octets
+        self._held[delivery.id] = delivery
+        return delivery
+
+    def forget(self, delivery: Delivery) -> None:
+        """Hold it no more: it is settled, given back, set apart, or another worker has it."""
+        if self._held.get(delivery.id) is delivery:
+            del self._held[delivery.id]
+            self._octets -= len(delivery.message.body.inline or b"")
+            self._notice(None)
 
     def settle(self, settlement: Settlement) -> None:
         """Have the store take an outcome; the claim ends with it."""
         if settlement.remaining:
-            self.note_due(settlement.due_at)
+            self._notice(settlement.due_at)
         for report in settlement.reports:
-            self.note_due(report.due_at)
+            self._notice(report.due_at)
         task = asyncio.create_task(self._settle(settlement))
         self._settling.add(task)
         task.add_done_callback(self._settled)
@@ -92,18 +111,16 @@ class Claims:
         """Wait until fewer outcomes than the bound are unsettled."""
         await self._room.wait()
 
-    def forget(self, delivery: Delivery) -> None:
-        """Hold it no more: the store has it set apart, or another worker has it."""
-        self._held.pop(delivery.id, None)
-
     def give_back(self, delivery: Delivery, due_at: int) -> None:
         """Return a delivery to the store, unattempted; it is due again at `due_at` (UTC ms).
 
         What is given back at one time goes in one operation.
         """
-        self._held.pop(delivery.id, None)
+        self.forget(delivery)
+        if delivery.epoch != self.owner.epoch:
+            return  # freed when that lease was lost
         self._given_back[delivery.id] = due_at
-        self.note_due(due_at)
+        self._notice(due_at)
         if self._giving is None:
             self._giving = asyncio.create_task(self._give_back())
 
@@ -116,12 +133,17 @@ class Claims:
         if await self._store.renew(self.owner, round(self.lease_seconds * 1000)):
             self._valid_until = started + self.lease_seconds
             return True
-        self._held.clear()
-        self._given_back.clear()
+        self._valid_until = 0.0
         started = self._clock()
         self.owner = await reregister()
+        self._drop_all()
         self._valid_until = started + self.lease_seconds
         return False
+
+    def _drop_all(self) -> None:
+        self._held.clear()
+        self._given_back.clear()
+        self._octets = 0
 
     async def finish(self, seconds: float) -> None:
         """Let the outcomes be settled within `seconds`; then free every claim that is left."""
@@ -138,7 +160,7 @@ class Claims:
                 count=len(unsettled),
             )
             await asyncio.wait(unsettled)
-        self._held.clear()
+        self._drop_all()
         try:
             await self._store.resign(self.owner)
         except StoreError as error:
@@ -146,13 +168,10 @@ class Claims:
                 "claims could not be freed; their lease ends by itself", error=str(error)
             )
 
-    def note_due(self, due_at: int) -> None:
-        if self.earliest_due is None or due_at < self.earliest_due:
-            self.earliest_due = due_at
-
     async def _settle(self, settlement: Settlement) -> None:
         wait = _RETRY_FIRST
-        owner = self.owner
+        # In the name that claimed it: after a lost lease this outcome is not the new claim's.
+        owner = Owner(self.owner.name, settlement.delivery.epoch)
         while True:
             try:
                 done = await self._store.settle(owner, settlement)
@@ -174,8 +193,7 @@ class Claims:
                 message_id=settlement.delivery.message.id,
                 domain=settlement.delivery.domain,
             )
-        if self.holds(settlement.delivery):
-            del self._held[settlement.delivery.id]
+        self.forget(settlement.delivery)
 
     def _settled(self, task: asyncio.Task[None]) -> None:
         self._settling.discard(task)

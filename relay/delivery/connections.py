@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPHeloError, SMTPResponseException
@@ -71,6 +72,7 @@ class Connections:
         self._bad_hosts = Remembered(BAD_HOST_SECONDS, _REMEMBERED, clock)
         self._broken_tls = Remembered(BROKEN_TLS_SECONDS, _REMEMBERED, clock)
         self._open: set[Wire] = set()
+        self._closed = asyncio.Event()
 
     def __repr__(self) -> str:
         return (
@@ -103,6 +105,16 @@ class Connections:
         raise failure or ConnectFailure(
             "routing", Reply(451, "4.4.4", f"no host of {path.site} is known"), "", "unreachable"
         )
+
+    async def close_politely(self, seconds: float = 1.0) -> None:
+        """Give those that have said QUIT a moment to be answered, then cut all."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._open and asyncio.get_running_loop().time() < deadline:
+            self._closed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._closed.wait()
+        self.close()
 
     def close(self) -> None:
         """Cut every connection."""
@@ -223,6 +235,7 @@ class Connections:
         def ended() -> None:
             gauge.dec()
             self._open.discard(wire)
+            self._closed.set()
             if connection.on_end is not None:
                 connection.on_end()
 

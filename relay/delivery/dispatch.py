@@ -28,6 +28,9 @@ from relay.routing.router import Router
 from relay.store.values import Delivery
 
 NO_SOURCE_MS = 60_000
+RELIEF_MS = 60_000
+_RELIEF_HORIZON = 6  # so many times what a way has carried since the last look may wait for it
+_LEAST_KEPT = 50
 _MOST_REMEMBERED = 10_000  # ways that are not in use
 
 
@@ -82,6 +85,8 @@ class Dispatcher:
         """Plan everything that waits anew; attempts under way end as they began."""
         self._configure(config, router)
         waiting = self.take_all()
+        for way in self.ways.values():
+            way.retired = True
         self.ways, self._sites, self._lanes = {}, {}, {}
         self.place(waiting, fresh=False)
 
@@ -103,7 +108,12 @@ class Dispatcher:
                 self._place(delivery, fresh, avoid)
 
     def _place_later(self, delivery: Delivery, seconds: float) -> None:
-        """It was accepted to go later: soon, then it waits here; else in the store."""
+        """It was accepted to go later. Soon: then it waits here; else in the store.
+
+        The wish is as old as the message: a wall clock set back meanwhile makes it no longer.
+        """
+        wished = (delivery.due_at - delivery.message.accepted_at) / 1000
+        seconds = max(0.0, min(seconds, wished)) if not delivery.attempts else seconds
         if seconds > KEEP_SECONDS:
             self._claims.give_back(delivery, delivery.due_at)
         else:
@@ -129,6 +139,8 @@ class Dispatcher:
             self._fail(delivery, lane, lane.way.failure)
         elif lane.held_by and self._must_go_back(lane, fresh):
             self._give_back(lane, [delivery])
+        elif lane.way.is_crowded(self._loop.time()):
+            self._give_back_later([delivery])
         else:
             lane.put(delivery)
             if lane.in_turn:
@@ -180,6 +192,9 @@ class Dispatcher:
                 continue
             if delivery.id != lane.paid:
                 decision = await self._ask(lane, delivery)
+                if way.retired and not decision.now:
+                    self._place(delivery, False, ())
+                    continue
                 if not decision.now:
                     lane.put_first(delivery)
                     self._hold(lane, decision)
@@ -204,6 +219,9 @@ class Dispatcher:
 
     def put_back(self, lane: Lane, delivery: Delivery) -> None:
         """A delivery that was handed out comes first again, its permits spent."""
+        if lane.way.retired:
+            self._place(delivery, False, ())
+            return
         lane.put_first(delivery)
         lane.paid = delivery.id
         lane.take_turn()
@@ -279,6 +297,8 @@ class Dispatcher:
         self._claims.settle(settlement)
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
         self._telling.attempted(delivery, results, pool, source, seconds, now)
+        bounced = any(result.kind == "bounced" for result in results)
+        self._telling.reported(len(settlement.reports), bounced=bounced)
 
     def _fail(self, delivery: Delivery, lane: Lane | None, failure: ConnectFailure) -> None:
         results = results_for_all(delivery, failure.reply, failure.phase, failure.remote)
@@ -303,8 +323,10 @@ class Dispatcher:
         now = self._wall()
         if now < delivery.message.expires_at:
             return False
-        self._claims.settle(expire(delivery, "", policies=self._policies, now=now, rng=self._rng))
+        settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)
+        self._claims.settle(settlement)
         self._telling.given_up(delivery, "it expired while it waited")
+        self._telling.reported(len(settlement.reports), bounced=True)
         return True
 
     # When a way does not lead anywhere
@@ -369,6 +391,26 @@ class Dispatcher:
             held = any(lane.held_by or lane.asking for lane in way.lanes.values())
             if way.is_idle and not way.wanting and not held and not self._remembers(way, now):
                 self._forget(path, way)
+
+    def relieve(self, working_set: int) -> None:
+        """Mail is kept out of memory for want of room. Where one way holds much of the room and
+        carries little, the end of what waits there goes back to the store for a while."""
+        now = self._loop.time()
+        for way in self.ways.values():
+            moved, way.carried_before = way.carried - way.carried_before, way.carried
+            most = max(_LEAST_KEPT, moved * _RELIEF_HORIZON)
+            if way.waiting <= max(most, working_set // 4):
+                continue
+            way.most, way.most_until = most, now + RELIEF_MS / 1000
+            for lane in way.lanes.values():
+                share = most * len(lane.waiting) // way.waiting if way.waiting else 0
+                self._give_back_later(lane.take_last(len(lane.waiting) - share))
+
+    def _give_back_later(self, deliveries: Iterable[Delivery]) -> None:
+        now = self._wall()
+        for delivery in deliveries:
+            due = now + RELIEF_MS + round(self._rng.random() * RELIEF_MS)
+            self._claims.give_back(delivery, min(due, delivery.message.expires_at))
 
     def _remembers(self, way: Way, now: float) -> bool:
         """A way that was down stays known for a while: its next failure counts for more."""

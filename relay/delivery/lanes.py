@@ -104,6 +104,11 @@ class Way:
     back_off: float = 0.0
     down_until: float = 0.0
     failure: ConnectFailure | None = None  # the last one, for mail that meets a way that is down
+    carried: int = 0
+    carried_before: int = 0  # when the working set was last looked at
+    most: int = 0  # of waiting mail, where it is slower than its share of the working set
+    most_until: float = 0.0
+    retired: bool = False  # a reload has planned its mail anew: nothing waits here any more
 
     @property
     def is_idle(self) -> bool:
@@ -125,6 +130,7 @@ class Way:
 
     def succeeded(self, most: int) -> None:
         """A transaction was done, of any outcome: one connection more may be had."""
+        self.carried += 1
         self.failed_cohorts = 0.0
         self.back_off = 0.0
         self.failure = None
@@ -142,6 +148,10 @@ class Way:
         # One connection at a time tries, when the time is over; its failure is a cohort of its own.
         self.window = 1.0
         return True
+
+    def is_crowded(self, now: float) -> bool:
+        """Whether more mail would only wait here for long, and keep other mail out of memory."""
+        return self.most_until > now and self.waiting >= self.most
 
     def is_in_the_way(self, wants_any: deque["Way"]) -> bool:
         """Whether a connection that is not used now keeps another way from having one."""

@@ -33,6 +33,7 @@ from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner
 
 CLAIM_BATCH = 500
+_SHORTEST_WAIT_MS = 20
 POLL_SECONDS = 5.0  # the store is asked at least so often: other processes put mail into it too
 TIDY_SECONDS = 5.0
 
@@ -67,7 +68,7 @@ class Scheduler:
         self._register = register or self._register_again
         self._connections = connections
         self._signer = Signer(keyring, sign)
-        self._claims = Claims(store, owner, config.store.lease, metrics, log)
+        self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
         self._workers = Workers(
             config=config,
             router=router,
@@ -88,7 +89,8 @@ class Scheduler:
             rouse=self._workers.rouse,
         )
         self._wake = asyncio.Event()
-        self._overflowed = True
+        self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
+        self._overflowed = False  # mail was left in the store for want of room
         self._draining = False
         self._loops: list[asyncio.Task[None]] = []
 
@@ -96,13 +98,29 @@ class Scheduler:
         return f"<Scheduler {self._claims!r} {self._dispatcher!r} {self._workers!r}>"
 
     @property
+    def working_set(self) -> int:
+        """How many claimed deliveries are held now."""
+        return len(self._claims)
+
+    @property
+    def outbound_connections(self) -> int:
+        """How many connections to destinations are open, or being opened, now."""
+        return len(self._workers)
+
+    @property
     def owner(self) -> Owner:
         """In whose name mail is to be accepted and claimed; a new one after a lost lease."""
         return self._claims.owner
 
     def has_room(self) -> bool:
-        """Whether freshly accepted mail is to be claimed for this scheduler, and offered."""
-        if not self._draining and len(self._claims) < self._config.delivery.working_set:
+        """Whether freshly accepted mail is to be claimed for this scheduler, and offered.
+
+        While older mail waits in the store for want of room, half of the room is kept for it.
+        """
+        if self._draining:
+            return False
+        most = self._config.delivery.working_set
+        if len(self._claims) < (most // 2 if self._overflowed else most):
             return True
         self._overflowed = True
         return False
@@ -121,18 +139,17 @@ class Scheduler:
         self._workers.configure(config, router)
         self._dispatcher.reconfigure(config, router)
         self._claims.lease_seconds = config.store.lease
-        self.wake()
+        self._ask_now()
 
     def wake(self) -> None:
         """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried
         also where a destination was down lately."""
         self._dispatcher.forgive()
-        self._overflowed = True
-        self._wake.set()
+        self._ask_now()
 
     def expect(self, due_at: int) -> None:
         """Mail that is due at `due_at` (UTC ms) was stored for anyone to claim."""
-        self._claims.note_due(due_at)
+        self._notice(due_at)
 
     async def run(self) -> None:
         """Work until cancelled or drained."""
@@ -165,55 +182,71 @@ class Scheduler:
             task.cancel()
         self._signer.close()
 
-    # Loops
+    # When the store is asked
+
+    def _notice(self, due_at: int | None) -> None:
+        """A due time has become known, or (None) room was freed."""
+        if due_at is not None:
+            if due_at < self._ask_at:
+                self._ask_at = due_at
+                self._wake.set()
+        elif self._overflowed and self._room() >= self._enough_room():
+            self._ask_now()
+
+    def _ask_now(self) -> None:
+        self._ask_at = 0
+        self._wake.set()
+
+    def _room(self) -> int:
+        return self._config.delivery.working_set - len(self._claims)
+
+    def _enough_room(self) -> int:
+        """Below this it is not worth asking."""
+        return min(CLAIM_BATCH, self._config.delivery.working_set // 4)
 
     async def _claim_for_ever(self) -> None:
         while True:
             try:
-                wait = await self._claim()
+                await self._claim()
             except StoreError as error:
                 self._log.error("the store gives no mail to deliver", error=str(error))
-                wait = POLL_SECONDS
             except Exception:
                 self._log.exception("claiming failed")
-                wait = POLL_SECONDS
-            await self._sleep(wait)
+            await self._until_asked()
 
-    async def _claim(self) -> float:
-        """Claim what is due, as far as there is room; seconds until there is a reason to again."""
+    async def _claim(self) -> None:
+        """Claim what is due, as far as there is room, and note when to ask again."""
         claims = self._claims
-        room = self._config.delivery.working_set - len(claims)
-        if not claims.is_valid or room < min(CLAIM_BATCH, self._config.delivery.working_set // 4):
-            return 1.0
-        self._overflowed = False
-        claims.earliest_due = None
+        self._wake.clear()
+        # What becomes known from here on may only bring it forward.
+        self._ask_at = self._wall() + round(POLL_SECONDS * 1000)
+        room = self._room()
+        self._overflowed = room < self._enough_room()
+        if self._overflowed or not claims.is_valid:
+            return
         limit = min(room, CLAIM_BATCH)
         found = await self._store.claim(claims.owner, self._wall(), limit)
-        self._dispatcher.place(claims.take(found), fresh=False)
         if len(found) == limit:
-            return 0.0
-        due = await self._store.next_due()
-        return POLL_SECONDS if due is None else max(0.0, (due - self._wall()) / 1000)
+            self._overflowed = True
+            self._ask_at = 0
+        self._dispatcher.place(claims.take(found), fresh=False)
+        if len(found) < limit and (due := await self._store.next_due()) is not None:
+            # Never at once: what is due and was not given just now is not for us.
+            self._notice(max(due, self._wall() + _SHORTEST_WAIT_MS))
 
-    async def _sleep(self, seconds: float) -> None:
-        """Until the time has come, a nearer due time has become known, or `wake` is called."""
+    async def _until_asked(self) -> None:
+        """Until the time to ask has come; at the latest when the poll is due."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + min(seconds, POLL_SECONDS)
-        while (left := until - loop.time()) > 0 and not self._wake.is_set():
-            due = self._claims.earliest_due
-            if due is not None:
-                left = min(left, max(0.01, (due - self._wall()) / 1000))
-                if due <= self._wall():
-                    break
-            if self._overflowed:
-                left = min(left, 0.1)
-                if len(self._claims) < self._config.delivery.working_set // 2:
-                    break
+        latest = loop.time() + POLL_SECONDS
+        while (left := min(latest - loop.time(), (self._ask_at - self._wall()) / 1000)) > 0:
+            self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), min(left, 1.0))
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
             except TimeoutError:
-                continue
-        self._wake.clear()
+                return
+
+    # Loops
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -236,7 +269,7 @@ class Scheduler:
                     owner=self.owner.name,
                     epoch=self.owner.epoch,
                 )
-                self.wake()
+                self._ask_now()
             elif not was_valid:
                 self._dispatcher.rouse_all()
 
@@ -246,6 +279,8 @@ class Scheduler:
             await asyncio.sleep(TIDY_SECONDS)
             try:
                 self._dispatcher.tidy()
+                if self._overflowed:
+                    self._dispatcher.relieve(self._config.delivery.working_set)
                 self._workers.cut_stuck()
             except Exception:
                 self._log.exception("tidying up failed")

@@ -80,6 +80,13 @@ class Telling:
             reason=reason,
         )
 
+    def reported(self, reports: int, *, bounced: bool) -> None:
+        """So many reports to the sender were queued; none for a bounce is one withheld."""
+        if reports:
+            self._metrics.child(self._metrics.reports, "queued").inc(reports)
+        elif bounced:
+            self._metrics.child(self._metrics.reports, "withheld").inc()
+
     def limited(self, key: str, kind: str, seconds: float) -> None:
         """A limit holds a lane up for `seconds`."""
         level, _, name = key.partition(":")

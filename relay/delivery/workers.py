@@ -27,6 +27,7 @@ from relay.routing.plan import Destination, Family, Host, RoutingFailure
 from relay.store.interface import BodyDamaged
 from relay.store.values import Delivery
 
+LONGEST_SETUP = 900.0  # seconds to find, connect to, greet and encrypt, over all hosts
 LONGEST_ATTEMPT = 3600.0  # seconds; a peer that takes one block at a time is cut after that
 _INTERNAL = Reply(451, "4.3.0", "an internal error of this relay; its log says more")
 
@@ -88,12 +89,13 @@ class Workers:
         )
 
     def configure(self, config: Config, router: Resolver) -> None:
-        """Put a configuration in force for what starts from now on."""
+        """Put a configuration in force for what starts from now on. What is parked is closed."""
         self._bounds = config.delivery
         self._router = router
         self._timeouts = Timeouts(
             self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
         )
+        self._close_parked()
 
     # Who gets a connection
 
@@ -171,8 +173,13 @@ class Workers:
         """A connection; None where there is none to be had, which `mail` has been told."""
         path = way.path
         try:
-            hosts = await self._router.resolve(path.destination, path.domain, path.family)
-            return await self._connections.open(path, hosts)
+            async with asyncio.timeout(LONGEST_SETUP):
+                hosts = await self._router.resolve(path.destination, path.domain, path.family)
+                return await self._connections.open(path, hosts)
+        except TimeoutError:
+            text = f"no host of {path.site} was ready for mail within {LONGEST_SETUP:g} seconds"
+            reply = Reply(451, "4.4.2", text)
+            self.mail.unreachable(way, ConnectFailure("connect", reply, "", "timeout"))
         except RoutingFailure as failure:
             self.mail.unroutable(way, failure)
         except SourceUnavailable as fault:
@@ -188,7 +195,9 @@ class Workers:
         while connection.wire.is_usable and not self._draining:
             got = await self.mail.next(way) if self._claims.is_valid else None
             if got is None:
-                if way.is_in_the_way(self._wanting) or not await self._park(way, connection):
+                if way.retired or way.is_in_the_way(self._wanting):
+                    return
+                if not await self._park(way, connection):
                     return
                 continue
             await self._carry(way, connection, *got)
@@ -260,6 +269,9 @@ class Workers:
     def stop_starting(self) -> None:
         """Start nothing more, and close what is not in use."""
         self._draining = True
+        self._close_parked()
+
+    def _close_parked(self) -> None:
         for future in self._parked:
             if not future.done():
                 future.set_result(False)
@@ -274,4 +286,4 @@ class Workers:
         if left:
             self._log.warning("deliveries cut at the end of the grace period", count=len(left))
             await asyncio.wait(left)
-        self._connections.close()
+        await self._connections.close_politely()

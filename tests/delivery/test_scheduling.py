@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from relay.store.interface import StoreUnavailable
-from tests.delivery.outgoing import Outgoing, make_config, now_ms, with_lease
+from relay.store.values import NewMessage
+from tests.delivery.outgoing import Outgoing, make_config, make_message, now_ms, with_lease
 from tests.delivery.receiver import Do, Receiver, Session
 from tests.delivery.test_connections import closed_port
 
@@ -436,3 +437,99 @@ async def test_a_peer_that_never_answers_does_not_hold_up_the_end(
             await relay.stop(grace)
         (entry,) = await relay.queue()
         assert (entry.claimed, entry.attempts) == (False, 0)
+
+
+async def test_a_thousand_lanes_under_one_limit_do_not_all_ask_at_once(tmp_path: Path) -> None:
+    sets = {"main": {"pool": "main", "rate": "100/s"}, "other": {"pool": "other"}}
+    bounds = {"connections": 50, "idle_timeout": "200ms"}
+    async with Receiver() as receiver:
+        routes = {f"d{n}.test": {"to": receiver.address} for n in range(200)}
+        config = make_config(tmp_path, routes=routes, configuration_sets=sets, delivery=bounds)
+        async with Outgoing(config) as relay:
+            admit, asked = relay.limits.admit, []
+
+            async def counting(*arguments: Any) -> Any:
+                asked.append(arguments)
+                return await admit(*arguments)
+
+            relay.limits.admit = counting  # type: ignore[method-assign]
+            for n in range(200):
+                await relay.send(f"b@d{n}.test")
+            await receiver.until_messages(200)
+            await relay.until_empty()
+            assert len(asked) < 3 * 200
+
+
+async def test_a_slow_destination_does_not_fill_the_working_set_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.delivery.scheduler.TIDY_SECONDS", 0.2)
+    bounds = {"working_set": 100, "command_timeout": "30s", "connections_per_destination": 2}
+    async with Receiver({"MAIL": Do.HANG}) as slow, Receiver() as fast:
+        routes = {"slow.test": {"to": slow.address}, "*": {"to": fast.address}}
+        async with Outgoing(make_config(tmp_path, routes=routes, delivery=bounds)) as relay:
+            for _ in range(300):
+                await relay.send("b@slow.test")
+            for _ in range(20):
+                await relay.send("b@fast.test")
+            await fast.until_messages(20)
+            slow_ones = [e for e in await relay.queue() if e.domain == "slow.test"]
+            assert len(slow_ones) == 300
+            assert all(entry.attempts == 0 for entry in slow_ones)
+            await relay.stop(0.0)
+
+
+async def test_bodies_beyond_the_bound_are_read_back_when_their_turn_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.delivery.claims.MOST_OCTETS", 100)
+    body = b"0123456789abcd\r\n" * 4
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        for _ in range(10):
+            await relay.send("b@example.test", body=body)
+        await receiver.until_messages(10)
+        await relay.until_empty()
+        assert relay.scheduler._claims._octets == 0
+    assert all(message.content.endswith(b"\r\n\r\n" + body) for message in receiver.messages)
+
+
+async def test_mail_that_was_accepted_to_go_later_goes_then(tmp_path: Path) -> None:
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        message = make_message("b@example.test")
+        due = now_ms() + 300
+        accepted = await relay.store.insert(NewMessage(message, due), relay.scheduler.owner)
+        relay.scheduler.offer(accepted.deliveries)
+        late = make_message("c@example.test")
+        accepted = await relay.store.insert(
+            NewMessage(late, now_ms() + 3_600_000), relay.scheduler.owner
+        )
+        relay.scheduler.offer(accepted.deliveries)
+        await receiver.until_messages(1)
+        assert now_ms() >= due
+
+        async def only_the_late_one_waits_in_the_store() -> bool:
+            return [entry.claimed for entry in await relay.queue()] == [False]
+
+        await relay.until(only_the_late_one_waits_in_the_store)
+    assert receiver.messages[0].recipients == ["b@example.test"]
+
+
+async def test_a_cut_attempt_gives_its_delivery_back_unattempted(tmp_path: Path) -> None:
+    async with (
+        Receiver({"MAIL": Do.HANG}) as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        await relay.send("b@example.test")
+        await receiver.until(lambda: bool(receiver.sessions) and receiver.sessions[0].seen["MAIL"])
+        del receiver.script["MAIL"]
+        for task in tuple(relay.scheduler._workers._tasks):
+            task.cancel()
+        await receiver.until_messages(1)
+        await relay.until_empty()
+        assert [line["attempt"] for line in relay.lines.of("delivery attempt")] == [1]
