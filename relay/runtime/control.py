@@ -68,7 +68,7 @@ class RelayControl:
         if relay.gauges.store_error:
             reasons.append(f"the store does not answer: {relay.gauges.store_error}")
         free = relay.gauges.free_bytes
-        if free is not None and free < relay.config.bounds.minimum_free_disk:
+        if free is not None and free < max(1, relay.config.bounds.minimum_free_disk):
             reasons.append(_LOW_ON_SPACE)
         return Health(not reasons, tuple(reasons))
 

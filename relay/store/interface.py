@@ -172,4 +172,4 @@ class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorSto
     async def close(self) -> None: ...
 
     async def free_space(self) -> int:
-        """Octets free on the medium."""
+        """Octets free on the medium; 0 while there is no room to accept mail at all."""

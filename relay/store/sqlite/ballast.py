@@ -22,25 +22,33 @@ class Ballast:
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "ballast"
-        self._aboard = False
+        self.aboard = False  # as far as is known; any thread may look
         self._next_attempt = 0.0
 
-    def is_aboard(self) -> bool:
-        """Whether there is room to accept. Tries to take new ballast where it is gone."""
+    def is_aboard(self, *, try_now: bool = False) -> bool:
+        """Whether there is room to accept. Tries to take new ballast where it is gone, now or,
+        for who asks often, once in a while."""
         now = time.monotonic()
-        if not self._aboard and now >= self._next_attempt:
+        if not self.aboard and (try_now or now >= self._next_attempt):
             self._next_attempt = now + _INTERVAL
-            self._aboard = self._take()
-        return self._aboard
+            self.aboard = self._take()
+        return self.aboard
 
-    def throw_overboard(self) -> None:
-        """Make room for what must be written now."""
-        self._path.unlink(missing_ok=True)
-        self._aboard = False
+    def throw_overboard(self) -> bool:
+        """Make room for what must be written now; False where there was nothing to throw."""
+        self.aboard = False
         self._next_attempt = time.monotonic() + _INTERVAL
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def _take(self) -> bool:
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False
         try:
             disk = os.fstatvfs(file)
             octets = min(_OCTETS, disk.f_blocks * disk.f_frsize // _SHARE)

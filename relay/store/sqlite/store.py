@@ -90,7 +90,7 @@ class SqliteStore(Lists):
 
     async def open(self) -> None:
         opened_at = self._wall() / 1000
-        findings = await self._spool.run(lambda: prepare(self._data_dir))
+        findings = await self._prepare()
         for finding in findings:
             self._log.error("the store is damaged", finding=finding)
             self._on_error("damaged")
@@ -100,6 +100,14 @@ class SqliteStore(Lists):
         removed = await self._spool.run(lambda: self._spool.sweep(named, opened_at - _CLOCK_GRAIN))
         if removed:
             self._log.info("removed bodies of messages that were never accepted", count=removed)
+
+    async def _prepare(self) -> list[str]:
+        """A relay that died of a full disk must come up again: mail that leaves makes room."""
+        try:
+            return await self._spool.run(lambda: prepare(self._data_dir))
+        except StoreFull:
+            self._ballast.throw_overboard()
+            return await self._spool.run(lambda: prepare(self._data_dir))
 
     async def close(self) -> None:
         """What was asked for before is done first. Safe after a failed `open`, and twice."""
@@ -124,9 +132,14 @@ class SqliteStore(Lists):
         self._spool.close()
 
     async def free_space(self) -> int:
+        if not self._ballast.aboard and not await self._writer.submit(self._board, None):
+            return 0
         status = await self._spool.run(lambda: os.statvfs(self._data_dir))
         no_inodes = status.f_files > 0 and status.f_favail == 0
         return 0 if no_inodes else status.f_bavail * status.f_frsize
+
+    def _board(self, _: sqlite3.Connection, requests: Sequence[None]) -> list[bool]:
+        return [self._ballast.is_aboard(try_now=True)] * len(requests)
 
     # Accepting
 

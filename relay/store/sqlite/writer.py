@@ -58,16 +58,18 @@ class Writer:
         *,
         on_commit: Callable[[float, int], None],
         on_error: Callable[[StoreError], None],
-        on_full: Callable[[], None] = lambda: None,
+        on_full: Callable[[], bool] = lambda: False,
         log: Logger,
     ) -> None:
         """`on_commit` (seconds, operations) and `on_error` are called on the writer's thread;
-        so is `on_full`, which may make room, before what found none is tried again."""
+        so is `on_full`, which may make room (and says whether it did): what found none is tried
+        again then."""
         self._connect = connect
         self._data_dir = data_dir
         self._on_commit = on_commit
         self._on_error = on_error
         self._on_full = on_full
+        self._has_made_room = False
         self._log = log
         self._connection: sqlite3.Connection | None = None
         self._waiting: queue.SimpleQueue[_Request[Any, Any] | None] = queue.SimpleQueue()
@@ -135,7 +137,8 @@ class Writer:
         try:
             resolved = self._commit(batch)
         except Exception as error:  # a task root: every failure reaches its caller
-            if len(batch) > 1:
+            if len(batch) > 1 or self._has_made_room:
+                self._has_made_room = False
                 for request in batch:
                     self._serve([request])
                 return
@@ -187,7 +190,7 @@ class Writer:
         if breaks_connection(cause):
             self._disconnect()
         elif primary_code(cause) == sqlite3.SQLITE_FULL:
-            self._on_full()
+            self._has_made_room = self._on_full()
             # Once its log is emptied into the file, the log's own room can be used again.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
