@@ -61,7 +61,7 @@ class Receiver:
     def __init__(self, port: int = 0, *, keep_bodies: bool = True) -> None:
         self.messages: list[Received] = []
         self.connections = 0
-        self.open_connections = 0
+        self._sessions: set[_Session] = set()
         self.keep_bodies = keep_bodies
         self.behave: Behaviour = lambda stage, text: None
         self._loop = asyncio.new_event_loop()
@@ -88,6 +88,10 @@ class Receiver:
     def resume(self) -> None:
         self._server = self._call(self._listen(self.port))
 
+    @property
+    def open_connections(self) -> int:
+        return len(self._sessions)
+
     def ids(self) -> list[str]:
         """The Message-IDs that arrived, in order, repeats included."""
         return [message.header("Message-ID") for message in list(self.messages)]
@@ -95,7 +99,10 @@ class Receiver:
     def close(self) -> None:
         async def end() -> None:
             self._server.close()
-            await asyncio.sleep(0)
+            for session in tuple(self._sessions):
+                session.end()
+            while self._sessions:
+                await asyncio.sleep(0)
 
         self._call(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -167,6 +174,7 @@ class _Session(asyncio.Protocol):
         self._buffer = b""
         self._content: _Content | None = None
         self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -178,11 +186,16 @@ class _Session(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._receiver.connections += 1
-        self._receiver.open_connections += 1
+        self._receiver._sessions.add(self)
         self._reply("connect", "", "220 sink.test ESMTP")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._receiver.open_connections -= 1
+        self._receiver._sessions.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def end(self) -> None:
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -255,7 +268,8 @@ class _Session(asyncio.Protocol):
         if isinstance(action, Later):
             reply = ordinary if action.reply is None else action.reply
             self._wait()
-            asyncio.get_running_loop().call_later(action.seconds, self._go_on, reply)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(action.seconds, self._go_on, reply)
         elif action == DROP:
             self._transport.abort()
         elif action == SILENCE:
