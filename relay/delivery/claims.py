@@ -49,7 +49,8 @@ class Claims:
         self._valid_until = clock() + lease_seconds
         self._held: dict[int, Delivery] = {}
         self._octets = 0
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[asyncio.Task[None], int] = {}
+        self._unseen: set[int] = set()
         self._room = asyncio.Event()
         self._room.set()
         self._given_back: dict[int, int] = {}
@@ -102,7 +103,7 @@ class Claims:
         for report in settlement.reports:
             self._notice(report.due_at)
         task = asyncio.create_task(self._settle(settlement))
-        self._settling.add(task)
+        self._settling[task] = settlement.delivery.id
         task.add_done_callback(self._settled)
         if len(self._settling) >= MOST_UNSETTLED:
             self._room.clear()
@@ -123,6 +124,19 @@ class Claims:
         self._notice(due_at)
         if self._giving is None:
             self._giving = asyncio.create_task(self._give_back())
+
+    def give_back_lost(self, seen: set[int]) -> int:
+        """Give back what is held and was nowhere to be `seen` twice in a row: how many.
+
+        A safety net under a fault of our own: no message may stay with us for ever.
+        """
+        unseen = self._held.keys() - seen - set(self._settling.values())
+        lost = unseen & self._unseen
+        self._unseen = unseen
+        for identifier in lost:
+            delivery = self._held[identifier]
+            self.give_back(delivery, delivery.due_at)
+        return len(lost)
 
     async def renew(self, reregister: Callable[[], Awaitable[Owner]]) -> bool:
         """Renew the lease. False when it had been lost: all claims are gone, and the owner is new.
@@ -196,7 +210,7 @@ class Claims:
         self.forget(settlement.delivery)
 
     def _settled(self, task: asyncio.Task[None]) -> None:
-        self._settling.discard(task)
+        self._settling.pop(task, None)
         if len(self._settling) < MOST_UNSETTLED:
             self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -45,6 +45,7 @@ class Lane:
     held_by: str = ""
     held_kind: str = ""
     held_until: float = 0.0
+    timer: asyncio.TimerHandle | None = None
     paid: int = 0  # the delivery whose permits are spent already, though it has not gone
 
     @property

@@ -11,7 +11,7 @@ Pure arithmetic on the caller's monotonic seconds. A plan that proves too early 
 question, one too late a short delay; neither breaks a limit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.limits.specs import Limit
@@ -23,8 +23,9 @@ _UNKNOWN_RATE = 50.0  # per second: for a limit that cannot be told (the store i
 
 @dataclass(slots=True)
 class _Horizon:
-    near: float = 0.0
-    far: float = 0.0
+    near: float = 0.0  # when the next head may ask, for the sake of the rate
+    closed: float = 0.0  # until then the quota is known to be used up
+    far: float = 0.0  # when the next delivery that is given back is due
 
 
 class Pacing:
@@ -44,13 +45,30 @@ class Pacing:
         return _UNKNOWN_RATE
 
     def ask_at(self, key: str, kind: str, n: int, earliest: float) -> float:
-        """When the head of a lane, of `n` recipients, is to ask (again), not before `earliest`."""
+        """When the head of a lane, of `n` recipients, is to ask again: the limit has just refused
+        it until `earliest`."""
         horizon = self._horizons.setdefault(key, _Horizon())
-        at = max(horizon.near, earliest)
         if kind == "quota":  # the store says when; spacing would only be a guess
+            horizon.closed = earliest
             return earliest
+        at = max(horizon.near, earliest)
         horizon.near = at + n / self.rate(key, kind)
         return at
+
+    def line_at(self, keys: Sequence[str], n: int, now: float) -> tuple[str, str, float] | None:
+        """The limit that others wait for already, with its kind, and when it is the turn of a new
+        head; None where nobody waits, so that it may ask at once."""
+        if not self._horizons:
+            return None
+        for key in keys:
+            horizon = self._horizons.get(key)
+            if horizon is None:
+                continue
+            if horizon.closed > now:
+                return key, "quota", horizon.closed
+            if horizon.near > now:
+                return key, "rate", self.ask_at(key, "rate", n, now)
+        return None
 
     def due_at(self, key: str, kind: str, n: int, earliest: float) -> float:
         """When a delivery of `n` recipients that is given back becomes due again."""
@@ -58,6 +76,11 @@ class Pacing:
         at = max(horizon.far, earliest)
         horizon.far = at + n / self.rate(key, kind)
         return at
+
+    def has_far(self, key: str, now: float) -> bool:
+        """Whether what is given back next is due behind other mail that was."""
+        horizon = self._horizons.get(key)
+        return horizon is not None and horizon.far > now
 
     def is_backlogged(self, key: str, now: float) -> bool:
         """Whether mail given back under `key` has yet to come: newer mail goes behind it."""

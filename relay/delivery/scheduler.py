@@ -278,12 +278,16 @@ class Scheduler:
             self._metrics.queue_working_set.set(len(self._claims))
             await asyncio.sleep(TIDY_SECONDS)
             try:
-                self._dispatcher.tidy()
-                if self._overflowed:
-                    self._dispatcher.relieve(self._config.delivery.working_set)
+                self._dispatcher.tidy(short_of_room=self._overflowed)
                 self._workers.cut_stuck()
+                self._look_for_lost()
             except Exception:
                 self._log.exception("tidying up failed")
+
+    def _look_for_lost(self) -> None:
+        seen = self._dispatcher.waiting() | self._workers.carrying()
+        if count := self._claims.give_back_lost(seen):
+            self._log.error("deliveries were held and forgotten: given back", count=count)
 
     async def _register_again(self) -> Owner:
         return await self._store.register(self.owner.name, round(self._claims.lease_seconds * 1000))

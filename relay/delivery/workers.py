@@ -76,7 +76,7 @@ class Workers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanting: deque[Way] = deque()
         self._parked: dict[asyncio.Future[bool], Way] = {}
-        self._busy: dict[Connection, float] = {}
+        self._busy: dict[Connection, tuple[float, Delivery]] = {}
         self._draining = False
         self.configure(config, router)
 
@@ -212,7 +212,7 @@ class Workers:
     ) -> None:
         started = self._loop.time()
         kept = connection.carried > 0
-        self._busy[connection] = started
+        self._busy[connection] = started, delivery
         try:
             attempted = await self._attempts.make(connection, delivery, self._timeouts)
         except BodyDamaged:
@@ -256,12 +256,16 @@ class Workers:
             if future in way.parked:
                 way.parked.remove(future)
 
+    def carrying(self) -> set[int]:
+        """The ids of the deliveries that are being attempted."""
+        return {delivery.id for _, delivery in self._busy.values()}
+
     # Endings
 
     def cut_stuck(self) -> None:
         """Cut attempts that take longer than any honest peer needs: nothing hangs for ever."""
         now = self._loop.time()
-        for connection, started in list(self._busy.items()):
+        for connection, (started, _) in list(self._busy.items()):
             if now - started > LONGEST_ATTEMPT:
                 self._log.warning("attempt cut: it took too long", connection=repr(connection))
                 connection.wire.abort()

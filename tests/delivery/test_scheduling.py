@@ -533,3 +533,36 @@ async def test_a_cut_attempt_gives_its_delivery_back_unattempted(tmp_path: Path)
         await receiver.until_messages(1)
         await relay.until_empty()
         assert [line["attempt"] for line in relay.lines.of("delivery attempt")] == [1]
+
+
+async def test_an_attempt_that_takes_longer_than_any_honest_peer_needs_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.delivery.scheduler.TIDY_SECONDS", 0.05)
+    monkeypatch.setattr("relay.delivery.workers.LONGEST_ATTEMPT", 0.2)
+    bounds = {"command_timeout": "300s"}
+    async with (
+        Receiver({"MAIL": Do.HANG}) as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address, delivery=bounds)) as relay,
+    ):
+        await relay.send("b@example.test")
+        line = (await relay.until_attempted())[0]
+        assert line["kind"] == "deferred"
+        assert relay.lines.of("attempt cut: it took too long")
+
+
+async def test_a_delivery_that_was_lost_track_of_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.delivery.scheduler.TIDY_SECONDS", 0.05)
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        accepted = await relay.store.insert(
+            NewMessage(make_message("b@example.test"), now_ms()), relay.scheduler.owner
+        )
+        relay.scheduler._claims.take(accepted.deliveries)  # and nobody does anything with it
+        await receiver.until_messages(1)
+        await relay.until_empty()
+        assert relay.lines.of("deliveries were held and forgotten: given back")

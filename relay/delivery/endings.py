@@ -1,0 +1,91 @@
+"""How deliveries end for now or for good: settled, and told of, always both.
+
+What follows from results is decided in `relay.feedback`; here it is put together with the clock,
+handed to the store by way of `Claims`, and told to operators.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from relay.config.model import Config
+from relay.delivery.claims import Claims
+from relay.delivery.failures import ConnectFailure
+from relay.delivery.lanes import Lane
+from relay.delivery.telling import Telling
+from relay.feedback.outcome import RecipientResult
+from relay.feedback.policy import Policies
+from relay.feedback.settle import conclude, expire, postpone, results_for_all, settle
+from relay.routing.plan import RoutingFailure
+from relay.store.values import Delivery
+
+NO_SOURCE_MS = 60_000
+
+
+class Endings:
+    """`wall` gives UTC milliseconds, `rng` the jitter of retries."""
+
+    def __init__(
+        self,
+        config: Config,
+        claims: Claims,
+        telling: Telling,
+        wall: Callable[[], int],
+        rng: Random,
+    ) -> None:
+        self._claims = claims
+        self._telling = telling
+        self._wall = wall
+        self._rng = rng
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        self._policies = Policies.of(config)
+
+    def conclude(
+        self,
+        delivery: Delivery,
+        results: Sequence[RecipientResult],
+        lane: Lane | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """An attempt has ended with `results`. `lane` is None where there was no way to take."""
+        now = self._wall()
+        results = conclude(delivery, results, now)
+        settlement = settle(delivery, results, policies=self._policies, now=now, rng=self._rng)
+        self._claims.settle(settlement)
+        pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
+        self._telling.attempted(delivery, results, pool, source, seconds, now)
+        bounced = any(result.kind == "bounced" for result in results)
+        self._telling.reported(len(settlement.reports), bounced=bounced)
+
+    def unreachable(self, delivery: Delivery, lane: Lane, failure: ConnectFailure) -> None:
+        """There was no connection to be had."""
+        results = results_for_all(delivery, failure.reply, failure.phase, failure.remote)
+        self.conclude(delivery, results, lane)
+
+    def unroutable(
+        self, delivery: Delivery, failure: RoutingFailure, lane: Lane | None = None
+    ) -> None:
+        """There is no way to the destination, now or at all."""
+        self.conclude(delivery, results_for_all(delivery, failure.reply, "routing"), lane)
+
+    def postpone(self, delivery: Delivery, reason: str) -> None:
+        """Nothing could be tried, for a reason on our side; it costs no attempt."""
+        now = self._wall()
+        due_at = now + NO_SOURCE_MS
+        settlement = postpone(
+            delivery, reason, due_at=due_at, policies=self._policies, now=now, rng=self._rng
+        )
+        self._claims.settle(settlement)
+        self._telling.postponed(delivery, reason)
+
+    def has_expired(self, delivery: Delivery) -> bool:
+        """Give an expired delivery up; True where it was one."""
+        now = self._wall()
+        if now < delivery.message.expires_at:
+            return False
+        settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)
+        self._claims.settle(settlement)
+        self._telling.given_up(delivery, "it expired while it waited")
+        self._telling.reported(len(settlement.reports), bounced=True)
+        return True
