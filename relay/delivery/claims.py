@@ -21,6 +21,7 @@ from relay.store.values import Delivery, Owner, Settlement
 
 MOST_UNSETTLED = 256
 MOST_OCTETS = 64 * 1024 * 1024  # of bodies in memory; beyond it they are read back when they go
+GIVEN_BACK_WITHIN = 5.0
 _RETRY_FIRST, _RETRY_LONGEST = 0.25, 15.0
 
 
@@ -124,6 +125,12 @@ class Claims:
         self._notice(due_at)
         if self._giving is None:
             self._giving = asyncio.create_task(self._give_back())
+
+    async def given_back(self) -> None:
+        """Wait until the store has what was given back so far, or has failed to take it for long
+        enough."""
+        if self._giving is not None:
+            await asyncio.wait({self._giving}, timeout=GIVEN_BACK_WITHIN)
 
     def give_back_lost(self, seen: set[int]) -> int:
         """Give back what is held and was nowhere to be `seen` twice in a row: how many.

@@ -24,7 +24,7 @@ from relay.limits.limits import Decision, Limits
 from relay.mail.replies import Reply
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
-from relay.store.values import Delivery
+from relay.store.values import Delivery, QueueFilter
 
 
 class SourceTester(Protocol):
@@ -81,6 +81,10 @@ class Dispatcher:
         """The ids of all deliveries that wait."""
         lanes = self._ways.lanes()
         return self._later.union(d.id for lane in lanes for d in lane.waiting)
+
+    def take_matching(self, which: QueueFilter) -> list[Delivery]:
+        """What waits and `which` names, out of its lanes; its state and limit do not matter."""
+        return [delivery for lane in self._ways.lanes() for delivery in lane.take_matching(which)]
 
     def take_all(self) -> list[Delivery]:
         """Everything that waits, out of its lanes."""

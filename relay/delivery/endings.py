@@ -56,7 +56,7 @@ class Endings:
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
         self._telling.attempted(delivery, results, pool, source, seconds, now)
         bounced = any(result.kind == "bounced" for result in results)
-        self._telling.reported(len(settlement.reports), bounced=bounced)
+        self._telling.reported(settlement.reports, bounced=bounced)
 
     def unreachable(self, delivery: Delivery, lane: Lane, failure: ConnectFailure) -> None:
         """There was no connection to be had."""
@@ -87,5 +87,5 @@ class Endings:
         settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)
         self._claims.settle(settlement)
         self._telling.given_up(delivery, "it expired while it waited")
-        self._telling.reported(len(settlement.reports), bounced=True)
+        self._telling.reported(settlement.reports, bounced=True)
         return True

@@ -13,7 +13,7 @@ from itertools import islice
 
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.path import Path
-from relay.store.values import Delivery
+from relay.store.values import Delivery, QueueFilter
 
 INITIAL_WINDOW = 5.0  # connections to a way that has not proved itself, as Postfix does
 QUANTUM = 20  # messages that a connection carries before it makes room for a way that has none
@@ -73,6 +73,17 @@ class Lane:
         taken = [self.waiting.pop() for _ in range(min(count, len(self.waiting)))]
         self.way.waiting -= len(taken)
         taken.reverse()
+        return taken
+
+    def take_matching(self, which: QueueFilter) -> list[Delivery]:
+        """Whatever `which` names, from anywhere in the lane, in order."""
+        if which.configuration_set not in ("", self.configuration_set):
+            return []
+        taken = [delivery for delivery in self.waiting if _names(which, delivery)]
+        if taken:
+            gone = {delivery.id for delivery in taken}
+            self.waiting = deque(d for d in self.waiting if d.id not in gone)
+            self.way.waiting -= len(taken)
         return taken
 
     def take_turn(self) -> None:
@@ -171,6 +182,13 @@ class Way:
             if other.site is not self.site:
                 return _is_due(self.site.connections, other.site.connections, carried)
         return False
+
+
+def _names(which: QueueFilter, delivery: Delivery) -> bool:
+    return which.message_id in ("", delivery.message.id) and which.domain.lower() in (
+        "",
+        delivery.domain,
+    )
 
 
 def next_in_line(line: deque[Way]) -> Way:

@@ -13,6 +13,7 @@ a process that dies instead loses nothing, because its claims are freed with its
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from random import Random, SystemRandom
 
 from relay.config.model import Config
@@ -30,12 +31,14 @@ from relay.routing.router import Router
 from relay.signing.keys import KeyRing
 from relay.signing.sign import dkim_fields
 from relay.store.interface import QueueStore, StoreError
-from relay.store.values import Delivery, Owner
+from relay.store.values import Delivery, Owner, QueueFilter, Settlement
 
 CLAIM_BATCH = 500
 _SHORTEST_WAIT_MS = 20
 POLL_SECONDS = 5.0  # the store is asked at least so often: other processes put mail into it too
 TIDY_SECONDS = 5.0
+RECALLED_MS = 3_000  # in which an operator's command does its work
+MERCY_MS = 600_000
 
 
 class Scheduler:
@@ -67,6 +70,7 @@ class Scheduler:
         self._wall = wall
         self._register = register or self._register_again
         self._connections = connections
+        self._telling = Telling(metrics, log)
         self._signer = Signer(keyring, sign)
         self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
         self._workers = Workers(
@@ -83,11 +87,12 @@ class Scheduler:
             health=health,
             limits=limits,
             claims=self._claims,
-            telling=Telling(metrics, log),
+            telling=self._telling,
             wall=wall,
             rng=rng or SystemRandom(),
             rouse=self._workers.rouse,
         )
+        self._began = wall()
         self._wake = asyncio.Event()
         self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
         self._overflowed = False  # mail was left in the store for want of room
@@ -146,6 +151,18 @@ class Scheduler:
         also where a destination was down lately."""
         self._dispatcher.forgive()
         self._ask_now()
+
+    async def recall(self, which: QueueFilter) -> None:
+        """Give back what waits in memory and `which` names, so that an operator may change it in
+        the store; it is not claimed again at once. What is being attempted is not touched."""
+        due_at = self._wall() + RECALLED_MS
+        for delivery in self._dispatcher.take_matching(which):
+            self._claims.give_back(delivery, due_at)
+        await self._claims.given_back()
+
+    def count_given_up(self, settlement: Settlement) -> None:
+        """Count what an operator has bounced in the store, as any other end of a delivery."""
+        self._telling.bounced_by_operator(settlement)
 
     def expect(self, due_at: int) -> None:
         """Mail that is due at `due_at` (UTC ms) was stored for anyone to claim."""
@@ -229,7 +246,8 @@ class Scheduler:
         if len(found) == limit:
             self._overflowed = True
             self._ask_at = 0
-        self._dispatcher.place(claims.take(found), fresh=False)
+        spared = [spare(delivery, self._began, self._wall()) for delivery in found]
+        self._dispatcher.place(claims.take(spared), fresh=False)
         if len(found) < limit and (due := await self._store.next_due()) is not None:
             # Never at once: what is due and was not given just now is not for us.
             self._notice(max(due, self._wall() + _SHORTEST_WAIT_MS))
@@ -291,3 +309,11 @@ class Scheduler:
 
     async def _register_again(self) -> Owner:
         return await self._store.register(self.owner.name, round(self._claims.lease_seconds * 1000))
+
+
+def spare(delivery: Delivery, began: int, now: int) -> Delivery:
+    """Mail that grew too old while no relay ran, or by a clock that was set wrong, is tried all
+    the same: it has `MERCY_MS` from when this process began (UTC ms), then its age counts."""
+    if delivery.message.expires_at > began or now >= began + MERCY_MS:
+        return delivery
+    return replace(delivery, message=replace(delivery.message, expires_at=began + MERCY_MS))

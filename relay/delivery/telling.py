@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from relay.feedback.outcome import RecipientResult
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
-from relay.store.values import Delivery
+from relay.store.values import Delivery, NewMessage, Settlement
 
 
 class Telling:
@@ -80,12 +80,36 @@ class Telling:
             reason=reason,
         )
 
-    def reported(self, reports: int, *, bounced: bool) -> None:
-        """So many reports to the sender were queued; none for a bounce is one withheld."""
-        if reports:
-            self._metrics.child(self._metrics.reports, "queued").inc(reports)
-        elif bounced:
-            self._metrics.child(self._metrics.reports, "withheld").inc()
+    def bounced_by_operator(self, settlement: Settlement) -> None:
+        """Someone has given a delivery up by hand."""
+        delivery, metrics = settlement.delivery, self._metrics
+        message, count = delivery.message, len(delivery.recipients)
+        metrics.child(
+            metrics.recipients_bounced, message.configuration_set, "", "", "operator"
+        ).inc(count)
+        self.reported(settlement.reports, bounced=True)
+        self._log.info(
+            "delivery given up by the operator",
+            message_id=message.id,
+            configuration_set=message.configuration_set,
+            domain=delivery.domain,
+            recipients=count,
+        )
+
+    def reported(self, reports: Sequence[NewMessage], *, bounced: bool) -> None:
+        """Reports to the sender were queued; none for a bounce is one withheld.
+
+        They are mail that the relay accepts from itself, and are counted as such.
+        """
+        metrics = self._metrics
+        for report in reports:
+            message = report.message
+            metrics.child(metrics.reports, "queued").inc()
+            metrics.child(
+                metrics.recipients_accepted, message.credential, message.configuration_set
+            ).inc(len(message.envelope.recipients))
+        if bounced and not reports:
+            metrics.child(metrics.reports, "withheld").inc()
 
     def limited(self, key: str, kind: str, seconds: float) -> None:
         """A limit holds a lane up for `seconds`."""

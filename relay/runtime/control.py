@@ -49,7 +49,9 @@ class RelayControl:
         self.operations = StoreOperations(
             store=relay.store,
             config=lambda: relay.config,
-            clock=wall_ms,
+            clock=relay.queue_clock.now,
+            recall=relay.scheduler.recall,
+            gave_up=relay.scheduler.count_given_up,
             queue_changed=relay.scheduler.wake,
             secrets_changed=relay.secrets_changed,
         )
@@ -93,8 +95,8 @@ class RelayControl:
                 QueueStatus(d.configuration_set, d.queued, d.held, d.oldest_accepted_at)
                 for d in relay.gauges.depths
             ),
-            working_set=0,
-            outbound_connections=0,
+            working_set=relay.scheduler.working_set,
+            outbound_connections=relay.scheduler.outbound_connections,
             sources=self._sources(),
             limits=tuple(map(_limit_status, relay.gauges.levels)),
             suppressions=await relay.store.count_suppressions(),

@@ -5,11 +5,11 @@ without being read back; any other waits in the store until it is claimed.
 """
 
 import asyncio
-from collections.abc import Callable
 
 from relay.delivery.scheduler import Scheduler
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
+from relay.runtime.queue_clock import QueueClock
 from relay.store.interface import MessageStore
 from relay.store.values import Accepted, NewMessage
 
@@ -23,13 +23,13 @@ class Intake:
         scheduler: Scheduler,
         metrics: Metrics,
         log: Logger,
-        wall: Callable[[], int],
+        clock: QueueClock,
     ) -> None:
         self._store = store
         self._scheduler = scheduler
         self._metrics = metrics
         self._log = log
-        self._wall = wall
+        self._clock = clock
 
     async def accept(self, new: NewMessage) -> Accepted:
         """Store a message durably and see to its delivery. Raises `StoreError`.
@@ -41,8 +41,9 @@ class Intake:
 
     async def _accept(self, new: NewMessage) -> Accepted:
         scheduler = self._scheduler
+        new = self._clock.in_queue_time(new)
         owner = None
-        if new.due_at <= self._wall() and scheduler.has_room():
+        if new.due_at <= self._clock.now() and scheduler.has_room():
             owner = scheduler.owner
         accepted = await self._store.insert(new, owner)
         self._tell_suppressed(new, accepted)

@@ -31,6 +31,7 @@ from relay.runtime.assembly import Assembly, AssemblyError, assemble, published_
 from relay.runtime.control import RelayControl
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.intake import Intake
+from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reload import Reloader
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
@@ -52,6 +53,7 @@ class Relay:
         self.log = log
         self.metrics = Metrics()
         self.metrics.build.info({"version": __version__, "python": platform.python_version()})
+        self.queue_clock = QueueClock(time.monotonic, wall_ms, self._clock_jumped)
         self._config = config
         self._cleanup = AsyncExitStack()
         self._failed: asyncio.Future[str] | None = None
@@ -62,6 +64,12 @@ class Relay:
     def config(self) -> Config:
         """The configuration in force."""
         return self._config
+
+    def _clock_jumped(self, seconds: float) -> None:
+        self.log.warning(
+            "the clock of this host has jumped: queued mail neither ages nor waits for it",
+            seconds=round(seconds, 1),
+        )
 
     async def start(self) -> None:
         """Start every part; when it returns, mail is accepted and delivered.
@@ -155,6 +163,7 @@ class Relay:
             config=assembly.config,
             metrics=self.metrics,
             log=self.log,
+            wall=self.queue_clock.now,
         )
         self._background(self.scheduler.run(), "scheduler")
 
@@ -168,7 +177,7 @@ class Relay:
         self._cleanup.callback(self.authenticator.close)
         self.authenticator.load(config, await self.store.secrets())
         self.admission = Admission(config, self.limits, config.hostname, self.metrics)
-        intake = Intake(self.store, self.scheduler, self.metrics, self.log, wall_ms)
+        intake = Intake(self.store, self.scheduler, self.metrics, self.log, self.queue_clock)
         self.frontend = Frontend(
             config=config,
             admission=self.admission,

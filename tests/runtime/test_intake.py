@@ -13,6 +13,7 @@ from relay.mail.message_id import new_message_id
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.runtime.intake import Intake
+from relay.runtime.queue_clock import QueueClock
 from relay.store.sqlite import SqliteStore
 from relay.store.values import (
     Body,
@@ -79,7 +80,13 @@ async def scheduler(store: SqliteStore) -> Waiting:
 
 @pytest.fixture
 def intake(store: SqliteStore, scheduler: Waiting) -> Intake:
-    return Intake(store, scheduler, Metrics(), make_logger(level="error"), lambda: NOW)
+    return Intake(
+        store,
+        scheduler,
+        Metrics(),
+        make_logger(level="error"),
+        QueueClock(lambda: 0.0, lambda: NOW),
+    )
 
 
 async def test_a_message_is_handed_over_claimed_and_is_not_read_back(

@@ -1,0 +1,53 @@
+"""The clock of the queue: wall time, but for jumps.
+
+Due times and expiries outlive the process, so they are wall times. A wall clock that is set forward
+a day would expire the whole queue, one set back a day would freeze it, and a host that slept would
+find its mail too old. This clock passes on what drifts and leaves out what jumps: `now` is the wall
+time less all jumps since the process began. Dates in messages and logs are true wall times.
+
+A restart begins anew from the wall clock; what has expired by then is still tried (see
+`relay.delivery.scheduler.spare`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from relay.store.values import NewMessage
+
+JUMP_MS = 5_000
+
+
+class QueueClock:
+    """`monotonic` gives seconds, `wall` UTC milliseconds; `jumped` is told the seconds of each
+    jump, forward or back."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        wall: Callable[[], int],
+        jumped: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        self._jumped = jumped
+        self._last_monotonic = monotonic()
+        self._last_wall = wall()
+        self.offset = 0
+
+    def now(self) -> int:
+        """UTC milliseconds, less the jumps."""
+        monotonic, wall = self._monotonic(), self._wall()
+        jump = round((wall - self._last_wall) - (monotonic - self._last_monotonic) * 1000)
+        self._last_monotonic, self._last_wall = monotonic, wall
+        if abs(jump) > JUMP_MS:
+            self.offset += jump
+            self._jumped(jump / 1000)
+        return wall - self.offset
+
+    def in_queue_time(self, new: NewMessage) -> NewMessage:
+        """A message whose times were taken from the wall clock, in the times of the queue."""
+        self.now()
+        if not self.offset:
+            return new
+        message = replace(new.message, expires_at=new.message.expires_at - self.offset)
+        return replace(new, message=message, due_at=new.due_at - self.offset)
