@@ -10,7 +10,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TextIO
 
@@ -96,16 +95,16 @@ def _run(system: System, sink: Sink, case: Case) -> Run:
     most = 0
     with tempfile.TemporaryFile("w+") as output:
         client = _start_load(system, case, output)
-        while client.poll() is None:
+        while _runs_on(client, seconds=0.5):
             most = max(most, usage(system.roots()).memory)
-            time.sleep(0.5)
         if client.returncode:
             raise SystemExit(f"{system.name}: the load generator failed")
         output.seek(0)
         loaded = json.load(output)
-    if not sink.wait_for(expected, seconds=120):
+    finished = sink.wait_for(expected, since=loaded["finished"], seconds=120)
+    if finished is None:
         raise SystemExit(f"{system.name}: {sink.count} of {expected} messages arrived")
-    finished, after = time.time(), usage(system.roots())
+    after = usage(system.roots())
     return Run(
         rate=case.messages / (finished - loaded["started"]),
         delays=tuple(loaded["delays"]),
@@ -131,6 +130,14 @@ def _start_load(system: System, case: Case, output: TextIO) -> "subprocess.Popen
     }
     words = [str(word) for option in options.items() for word in option]
     return subprocess.Popen([sys.executable, "-m", "bench.load", *words], stdout=output, text=True)
+
+
+def _runs_on(client: "subprocess.Popen[str]", seconds: float) -> bool:
+    try:
+        client.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def _document(results: dict[tuple[str, Case], list[Run]], runs: int) -> str:

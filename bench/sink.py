@@ -1,4 +1,8 @@
-"""Where mail ends: Postfix's smtp-sink, written in C, so that the sink is not what is measured."""
+"""Where mail ends: Postfix's smtp-sink, written in C, so that the sink is not what is measured.
+
+Its counter of messages is printed once a second. When the last one came is read more finely from
+the octets that the process has read so far (/proc/PID/io).
+"""
 
 import os
 import re
@@ -8,6 +12,8 @@ import time
 from pathlib import Path
 
 _COUNTER = re.compile(rb"mesg=(\d+)")
+_POLL_S = 0.01
+_LEAST_OCTETS = 1_000  # of a message; an idle connection's end is less
 
 
 class Sink:
@@ -29,18 +35,29 @@ class Sink:
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self.count = 0
 
-    def wait_for(self, count: int, seconds: float) -> bool:
-        """Wait until `count` messages arrived; False when they did not within `seconds`."""
+    def wait_for(self, count: int, *, since: float, seconds: float) -> float | None:
+        """Wait until `count` messages have arrived: the time.time() at which the last one did.
+
+        That is `since`, when the client had sent all, where nothing came after it. None when they
+        did not arrive within `seconds`.
+        """
         deadline = time.monotonic() + seconds
-        tail = b""
+        read, last, tail = self._octets_read(), since, b""
         while self.count < count and time.monotonic() < deadline:
-            self._selector.select(timeout=0.2)
+            self._selector.select(timeout=_POLL_S)
+            octets = self._octets_read()
+            if octets - read >= _LEAST_OCTETS:
+                read, last = octets, time.time()
             assert self._process.stdout is not None
             data = self._process.stdout.read(65536) or b""
             if counters := _COUNTER.findall(tail + data):
                 self.count = int(counters[-1])
             tail = (tail + data)[-64:]
-        return self.count >= count
+        return last if self.count >= count else None
+
+    def _octets_read(self) -> int:
+        text = Path(f"/proc/{self._process.pid}/io").read_text()
+        return int(text.partition("rchar: ")[2].split()[0])
 
     def stop(self) -> None:
         self._process.terminate()
