@@ -70,10 +70,11 @@ async def _run(path: Path, config: Config, log: Logger) -> int:
         """The first signal ends gracefully, a second one at once."""
         (ended if stop.is_set() else stop).set()
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload before the start
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     await relay.start()
+    loop.add_signal_handler(signal.SIGHUP, reload)
     watchdog = loop.create_task(_watchdog(relay), name="watchdog")
     try:
         notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=relaying")

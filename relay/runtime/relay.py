@@ -15,7 +15,7 @@ from typing import Any
 from relay import __version__
 from relay.admin.app import control_app, public_app
 from relay.admin.control import Health, Reloaded
-from relay.admin.server import AdminServer, ServerError, listen_control, listen_tcp
+from relay.admin.server import AdminServer, Listening, ServerError, listen_control, listen_tcp
 from relay.admission.admission import Admission
 from relay.config.model import Config
 from relay.delivery.connections import Connections
@@ -103,6 +103,8 @@ class Relay:
         self.limits = Limits(self.store, time.monotonic, wall_ms)
         self.limits.configure(config_limits(config))
         stack.push_async_callback(self.limits.close)
+        # What else may be taken is bound before mail is: a start fails before it has begun.
+        public, control = self._listen(config)
         if config.simulator is not None:
             await self._start_simulator(assembly)
         await self._start_delivering(assembly)
@@ -113,7 +115,15 @@ class Relay:
         await self.gauges.refresh()
         self._background(self.gauges.run(), "gauges")
         self._background(self.health.run(), "source health")
-        await self._start_admin()
+        await self._start_admin(public, control)
+
+    def _listen(self, config: Config) -> tuple[Listening, Listening]:
+        host, _, port = config.metrics.address.rpartition(":")
+        public = listen_tcp(host.strip("[]"), int(port))
+        self._cleanup.callback(public.close)
+        control = listen_control(config.data_dir)
+        self._cleanup.callback(control.close)
+        return public, control
 
     async def _open_store(self, config: Config) -> None:
         lock = await asyncio.to_thread(lock_data_dir, config.data_dir)
@@ -189,18 +199,13 @@ class Relay:
         )
         await self.frontend.start()
 
-    async def _start_admin(self) -> None:
+    async def _start_admin(self, public: Listening, control: Listening) -> None:
         self._reloader = Reloader(self)
         self.control = RelayControl(self, self._reloader)
-        host, _, port = self.config.metrics.address.rpartition(":")
-        registry = self.metrics.registry
-        public = AdminServer(
-            public_app(self.control, registry, self.log), listen_tcp(host.strip("[]"), int(port))
-        )
-        control = AdminServer(
-            control_app(self.control, self.log), listen_control(self.config.data_dir)
-        )
-        for server in (public, control):
+        for server in (
+            AdminServer(public_app(self.control, self.metrics.registry, self.log), public),
+            AdminServer(control_app(self.control, self.log), control),
+        ):
             await server.start()
             self._cleanup.push_async_callback(server.stop)
 

@@ -49,6 +49,9 @@ class Reloader:
                 return self._refused(error.problems)
             except (OSError, TlsError, StoreError) as error:
                 return self._refused((str(error),))
+            except Exception as error:  # the root of a reload: a fault of ours, told as one
+                relay.log.exception("reloading failed", config_epoch=self.epoch)
+                return self._refused((f"internal error: {type(error).__name__}; see the log",))
             machine = await asyncio.to_thread(check_machine, config, loaded.document)
             warnings = [str(problem) for problem in machine]
             warnings += [f"{key}: changed; the new value needs a restart" for key in kept]

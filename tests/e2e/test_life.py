@@ -3,6 +3,7 @@
 import os
 import signal
 import smtplib
+import socket
 import stat
 import threading
 
@@ -122,3 +123,14 @@ def test_neither_password_nor_body_reaches_the_log(program: Program, receiver: R
     assert program.terminate() == 0
     for secret in (PASSWORD, "a wrong password", "nobody may read"):
         assert secret not in program.log()
+
+
+def test_a_start_that_cannot_have_its_address_says_so_and_takes_no_mail(program: Program) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", program.metrics_port))
+        taken.listen()
+        result = program.run("serve", check=False)
+    assert result.returncode == 1
+    assert f"127.0.0.1:{program.metrics_port}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "relay started" not in result.stderr
