@@ -26,6 +26,7 @@ from relay.config.names import (
     parse_bind_address,
     parse_domain,
     parse_identity,
+    parse_nameserver,
     parse_network,
     parse_route_match,
     parse_route_target,
@@ -50,6 +51,10 @@ def _bind_address(text: str) -> str:
     return str(parse_bind_address(text))
 
 
+def _nameserver(text: str) -> str:
+    return str(parse_nameserver(text))
+
+
 def _route_target(text: str) -> str:
     return str(parse_route_target(text) or "mx")
 
@@ -64,6 +69,7 @@ FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_absolute)]
 Domain = Annotated[str, AfterValidator(parse_domain)]
 IdentityName = Annotated[str, AfterValidator(parse_identity)]
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
+NameServer = Annotated[str, AfterValidator(_nameserver)]
 RouteMatch = Annotated[str, AfterValidator(parse_route_match)]
 RouteTarget = Annotated[str, AfterValidator(_route_target)]
 Secret = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_secret)]
@@ -236,6 +242,9 @@ class Delivery(_Section):
     working_set: int = Field(5_000, ge=10, description="queued deliveries held in memory")
     allow_private_destinations: Switch = Field(
         False, description="let MX records lead to loopback and private addresses"
+    )
+    nameservers: tuple[NameServer, ...] = Field(
+        (), max_length=16, description="address[:port] each; empty: those of /etc/resolv.conf"
     )
 
 

@@ -95,6 +95,22 @@ def parse_bind_address(text: str) -> Endpoint:
     return endpoint
 
 
+def parse_nameserver(text: str) -> Endpoint:
+    """A DNS server: an IP address, and a port where it is not 53."""
+    allowed = "allowed is an IP address, with a port or without, as 192.0.2.53 or [::1]:5353"
+    try:
+        return Endpoint(str(parse_address(text)), 53)
+    except ValueError:
+        pass
+    try:
+        endpoint = parse_endpoint(text)
+    except ValueError as error:
+        raise ValueError(allowed) from error
+    if endpoint.address is None or endpoint.port == 0:
+        raise ValueError(allowed)
+    return endpoint
+
+
 def parse_route_target(text: str) -> Endpoint | None:
     """`mx` (None), or a smarthost as `host:port` with a port above 0."""
     if text.lower() == "mx":

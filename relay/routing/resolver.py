@@ -116,6 +116,11 @@ class DnsResolver:
         kind = "A" if family == 4 else "AAAA"
         return await self._addresses.get((name, kind), lambda: self._ask_addresses(name, kind))
 
+    def reconfigure(self, nameservers: Sequence[tuple[str, int]] | None) -> None:
+        """Ask these servers from now on, or those that /etc/resolv.conf names now. What is known
+        stays known until it expires."""
+        self._dns = _configured(nameservers)
+
     async def close(self) -> None:
         await self._mx.close()
         await self._addresses.close()

@@ -8,6 +8,7 @@ import ssl
 from dataclasses import dataclass
 
 from relay.config.model import Config
+from relay.config.names import parse_nameserver
 from relay.frontend.tls import TlsError, server_context
 from relay.routing.answers import Resolver
 from relay.routing.health import SourceHealth
@@ -55,3 +56,9 @@ def assemble(config: Config, resolver: Resolver, health: SourceHealth) -> Assemb
 def published_records(keyring: KeyRing) -> dict[str, str]:
     """The DKIM records that the keys call for, by DNS name: what the simulator verifies with."""
     return {record_name(key.domain, key.selector): record_text(key.private) for key in keyring}
+
+
+def name_servers(config: Config) -> tuple[tuple[str, int], ...] | None:
+    """The name servers (address and port) that are configured; None for those of the host."""
+    endpoints = [parse_nameserver(text) for text in config.delivery.nameservers]
+    return tuple((endpoint.host, endpoint.port) for endpoint in endpoints) or None

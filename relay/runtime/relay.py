@@ -27,7 +27,13 @@ from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
-from relay.runtime.assembly import Assembly, AssemblyError, assemble, published_records
+from relay.runtime.assembly import (
+    Assembly,
+    AssemblyError,
+    assemble,
+    name_servers,
+    published_records,
+)
 from relay.runtime.control import RelayControl
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.intake import Intake
@@ -96,7 +102,7 @@ class Relay:
     async def _start(self) -> None:
         config, stack = self.config, self._cleanup
         await self._open_store(config)
-        self.resolver = DnsResolver()
+        self.resolver = DnsResolver(name_servers(config))
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
         assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
@@ -266,6 +272,7 @@ class Relay:
         self.admission.reconfigure(config)
         self.limits.configure(config_limits(config))
         self.health.reconfigure(config)
+        self.resolver.reconfigure(name_servers(config))
         self.router = assembly.router
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
         self._config = config

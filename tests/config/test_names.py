@@ -10,6 +10,7 @@ from relay.config.names import (
     parse_domain,
     parse_endpoint,
     parse_identity,
+    parse_nameserver,
     parse_network,
     parse_route_match,
     parse_route_target,
@@ -101,6 +102,15 @@ def test_a_network_with_bits_below_its_prefix_is_refused_with_the_one_that_was_m
     assert str(parse_network("10.0.0.5")) == "10.0.0.5/32"
     with pytest.raises(ValueError, match=r"did you mean 10\.0\.0\.0/8\?"):
         parse_network("10.1.2.3/8")
+
+
+def test_a_name_server_is_an_address_whose_port_is_53_unless_it_says_otherwise() -> None:
+    assert str(parse_nameserver("192.0.2.53")) == "192.0.2.53:53"
+    assert str(parse_nameserver("::1")) == "[::1]:53"
+    assert str(parse_nameserver("[::1]:5353")) == "[::1]:5353"
+    for text in ("", "dns.example.com", "localhost:53", "192.0.2.53:0", "192.0.2.53:70000"):
+        with pytest.raises(ValueError, match="allowed is an IP address"):
+            parse_nameserver(text)
 
 
 @given(st.text(max_size=40))

@@ -221,3 +221,10 @@ async def test_a_host_without_name_servers_fails_every_question() -> None:
     resolver = DnsResolver([])
     assert (await resolver.mx("example.org")).status == "failure"
     assert repr(resolver) == "<DnsResolver 1 domains, 0 hosts known>"
+
+
+async def test_other_name_servers_are_asked_after_a_reload(server: NameServer) -> None:
+    server.zone["example.org", "MX"] = ["10 mx.example.org."]
+    resolver = DnsResolver([])
+    resolver.reconfigure([server.address])
+    assert (await resolver.mx("example.org")).records == ((10, "mx.example.org"),)
