@@ -118,7 +118,11 @@ class Router:
             )
         if answer.status == "failure":
             raise mx.no_answer(destination.host, "address", answer.detail)
-        if answer.status == "nodata":
+        other: Family = 6 if family == 4 else 4
+        if (
+            answer.status == "nodata"
+            and (await self._resolver.addresses(destination.host, other)).addresses
+        ):
             raise _unreachable_smarthost(destination, family)
         text = f"the smarthost {destination.host} of route {destination.match} has no address"
         raise RoutingFailure(Reply(451, "4.4.4", text), "unreachable")

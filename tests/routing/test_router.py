@@ -157,3 +157,16 @@ async def test_an_address_literal_of_the_other_family_asks_for_another_source(
 
 def test_a_router_shows_what_it_holds(make_router: Any) -> None:
     assert repr(make_router()) == "<Router 2 sets, 2 pools>"
+
+
+async def test_a_smarthost_without_any_address_sends_no_mail_from_one_family_to_the_other_and_back(
+    make_router: Any, make_dns: Any
+) -> None:
+    router = make_router(make_dns(addresses={"smtp.internal.test": "nodata"}))
+    for family in (4, 6):
+        with pytest.raises(RoutingFailure) as failure:
+            await router.resolve(
+                Destination("smarthost", "smtp.internal.test", 25), "example.org", family
+            )
+        assert failure.value.reply.is_transient
+        assert not failure.value.other_family
