@@ -193,9 +193,14 @@ class Dispatcher:
     def _refused(self, lane: Lane, delivery: Delivery, decision: Decision) -> None:
         if lane.way.retired:
             self._place(delivery, False, ())
+            return
+        self._holding.hold(lane, decision, len(delivery.recipients))
+        lane.put_first(delivery)
+        if decision.limited_by.startswith("source:") and decision.delay_s > KEEP_SECONDS:
+            # The limit of one source is no reason to wait for it where the pool has others.
+            self.place(lane.take_last(len(lane.waiting)), fresh=False)
         else:
-            lane.put_first(delivery)
-            self._holding.hold(lane, decision)
+            self._holding.shorten(lane)
 
     def put_back(self, lane: Lane, delivery: Delivery) -> None:
         """A delivery that was handed out comes first again, its permits spent."""

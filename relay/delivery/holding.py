@@ -51,15 +51,16 @@ class Holding:
         self._working_set = config.delivery.working_set
         self._most_in_lane = max(10, self._working_set // 10)
 
-    def hold(self, lane: Lane, decision: Decision) -> None:
-        """A limit has refused the head of a lane: it waits here for a short time, else in the
-        store, and what waits behind it likewise."""
-        now = self._loop.time()
+    def hold(self, lane: Lane, decision: Decision, recipients: int) -> None:
+        """A limit has refused the head of a lane, of so many `recipients`."""
         key, kind = decision.limited_by, decision.kind
-        recipients = len(lane.waiting[0].recipients)
-        until = self._pacing.ask_at(key, kind, recipients, now + decision.delay_s)
-        self._hold_until(lane, key, kind, until)
-        keep = 0 if until - now > KEEP_SECONDS else self._capacity(lane)
+        earliest = self._loop.time() + decision.delay_s
+        self._hold_until(lane, key, kind, self._pacing.ask_at(key, kind, recipients, earliest))
+
+    def shorten(self, lane: Lane) -> None:
+        """What would wait for long in a lane that is held waits in the store instead."""
+        is_long = lane.held_until - self._loop.time() > KEEP_SECONDS
+        keep = 0 if is_long else self._capacity(lane)
         if len(lane.waiting) > keep:
             self._give_back(lane, lane.take_last(len(lane.waiting) - keep))
 
