@@ -125,6 +125,7 @@ class Claims:
         self._notice(due_at)
         if self._giving is None:
             self._giving = asyncio.create_task(self._give_back())
+            self._giving.add_done_callback(self._gave_back)
 
     async def given_back(self) -> None:
         """Wait until the store has what was given back so far, or has failed to take it for long
@@ -234,4 +235,12 @@ class Claims:
                 self._log.warning("mail could not be given back; trying again", error=str(error))
                 await asyncio.sleep(wait)
                 wait = min(_RETRY_LONGEST, wait * 2)
+            except BaseException:
+                self._given_back = batch | self._given_back
+                raise
         self._giving = None
+
+    def _gave_back(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._giving = None  # the next delivery that is given back takes these along
+            self._log.error("giving mail back failed unexpectedly", error=repr(error))

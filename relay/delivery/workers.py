@@ -142,10 +142,10 @@ class Workers:
         self._tasks.discard(task)
         for line in (way.site.wanting, self._wanting):
             while line:
-                other = next_in_line(line)
-                if other.turns:
-                    self.rouse(other)
-                    break
+                other, before = next_in_line(line), len(self._tasks)
+                self.rouse(other)
+                if other.wanting or len(self._tasks) > before:
+                    break  # else it has no use for a connection any more, and the next one may
         if way.turns:
             self.rouse(way)
 

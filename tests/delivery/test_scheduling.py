@@ -566,3 +566,72 @@ async def test_a_delivery_that_was_lost_track_of_is_given_back(
         await receiver.until_messages(1)
         await relay.until_empty()
         assert relay.lines.of("deliveries were held and forgotten: given back")
+
+
+async def test_mail_does_not_wait_for_the_quota_of_one_source_while_another_is_free(
+    tmp_path: Path,
+) -> None:
+    pools = {
+        "main": {"sources": [{"address": "127.0.0.2", "quota": 5}, {"address": "127.0.0.4"}]},
+        "other": {"sources": [{"address": "127.0.0.3"}]},
+    }
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address, pools=pools)) as relay,
+    ):
+        await asyncio.gather(*(relay.send("b@example.test") for _ in range(60)))
+        await receiver.until_messages(60)
+        await relay.until_empty()
+    clients = [message.client for message in receiver.messages]
+    assert (clients.count("127.0.0.2"), clients.count("127.0.0.4")) == (5, 55)
+
+
+async def test_mail_that_stands_in_line_for_a_connection_is_not_forgotten_by_a_reload(
+    tmp_path: Path,
+) -> None:
+    goes_on = asyncio.Event()
+
+    class Held(Receiver):
+        async def _tell(self) -> None:
+            await super()._tell()
+            if self.sessions and self.sessions[0].seen["MAIL"]:
+                await goes_on.wait()
+
+    async with Held() as busy, Receiver() as free:
+        routes = {"busy.test": {"to": busy.address}, "*": {"to": free.address}}
+        config = make_config(
+            tmp_path,
+            routes=routes,
+            delivery={"connections": 1, "command_timeout": "30s"},
+        )
+        async with Outgoing(config) as relay:
+            await relay.send("a@busy.test")
+            await busy.until(lambda: busy.open == 1)
+            await relay.send("b@example.test")
+            relay.scheduler.reconfigure(config, relay.router(config), relay._keyring)
+            goes_on.set()
+            await free.until_messages(1)
+            await relay.until_empty()
+
+
+async def test_giving_back_goes_on_after_a_failure_that_nobody_foresaw(tmp_path: Path) -> None:
+    async with Receiver() as receiver:
+        config = make_config(tmp_path, route=receiver.address)
+        async with Outgoing(config) as relay:
+            release, failures = relay.store.release, [RuntimeError("out of threads")]
+
+            async def fails_once(*arguments: Any) -> None:
+                if failures:
+                    raise failures.pop()
+                await release(*arguments)
+
+            relay.store.release = fails_once
+            claims = relay.scheduler._claims
+            for _ in range(2):
+                message = make_message("b@example.test")
+                accepted = await relay.store.insert(NewMessage(message, now_ms()), claims.owner)
+                (delivery,) = claims.take(accepted.deliveries)
+                claims.give_back(delivery, now_ms())
+                await claims.given_back()
+            await receiver.until_messages(2)
+            await relay.until_empty()
