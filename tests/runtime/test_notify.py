@@ -34,6 +34,23 @@ def test_an_abstract_socket_is_understood(monkeypatch: pytest.MonkeyPatch) -> No
         assert manager.recv(100) == b"STOPPING=1"
 
 
+def test_a_manager_that_is_not_there_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    assert notify("READY=1") is False
+
+
+def test_a_manager_that_does_not_read_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        assert not all(notify("WATCHDOG=1") for _ in range(10_000))
+
+
 @pytest.mark.parametrize(
     ("microseconds", "owner", "expected"),
     [
