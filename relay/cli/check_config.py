@@ -7,7 +7,7 @@ from relay.cli.place import find_config
 from relay.config.load import Loaded
 from relay.config.machine import check_machine
 from relay.config.model import Config
-from relay.config.problems import ConfigErrors, Problem
+from relay.config.problems import ConfigErrors, Problem, in_file_order
 
 
 def check_config(*, config: ConfigOption = None, as_json: JsonOption = False) -> int:
@@ -20,7 +20,7 @@ def check_config(*, config: ConfigOption = None, as_json: JsonOption = False) ->
     loaded: Loaded | None = None
     try:
         loaded = place.load()
-        problems = check_machine(loaded.config, loaded.document)
+        problems = in_file_order(check_machine(loaded.config, loaded.document))
     except ConfigErrors as error:
         problems = list(error.problems)
     errors = [problem for problem in problems if problem.severity == "error"]

@@ -6,10 +6,11 @@ further documents are refused; every plain scalar stays the text that was writte
 and `010` too), except `true`, `false` and `null` of the YAML 1.2 core schema. Numbers are read
 by whoever wants a number. The file is bounded in size and depth.
 
-Raises `ConfigErrors`: what YAML cannot read comes alone, since nothing after it is known.
+Raises `ConfigErrors` for what YAML cannot read, which comes alone since nothing after it is known,
+and `FormErrors` for what is refused of its form, with the rest of the document to look further in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,6 +130,14 @@ class Document:
         return value if isinstance(value, str) else None
 
 
+class FormErrors(ConfigErrors):
+    """Equal keys, aliases and the like; `document` is what the file says without them."""
+
+    def __init__(self, problems: Iterable[Problem], document: Document) -> None:
+        super().__init__(problems)
+        self.document = document
+
+
 def is_secret(path: KeyPath) -> bool:
     """Whether the value at this path is never shown."""
     return not _SECRET_KEYS.isdisjoint(path[-2:])
@@ -168,7 +177,7 @@ def parse_document(text: str, file: Path) -> Document:
         problem = Problem(str(file), line, column, "", f"is not YAML: {said}")
         raise ConfigErrors([*reader.problems, problem]) from error
     if reader.problems:
-        raise ConfigErrors(reader.problems)
+        raise FormErrors(reader.problems, document)
     return document
 
 
@@ -188,11 +197,11 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 first = next(self._events)
-                value = self._value(first, (), first)
                 if documents == 1:
-                    data = value
+                    data = self._value(first, (), first)
                 else:
                     self._refuse(event, (), "a second document", "one document in a file")
+                    self._read_past(first, (), first)
         if not self.problems and not isinstance(data, dict):
             found = "an empty file" if data is None else "no keys"
             self.problems.append(
@@ -235,14 +244,17 @@ class _Reader:
                 self._refuse(
                     key, child, f"is given twice, first in line {first.key_line}", "each key once"
                 )
-                # The first one keeps its place; this one is read past.
-                kept = self._document.places.copy(), self._document.written.copy()
-                self._value(next(self._events), child, key)
-                self._document.places.update(kept[0])
-                self._document.written.update(kept[1])
+                self._read_past(next(self._events), child, key)
                 continue
             mapping[name] = self._value(next(self._events), child, key)
         return mapping
+
+    def _read_past(self, event: yaml.Event, path: KeyPath, key: yaml.Event) -> None:
+        """Read a value for its problems only: what stood at `path` before keeps its place."""
+        kept = self._document.places.copy(), self._document.written.copy()
+        self._value(event, path, key)
+        self._document.places.update(kept[0])
+        self._document.written.update(kept[1])
 
     def _sequence(self, path: KeyPath) -> Data:
         entries: list[Data] = []

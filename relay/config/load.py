@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.config.crosscheck import cross_check
-from relay.config.document import Document, read_document
+from relay.config.document import Document, FormErrors, read_document
 from relay.config.model import Config
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.references import resolve_references
@@ -38,7 +38,10 @@ def load_config(path: Path, env: Mapping[str, str] = os.environ) -> Config:
 
 def load(path: Path, env: Mapping[str, str] = os.environ) -> Loaded:
     """As `load_config`, and the document for those who report on it (`check_machine`)."""
-    return load_document(read_document(path), env)
+    try:
+        return load_document(read_document(path), env)
+    except FormErrors as errors:
+        raise ConfigErrors([*errors.problems, *_beside(errors, env)]) from errors
 
 
 def load_document(document: Document, env: Mapping[str, str]) -> Loaded:
@@ -49,3 +52,15 @@ def load_document(document: Document, env: Mapping[str, str]) -> Loaded:
     if config is None or problems:
         raise ConfigErrors(problems)
     return Loaded(config, document)
+
+
+def _beside(errors: FormErrors, env: Mapping[str, str]) -> list[Problem]:
+    """What else is wrong in a document, without what its refused parts look like to the checks."""
+    if not isinstance(errors.document.data, dict):
+        return []
+    try:
+        load_document(errors.document, env)
+    except ConfigErrors as others:
+        refused = {problem.key for problem in errors.problems}
+        return [problem for problem in others.problems if problem.key not in refused]
+    return []

@@ -50,10 +50,13 @@ class ConfigErrors(Exception):
     """A configuration that cannot be used, with all that is wrong with it, in file order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(
-            sorted(problems, key=lambda problem: (problem.line, problem.column, problem.key))
-        )
+        self.problems: tuple[Problem, ...] = tuple(in_file_order(problems))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
+    """By line and column, so that the reader goes through the file once."""
+    return sorted(problems, key=lambda problem: (problem.line, problem.column, problem.key))
 
 
 def key_text(path: KeyPath) -> str:

@@ -63,3 +63,14 @@ def test_warnings_are_shown_and_exit_0(run, here):
     assert ran.code == 0
     assert "warning" in ran.err
     assert "good with" in ran.out
+
+
+def test_warnings_and_errors_come_in_the_order_of_the_file(run, here):
+    key = next((here.parent / "dkim").glob("*.pem"))
+    here.write_text(
+        here.read_text().replace(key.name, "gone.pem").replace("127.0.0.1", "192.0.2.1")
+    )
+    found = run("check-config", "--json").json["problems"]
+    places = [(problem["line"], problem["column"]) for problem in found]
+    assert {problem["severity"] for problem in found} == {"warning", "error"}
+    assert places == sorted(places)

@@ -319,6 +319,27 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file(problems) -> None:
     ]
 
 
+def test_an_equal_key_or_an_alias_hides_no_other_mistake(problems) -> None:
+    text = changed("  app: {", "  app: {enabled: true}\n  app: {").replace(
+        "pool: default", "pool: defalt"
+    )
+
+    assert problems(text.replace("relay.test", "&x relay.test")) == [
+        "relay.yaml:1:11: hostname: a YAML anchor or alias; "
+        "allowed: plain values; quote text with & or *",
+        "relay.yaml:8:3: credentials.app: is given twice, first in line 7; allowed: each key once",
+        "relay.yaml:12:19: configuration_sets.default.pool: no pool 'defalt'; "
+        "did you mean default? allowed: default",
+    ]
+
+
+def test_a_second_document_is_refused_and_changes_no_place_in_the_first(problems) -> None:
+    assert problems(GOOD.replace("{pool: default}", "{pool: x}") + "---\nhostname: y\n") == [
+        "relay.yaml:11:19: configuration_sets.default.pool: no pool 'x'; allowed: default",
+        "relay.yaml:16:1: a second document; allowed: one document in a file",
+    ]
+
+
 def test_an_empty_section_has_its_defaults(problems) -> None:
     assert problems(changed("sender.test: {}", "sender.test:") + "account:\nbounds:\n") == []
 
