@@ -110,9 +110,9 @@ def octets(size: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 entry`, `2 entries`, `3 addresses`."""
+    """`1 entry`, `2 entries`, `2 keys`, `3 addresses`."""
     if count == 1:
         return f"1 {noun}"
-    if noun.endswith("y"):
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{count:,} {noun[:-1]}ies"
     return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -41,7 +41,12 @@ def test_sizes_are_for_people(size, text):
 
 @pytest.mark.parametrize(
     ("count", "noun", "text"),
-    [(1, "entry", "1 entry"), (2, "entry", "2 entries"), (1_000, "address", "1,000 addresses")],
+    [
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (0, "DKIM key", "0 DKIM keys"),
+        (1_000, "address", "1,000 addresses"),
+    ],
 )
 def test_plurals(count, noun, text):
     assert plural(count, noun) == text
