@@ -15,7 +15,7 @@ from relay.admin.endpoints import (
     Endpoint,
 )
 from relay.cli.desk import open_desk
-from relay.cli.failures import OK, USAGE, CommandFailed
+from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
 from relay.cli.options import ConfigOption, JsonOption, YesOption
 from relay.cli.output import (
     moment,
@@ -195,13 +195,26 @@ def _change(
     config: ConfigOption,
     as_json: bool,
 ) -> int:
+    """Exits 1 where one of the messages that were named is not in the queue."""
     with open_desk(config) as desk:
-        count = sum(desk.call(endpoint, which).count for which in chosen)
+        counts = [(which.message_id, desk.call(endpoint, which).count) for which in chosen]
+        absent = [
+            message_id
+            for message_id, count in counts
+            if message_id and not count and not desk.call(QUEUE_LIST, _of_message(message_id))
+        ]
+    count = sum(count for _, count in counts)
     if as_json:
         print_json(Changed(count))
     else:
         say(f"{plural(count, 'delivery')} {word}")
-    return OK
+    for message_id in absent:
+        warn(f"relay: no message {shown(message_id)} is in the queue")
+    return FAILED if absent else OK
+
+
+def _of_message(message_id: str) -> QueueFilter:
+    return QueueFilter(message_id, "", "", "", 1)
 
 
 def _print_entries(entries: list[QueueEntry]) -> None:

@@ -61,6 +61,14 @@ def test_a_message_that_is_not_there_fails_with_one_sentence(run, anywhere):
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("verb", ["retry", "hold", "release", "bounce"])
+def test_naming_a_message_that_is_not_there_fails_and_the_others_do_not(run, queued, verb):
+    (message_id,) = queued(a_message("a@one.test"))
+    ran = run("queue", verb, "nope", message_id, *(["--yes"] if verb == "bounce" else []))
+    assert ran.code == 1
+    assert ran.err == "relay: no message nope is in the queue\n"
+
+
 def test_mail_is_held_released_and_retried(run, queued):
     (message_id, _) = queued(a_message("a@one.test"), a_message("b@two.test"))
     assert run("queue", "hold", message_id).out == "1 delivery held\n"
