@@ -80,7 +80,8 @@ def init(
     """
     asking = not yes and at_terminal()
     hostname = hostname or _asked(asking, "Full name of this relay", _own_name())
-    usual = hostname.partition(".")[2] or hostname
+    parent = hostname.partition(".")[2]
+    usual = parent if "." in parent else hostname  # never a whole top-level domain
     identities = identity or _words(_asked(asking, "Domains to send from", usual))
     listening = listen or _words(_asked(asking, "Listen for clients on", "127.0.0.1:2587"))
     sources = source or _words(_asked(asking, "Source addresses for outgoing mail", _own_address()))

@@ -93,7 +93,8 @@ def _end(error: BaseException) -> int:
             warn(f"relay: {' '.join(str(error).split())}")
             warn("`relay --help` and `relay COMMAND --help` say what is understood.")
             return USAGE
-    warn(f"relay: {shown(error)}")
+    for line in str(error).splitlines() or [""]:
+        warn(f"relay: {shown(line)}")
     return _code(error)
 
 

@@ -54,9 +54,18 @@ def test_options_may_repeat(run, tmp_path):
 def test_every_mistake_is_told_at_once_and_nothing_is_written(run, tmp_path):
     ran = run("init", tmp_path / "new", "--yes", "--hostname", "a b", "--source", "nowhere")
     assert ran.code == 1
-    assert "--hostname" in ran.err
-    assert "--source" in ran.err
+    first, second = ran.err.splitlines()
+    assert first.startswith("relay: --hostname 'a b'")
+    assert second.startswith("relay: --source 'nowhere'")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("hostname", "identity"), [("relay.example.net", "example.net"), ("relay.test", "relay.test")]
+)
+def test_the_usual_identity_is_never_a_top_level_domain(run, tmp_path, hostname, identity):
+    run("init", tmp_path / "new", "--yes", "--hostname", hostname)
+    assert set(load_config(tmp_path / "new" / "relay.yaml").identities) == {identity}
 
 
 def test_a_configuration_that_is_there_is_not_replaced(run, tmp_path):
