@@ -92,4 +92,4 @@ def _show(found: Explanation, now: int) -> None:
 def _set(found: Explanation) -> str:
     if not found.configuration_set_from:
         return found.configuration_set
-    return f"{found.configuration_set} (from {found.configuration_set_from})"
+    return f"{found.configuration_set} ({found.configuration_set_from})"

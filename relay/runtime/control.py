@@ -29,6 +29,7 @@ from relay.limits.limits import Level
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
 from relay.runtime.gauges import wall_ms
+from relay.signing.keys import KeyRing
 
 if TYPE_CHECKING:
     from relay.runtime.relay import Relay
@@ -153,7 +154,7 @@ class RelayControl:
                 suppression=await relay.store.suppression(request.recipient, wall_ms()),
                 limits=tuple(await relay.limits.levels(known.limit_keys)),
             )
-        return _explanation(known)
+        return _explanation(known, relay.keyring)
 
     async def one_time_login(self, request: LoginRequest) -> Login:
         """A password that is good for one login of a configured credential."""
@@ -181,7 +182,8 @@ def _limit_status(level: Level) -> LimitStatus:
     return LimitStatus(level.key, level.kind, limit, level.used, free_at)
 
 
-def _explanation(known: explaining.Explanation) -> Explanation:
+def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation:
+    algorithms = {(key.domain, key.selector): key.algorithm for key in keyring}
     return Explanation(
         sender=known.sender,
         recipient=known.recipient,
@@ -189,7 +191,10 @@ def _explanation(known: explaining.Explanation) -> Explanation:
         identity=known.identity,
         configuration_set=known.configuration_set,
         configuration_set_from=known.configuration_set_from,
-        keys=tuple(ExplainedKey(key.domain, key.selector) for key in known.keys),
+        keys=tuple(
+            ExplainedKey(key.domain, key.selector, algorithms.get((key.domain, key.selector), ""))
+            for key in known.keys
+        ),
         suppression=known.suppression,
         pool=known.pool,
         sources=tuple(

@@ -7,7 +7,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from cryptography import x509
 
@@ -68,7 +67,6 @@ class Gauges:
         self._metrics.store_free_bytes.set(self.free_bytes)
         self._show_depths()
         self._show_quotas()
-        await self._show_certificate(self._config().tls.certificate)
 
     def _show_depths(self) -> None:
         now = self._wall()
@@ -94,12 +92,15 @@ class Gauges:
             self._metrics.quota_limit.remove(*gone)
         self._limited = limited
 
-    async def _show_certificate(self, path: Path) -> None:
+    async def look_at_certificate(self) -> None:
+        """Note when the certificate expires: called when it is put in force and not later, since
+        a file that was renewed is not what clients see before the reload."""
+        path = self._config().tls.certificate
         try:
             octets = await asyncio.to_thread(path.read_bytes)
             expiry = x509.load_pem_x509_certificates(octets)[0].not_valid_after_utc.timestamp()
         except (OSError, ValueError) as error:
-            # The context in force was loaded from what the file held before.
+            # It was loaded a moment ago: somebody is just replacing it.
             self._log.warning("cannot read the certificate", file=str(path), error=str(error))
             return
         self.certificate_expires_at = expiry

@@ -38,6 +38,7 @@ from relay.runtime.control import RelayControl
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.intake import Intake
 from relay.runtime.queue_clock import QueueClock
+from relay.runtime.reason import reason
 from relay.runtime.reload import Reloader
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
@@ -87,7 +88,7 @@ class Relay:
             await self._start()
         except (StoreError, AssemblyError, ServerError, OSError) as error:
             await self._cleanup.aclose()
-            raise StartError(_reason(error)) from error
+            raise StartError(reason(error)) from error
         except BaseException:
             await self._cleanup.aclose()
             raise
@@ -118,6 +119,7 @@ class Relay:
         self.gauges = Gauges(
             self.store, self.limits, self.metrics, self.log, lambda: self.config, wall_ms
         )
+        await self.gauges.look_at_certificate()
         await self.gauges.refresh()
         self._background(self.gauges.run(), "gauges")
         self._background(self.health.run(), "source health")
@@ -163,7 +165,7 @@ class Relay:
         self._cleanup.callback(server.close)
 
     async def _start_delivering(self, assembly: Assembly) -> None:
-        self.router = assembly.router
+        self.router, self.keyring = assembly.router, assembly.keyring
         owner = await self.store.register(OWNER, round(assembly.config.store.lease * 1000))
         self._cleanup.push_async_callback(self._resign)
         self.connections = Connections(assembly.config, self.metrics)
@@ -273,9 +275,10 @@ class Relay:
         self.limits.configure(config_limits(config))
         self.health.reconfigure(config)
         self.resolver.reconfigure(name_servers(config))
-        self.router = assembly.router
+        self.router, self.keyring = assembly.router, assembly.keyring
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
         self._config = config
+        await self.gauges.look_at_certificate()
 
     def secrets_changed(self) -> None:
         """Let a secret that was added or revoked count from now on."""
@@ -299,10 +302,3 @@ class Relay:
     def liveness(self) -> Health:
         """Whether the process is worth keeping."""
         return self.control.liveness()
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without `[Errno …]`: our own texts name the address or the file."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)

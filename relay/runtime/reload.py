@@ -16,6 +16,7 @@ from relay.config.problems import ConfigErrors
 from relay.frontend.tls import TlsError
 from relay.runtime.assembly import AssemblyError, assemble
 from relay.runtime.gauges import wall_ms
+from relay.runtime.reason import reason
 from relay.store.interface import StoreError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Reloader:
             except AssemblyError as error:
                 return self._refused(error.problems)
             except (OSError, TlsError, StoreError) as error:
-                return self._refused((str(error),))
+                return self._refused((reason(error),))
             except Exception as error:  # the root of a reload: a fault of ours, told as one
                 relay.log.exception("reloading failed", config_epoch=self.epoch)
                 return self._refused((f"internal error: {type(error).__name__}; see the log",))

@@ -84,7 +84,7 @@ def test_an_explanation_has_every_decision_and_each_reason(run, running):
     ran = run("explain", "app@sender.test", "a@one.test", "--configuration-set", "news")
     assert ran.code == 0
     for text in (
-        "news (from the identity)",
+        "news (the identity)",
         "relay1 at sender.test rsa-sha256",
         "accepted and not sent",
         "this host does not have the address",

@@ -6,9 +6,11 @@ import smtplib
 import socket
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relay.cli.authority import make_certificates
 from tests.e2e.program import PASSWORD, Program, letter, wait_until
 from tests.e2e.receiver import Receiver
 
@@ -35,6 +37,26 @@ def test_a_bad_reload_keeps_the_old_configuration_and_says_why(
     program.config_path.write_text(good)
     program.run("reload")
     assert program.metric("relay_config_epoch") == 2
+
+
+def test_the_expiry_that_is_measured_is_that_of_the_certificate_in_force(program: Program) -> None:
+    program.start()
+    expiry = "relay_certificate_expiry_timestamp_seconds"
+    before = program.metric(expiry, certificate="cert.pem")
+    tls = program.config_path.parent / "tls"
+    made = make_certificates("relay.test", (), datetime.now(UTC) + timedelta(days=9))
+    (tls / "cert.pem").write_bytes(made.certificate)
+    (tls / "key.pem").write_bytes(made.key)
+    program.json("status")  # which asks for everything anew
+    assert program.metric(expiry, certificate="cert.pem") == before
+    program.run("reload")
+    assert program.metric(expiry, certificate="cert.pem") > before
+
+
+def test_explain_names_the_algorithm_of_each_key(program: Program) -> None:
+    program.start()
+    (key,) = program.json("explain", "a@sender.test", "b@dest.test")["keys"]
+    assert key["algorithm"] == "rsa-sha256"
 
 
 def test_a_good_reload_takes_effect_without_dropping_open_sessions(
