@@ -216,7 +216,9 @@ def import_list(
 def export(
     *,
     output: Annotated[Path | None, Parameter(help="Write here, not to standard output.")] = None,
-    file_format: FormatOption = None,
+    file_format: Annotated[
+        Format | None, Parameter(name="--format", help="Default: by the file's name, else csv.")
+    ] = None,
     config: ConfigOption = None,
 ) -> int:
     """Export the whole list as CSV or JSON lines, which `import` reads again."""

@@ -16,6 +16,12 @@ from relay.store.values import Settlement
 from tests.contract.making import NOW, SqliteKind, make_new, write_body
 
 
+def test_a_data_dir_that_is_a_file_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"data_dir is not a directory.*data"):
+        lock_data_dir(tmp_path / "data")
+
+
 def spool_files(kind: SqliteKind) -> list[Path]:
     return [path for path in (kind.data_dir / "spool").rglob("*") if path.is_file()]
 

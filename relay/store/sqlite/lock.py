@@ -1,5 +1,6 @@
 """One relay for one data directory: an advisory lock that ends with its process."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -40,7 +41,12 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
 
     Raises DataDirInUse, with the process that holds it, and OSError.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(
+            errno.ENOTDIR, "data_dir is not a directory", str(data_dir)
+        ) from error
     path = data_dir / "relay.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
