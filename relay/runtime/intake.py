@@ -11,7 +11,7 @@ from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.runtime.queue_clock import QueueClock
 from relay.store.interface import MessageStore
-from relay.store.values import Accepted, NewMessage
+from relay.store.values import Accepted, Message, NewMessage, Suppressed
 
 
 class Intake:
@@ -46,7 +46,8 @@ class Intake:
         if new.due_at <= self._clock.now() and scheduler.has_room():
             owner = scheduler.owner
         accepted = await self._store.insert(new, owner)
-        self._tell_suppressed(new, accepted)
+        for suppressed in accepted.suppressed:
+            tell_suppressed(self._metrics, self._log, new.message, suppressed)
         claimed = [delivery for delivery in accepted.deliveries if delivery.epoch]
         if claimed:
             scheduler.offer(claimed)
@@ -55,20 +56,19 @@ class Intake:
             scheduler.expect(new.due_at)
         return accepted
 
-    def _tell_suppressed(self, new: NewMessage, accepted: Accepted) -> None:
-        """What SES publishes as a Bounce event, `Permanent/OnAccountSuppressionList`."""
-        message = new.message
-        for suppressed in accepted.suppressed:
-            self._metrics.child(
-                self._metrics.recipients_suppressed, message.configuration_set, suppressed.reason
-            ).inc()
-            self._log.info(
-                "recipient suppressed",
-                message_id=message.id,
-                credential=message.credential,
-                configuration_set=message.configuration_set,
-                recipient=suppressed.address,
-                reason=suppressed.reason,
-                bounce_type="Permanent",
-                bounce_subtype="OnAccountSuppressionList",
-            )
+
+def tell_suppressed(
+    metrics: Metrics, log: Logger, message: Message, suppressed: Suppressed
+) -> None:
+    """What SES publishes as a Bounce event, `Permanent/OnAccountSuppressionList`."""
+    metrics.child(metrics.recipients_suppressed, message.configuration_set, suppressed.reason).inc()
+    log.info(
+        "recipient suppressed",
+        message_id=message.id,
+        credential=message.credential,
+        configuration_set=message.configuration_set,
+        recipient=suppressed.address,
+        reason=suppressed.reason,
+        bounce_type="Permanent",
+        bounce_subtype="OnAccountSuppressionList",
+    )

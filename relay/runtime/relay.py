@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from relay.runtime.assembly import (
 )
 from relay.runtime.control import RelayControl
 from relay.runtime.gauges import Gauges, wall_ms
-from relay.runtime.intake import Intake
+from relay.runtime.intake import Intake, tell_suppressed
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reload import Reloader
@@ -147,6 +148,7 @@ class Relay:
             inline_size=config.store.inline_size,
             on_commit=on_commit,
             on_error=lambda kind: metrics.store_errors.labels(kind).inc(),
+            on_suppressed=partial(tell_suppressed, metrics, self.log),
             log=self.log,
         )
         await self.store.open()

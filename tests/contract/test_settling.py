@@ -1,11 +1,13 @@
 """The end of an attempt, in one transaction, while the claim holds."""
 
 import asyncio
+from pathlib import Path
 
 from relay.mail.envelope import Recipient
 from relay.store.interface import Store
+from relay.store.sqlite import SqliteStore
 from relay.store.values import Delivery, Owner, Settlement, SuppressionEntry
-from tests.contract.making import NOW, make_message, make_new
+from tests.contract.making import LEASE, NOW, make_message, make_new
 
 
 async def insert(store: Store, owner: Owner, *recipients: str) -> tuple[Delivery, ...]:
@@ -78,6 +80,24 @@ async def test_reports_and_suppressions_come_with_the_settlement(
     assert await store.suppression("A@X.test", NOW) == entry
     (queued,) = await store.claim(owner, NOW + 1, 10)
     assert queued.message.id == report.message.id
+
+
+async def test_a_report_to_a_suppressed_sender_is_told_of_and_not_queued(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    store = SqliteStore(
+        tmp_path, on_suppressed=lambda report, who: told.append((report.id, who.address))
+    )
+    await store.open()
+    try:
+        owner = await store.register("worker", LEASE)
+        await store.suppress([SuppressionEntry("app@sender.test", "bounce", "delivery", NOW)])
+        (delivery,) = await insert(store, owner, "a@x.test")
+        report = make_new("app@sender.test", suppression=("bounce",))
+        assert await store.settle(owner, Settlement(delivery, reports=(report,)))
+        assert told == [(report.message.id, "app@sender.test")]
+        assert await store.depths() == []
+    finally:
+        await store.close()
 
 
 async def test_a_settlement_without_its_claim_changes_nothing(store: Store, owner: Owner) -> None:

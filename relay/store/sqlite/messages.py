@@ -30,6 +30,7 @@ from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (
     Accepted,
     Delivery,
+    Message,
     NewMessage,
     Owner,
     Settlement,
@@ -52,10 +53,12 @@ _DELETE_DONE_MESSAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settlement did: whether the claim held, and whether the message went with it."""
+    """What a settlement did: whether the claim held, whether the message went with it, and the
+    recipients of its reports that are suppressed, each with the report."""
 
     done: bool
     message_gone: bool = False
+    withheld: tuple[tuple[Message, Suppressed], ...] = ()
 
 
 def insert(
@@ -258,9 +261,13 @@ def _settle_one(db: sqlite3.Connection, owner: Owner, settlement: Settlement) ->
         return Settled(done=False)
     if settlement.suppress:
         suppression.add_observed(db, settlement.suppress)
-    if settlement.reports:
-        insert(db, [(report, None) for report in settlement.reports])
-    return Settled(done=True, message_gone=gone)
+    stored = insert(db, [(report, None) for report in settlement.reports])
+    withheld = tuple(
+        (report.message, suppressed)
+        for report, accepted in zip(settlement.reports, stored, strict=True)
+        for suppressed in accepted.suppressed
+    )
+    return Settled(done=True, message_gone=gone, withheld=withheld)
 
 
 def _delete_message_if_done(db: sqlite3.Connection, delivery_id: int) -> bool:

@@ -35,6 +35,7 @@ from relay.store.values import (
     Owner,
     QueueFilter,
     Settlement,
+    Suppressed,
 )
 
 A = TypeVar("A")
@@ -53,6 +54,7 @@ class SqliteStore(Lists):
         inline_size: int = 64 * 1024,
         on_commit: Callable[[float, int], None] = lambda seconds, operations: None,
         on_error: Callable[[str], None] = lambda kind: None,
+        on_suppressed: Callable[[Message, Suppressed], None] = lambda report, suppressed: None,
         log: Logger | None = None,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock: Callable[[], float] = time.monotonic,
@@ -60,12 +62,14 @@ class SqliteStore(Lists):
         """Bodies of more than `inline_size` octets get files of their own.
 
         `on_commit(seconds, operations)` is told of each group commit, `on_error(kind)` of each
-        failure: full, unavailable, damaged. Both are called on the store's threads. `wall` gives
-        UTC milliseconds (file ages), `clock` monotonic seconds (leases).
+        failure: full, unavailable, damaged. Both are called on the store's threads. On the loop's,
+        `on_suppressed` is told of each recipient of a report who is not sent to. `wall` gives UTC
+        milliseconds (file ages), `clock` monotonic seconds (leases).
         """
         self._data_dir = data_dir
         self._inline_size = inline_size
         self._on_error = on_error
+        self._on_suppressed = on_suppressed
         self._log = log or make_logger()
         self._wall = wall
         self._leases = claims.Leases(clock)
@@ -263,6 +267,8 @@ class SqliteStore(Lists):
         )
         if settled.message_gone:
             await self._forget_settled(settlement, settled)
+        for report, suppressed in settled.withheld:
+            self._on_suppressed(report, suppressed)
         return settled.done
 
     async def _forget_settled(
