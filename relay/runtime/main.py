@@ -57,40 +57,52 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 async def _run(path: Path, config: Config, log: Logger) -> int:
     relay = Relay(path, config, log)
-    stop, ended = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    reloads: set[asyncio.Task[object]] = set()
-
-    def reload() -> None:
-        task = loop.create_task(relay.reload(), name="reload")
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
+    stop, hurry, reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def end() -> None:
         """The first signal ends gracefully, a second one at once."""
-        (ended if stop.is_set() else stop).set()
+        (hurry if stop.is_set() else stop).set()
 
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload before the start
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     await relay.start()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    watchdog = loop.create_task(_watchdog(relay), name="watchdog")
+    background = [
+        loop.create_task(_watchdog(relay), name="watchdog"),
+        loop.create_task(_reload_when_asked(relay, reload), name="reload"),
+    ]
     try:
         notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=relaying")
         failure = await relay.run_until(stop)
         notify("STOPPING=1", "STATUS=draining")
-        finishing = loop.create_task(relay.stop(), name="stop")
-        hurry = loop.create_task(ended.wait())
-        await asyncio.wait({finishing, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        if not finishing.done():
-            log.warning("second signal: ending at once; what is unfinished stays in the queue")
-            finishing.cancel()
-        await asyncio.gather(finishing, return_exceptions=True)
-        return 1 if failure else 0
+        return 0 if await _stop(relay, hurry, log) and not failure else 1
     finally:
-        watchdog.cancel()
+        for task in background:
+            task.cancel()
+
+
+async def _stop(relay: Relay, hurry: asyncio.Event, log: Logger) -> bool:
+    """Stop within the grace period, or at once where `hurry` is set; whether all went well."""
+    stopping = asyncio.create_task(relay.stop(), name="stop")
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not stopping.done():
+        log.warning("second signal: ending at once; what is unfinished stays in the queue")
+        stopping.cancel()
+    [error] = await asyncio.gather(stopping, return_exceptions=True)
+    if isinstance(error, Exception):
+        log.error("the relay did not stop well; its queue is safe", error=repr(error))
+    return not isinstance(error, Exception)
+
+
+async def _reload_when_asked(relay: Relay, asked: asyncio.Event) -> None:
+    """SIGHUP during a start or a reload is not lost: another reload follows."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        await relay.reload()
 
 
 async def _watchdog(relay: Relay) -> None:
