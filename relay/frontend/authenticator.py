@@ -97,17 +97,20 @@ class Authenticator:
         """
         account = self._accounts.get(username)
         digest = self._digest(username, password)
-        if digest in self._known:
-            self._known.move_to_end(digest)
-            return username if account is not None and account.allows(client) else None
         if account is not None and self._once.pop(digest, 0.0) > time.monotonic():
             return username if account.enabled else None
+        if account is not None and not account.allows(client):
+            # As if there were no such user: the right password must not be told by its time.
+            account, digest = None, self._digest("", password)
+        if digest in self._known:
+            self._known.move_to_end(digest)
+            return username
         if remembered_only:
             return None
         generation = self._generation
         # Shielded: others may wait for the same hash, as when all clients come back at once.
         right = await asyncio.shield(self._hashed(digest, password, account))
-        if not right or account is None:
+        if not right:
             return None
         if generation != self._generation:
             # Loaded anew while the hash was computed: the secret may have been revoked.
@@ -115,7 +118,7 @@ class Authenticator:
         self._known[digest] = username
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return username if account.allows(client) else None
+        return username
 
     def _hashed(
         self, digest: bytes, password: str, account: _Account | None

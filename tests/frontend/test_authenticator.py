@@ -54,6 +54,7 @@ async def test_a_credential_holds_in_its_networks_only(
     authenticator: Authenticator, config: Config
 ):
     authenticator.load(config)
+    assert await authenticator.check("inside", "x", CLIENT) is None
     assert await authenticator.check("inside", "x", "10.1.2.3") == "inside"
     assert await authenticator.check("inside", "x", CLIENT) is None
 
@@ -96,7 +97,7 @@ async def test_a_secret_revoked_while_its_hash_is_computed_is_not_right(
     assert await checking is None
 
 
-async def test_wrong_password_and_unknown_user_cost_as_many_hashes(
+async def test_every_login_that_fails_costs_as_many_hashes(
     authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
 ):
     authenticator.load(config, [new_secret("hashed", "second", 0)])
@@ -109,10 +110,19 @@ async def test_wrong_password_and_unknown_user_cost_as_many_hashes(
         return verify(password, encoded)
 
     monkeypatch.setattr(passwords, "verify", counting)
+    refused = [
+        *((name, "wrong") for name in ("hashed", "plain", "stored", "disabled", "nobody", "")),
+        ("hashed", ""),
+        ("nobody", ""),
+        # Right, but from elsewhere or too late: the time must not tell that it is right.
+        ("inside", "x"),
+        ("disabled", "x"),
+    ]
+    assert await authenticator.check("inside", "x", "10.1.2.3") == "inside"
     costs = set()
-    for name in ("hashed", "plain", "stored", "disabled", "nobody"):
+    for name, password in refused:
         hashes = 0
-        assert await authenticator.check(name, "wrong", CLIENT) is None
+        assert await authenticator.check(name, password, CLIENT) is None
         costs.add(hashes)
     assert costs == {2}
 
