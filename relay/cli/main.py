@@ -29,9 +29,9 @@ _EXPECTED = (
     CycloptsError,
     NotAllowed,
     NotRunning,
+    OSError,  # a file or a directory that this user may not use, most often
     Refused,
     StoreError,
-    BrokenPipeError,
 )
 
 app = App(
@@ -84,6 +84,9 @@ def _end(error: BaseException) -> int:
             # The reader has enough (`relay … | head`). Python would complain at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return OK
+        case OSError(strerror=str(said), filename=str(name)):
+            warn(f"relay: {shown(name)}: {said}")
+            return FAILED
         case ConfigErrors():
             for problem in error.problems:
                 warn(shown(problem))

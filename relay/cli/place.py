@@ -5,9 +5,11 @@ where the rest of the file has errors, or names secrets that only the daemon's e
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from relay.cli.failures import CommandFailed
 from relay.config.document import read_document
@@ -50,7 +52,7 @@ def find_config(given: Path | None, env: Mapping[str, str] = os.environ) -> Plac
     if env.get(VARIABLE):
         return _existing(Path(env[VARIABLE]), f"${VARIABLE}")
     for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
-        if path.is_file():
+        if _kind(path) == "file":
             return Place(path.absolute())
     raise CommandFailed(
         f"no configuration: neither --config nor ${VARIABLE} is given, and there is no "
@@ -59,8 +61,25 @@ def find_config(given: Path | None, env: Mapping[str, str] = os.environ) -> Plac
 
 
 def _existing(path: Path, source: str) -> Place:
-    if path.is_dir():
+    if _kind(path) == "directory":
         path = path / LOCAL_CONFIG
-    if not path.is_file():
-        raise CommandFailed(f"there is no file {path} (given by {source})")
-    return Place(path.absolute())
+    match _kind(path):
+        case "":
+            raise CommandFailed(f"there is no file {path} (given by {source})")
+        case "file":
+            return Place(path.absolute())
+    raise CommandFailed(f"{path} is not a regular file (given by {source})")
+
+
+def _kind(path: Path) -> Literal["file", "directory", "other", ""]:
+    """What is at `path`, `""` where nothing is. A place that this user may not look into is told
+    as that, for most often the command is run as another user than the relay."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise CommandFailed(f"cannot look at {path}: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "file" if stat.S_ISREG(mode) else "other"

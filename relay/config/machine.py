@@ -160,15 +160,15 @@ def _data_dir(config: Config, document: Document) -> Iterator[Problem]:
     def tell(found: str, hint: str = "") -> Problem:
         return document.problem(("data_dir",), found, hint=hint, warning=True)
 
-    if directory.exists():
-        if not directory.is_dir():
+    if os.path.exists(directory):
+        if not os.path.isdir(directory):
             yield tell(f"{directory} is not a directory")
         elif not os.access(directory, os.W_OK | os.X_OK):
             yield tell(f"{directory} is not writable by this user")
         if (mode := _mode(directory)) & 0o077:
             yield tell(f"{directory} is open to others (mode {mode:04o})", f"chmod 700 {directory}")
         return
-    parent = next((above for above in directory.parents if above.exists()), None)
+    parent = next((above for above in directory.parents if os.path.exists(above)), None)
     if parent is None or not os.access(parent, os.W_OK | os.X_OK):
         yield tell(f"{directory} is not there and this user cannot make it")
 

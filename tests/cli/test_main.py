@@ -151,3 +151,18 @@ def test_the_daemon_loads_no_rich():
         [sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_place_that_cannot_be_looked_at_is_told_in_a_sentence(run):
+    ran = run("status", "--config", "x" * 300)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.endswith("x: File name too long\n")
+
+
+def test_a_configuration_that_is_no_regular_file_is_told_as_such(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    ran = run("check-config", "--config", tmp_path / "pipe")
+    assert (ran.code, ran.err) == (
+        1,
+        f"relay: {tmp_path}/pipe is not a regular file (given by --config)\n",
+    )
