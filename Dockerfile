@@ -1,5 +1,7 @@
 # relay in a container: non-root, one volume for its data, one file for its configuration.
 #   docker build -t relay .
+# The configuration: `relay init ./relay --listen 0.0.0.0:2587 --data-dir /var/lib/relay …`, then
+# `chown -R 587:587 ./relay`, since the user in the container must be able to read it.
 #   docker run -v relay-data:/var/lib/relay -v ./relay:/etc/relay:ro -p 587:2587 relay
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -8,7 +10,9 @@ COPY relay relay
 RUN python -m venv /opt/relay && /opt/relay/bin/pip install --no-cache-dir .
 
 FROM python:3.13-slim
-RUN useradd --system --home-dir /var/lib/relay --create-home --shell /usr/sbin/nologin relay \
+RUN groupadd --system --gid 587 relay \
+    && useradd --system --uid 587 --gid relay --home-dir /var/lib/relay --create-home \
+        --shell /usr/sbin/nologin relay \
     && chmod 0700 /var/lib/relay
 COPY --from=build /opt/relay /opt/relay
 ENV PATH=/opt/relay/bin:$PATH RELAY_CONFIG=/etc/relay/relay.yaml PYTHONUNBUFFERED=1
