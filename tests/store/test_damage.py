@@ -1,5 +1,7 @@
 """Damaged rows and files: set apart and told, while the rest goes out."""
 
+import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -135,6 +137,65 @@ async def test_a_torn_page_is_reported_at_start_and_spares_other_messages(
     claimed = await again.claim(owner, NOW, 100)
     assert 25 <= len(claimed) < 30
     assert len(await again.queue(QueueFilter(state="quarantined"))) == 30 - len(claimed)
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("harm", [lose, empty])
+async def test_the_bodies_of_a_lost_database_are_set_aside_and_not_swept(
+    kind: SqliteKind, harm: Callable[[Path], None]
+) -> None:
+    for number in (1, 2):
+        store = await kind.open()
+        await store.insert(make_new(body=await write_body(store, b"x" * 300_000)), None)
+        await store.close()
+        (body,) = (path for path in (kind.data_dir / "spool").rglob("*") if path.is_file())
+        harm(kind.data_dir / "relay.db")
+        os.utime(body, (1, 1))
+        await asyncio.sleep(1.1)  # the sweep spares what changed in the last second
+        await (await kind.open()).close()
+        assert kind.errors == ["damaged"] * number
+        aside = kind.data_dir / f"spool.lost-{number}" / body.parent.name / body.name
+        assert aside.read_bytes() == b"x" * 300_000
+    await kind.open()
+    assert kind.errors == ["damaged"] * 2
+
+
+async def test_no_body_is_swept_while_the_database_is_damaged(kind: SqliteKind) -> None:
+    store = await kind.open()
+    await write_body(store, b"x" * 300_000)
+    for number in range(30):
+        await store.insert(make_new(header=b"Subject: %d-" % number + b"x" * 3_000 + b"\r\n"), None)
+    await store.close()
+    path = kind.data_dir / "relay.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        (page_size,) = db.execute("PRAGMA page_size").fetchone()
+        db.execute("UPDATE life SET clean = 0")
+    with path.open("r+b") as file:
+        file.seek(file.read().index(b"Subject: 17-") // page_size * page_size)
+        file.write(b"\xaa" * page_size)
+    (body,) = (path for path in (kind.data_dir / "spool").rglob("*") if path.is_file())
+    os.utime(body, (1, 1))
+    await asyncio.sleep(1.1)  # the sweep spares what changed in the last second
+    for number in (1, 2):  # a clean end does not make it whole
+        await (await kind.open()).close()
+        assert kind.errors == ["damaged"] * number
+        assert body.exists()
+
+
+async def test_a_directory_of_bodies_is_durable_before_a_body_in_it_is(
+    kind: SqliteKind, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As another thread, or a process that died, leaves them: made, and not synced.
+    for number in range(256):
+        (kind.data_dir / "spool" / f"{number:02x}").mkdir(mode=0o700)
+    synced: list[Path] = []
+    monkeypatch.setattr("relay.store.sqlite.spool.sync_directory", synced.append)
+    await write_body(store, b"x" * 300_000)
+    (body,) = (path for path in (kind.data_dir / "spool").rglob("*") if path.is_file())
+    assert synced == [kind.data_dir / "spool", body.parent]
 
 
 async def test_an_end_without_close_is_remembered(kind: SqliteKind) -> None:

@@ -25,18 +25,40 @@ def prepare(data_dir: Path) -> list[str]:
         (data_dir / "spool").mkdir(mode=0o700, exist_ok=True)
         path = data_dir / "relay.db"
         with closing(connect(path)) as db:
+            findings = _set_bodies_aside(db, data_dir)
             migrate(db)
-            findings = _check(db, path)
+            findings += _check(db, path)
             db.execute("UPDATE life SET clean = 0")
         sync_directory(data_dir)
     except sqlite3.DatabaseError as error:
         if primary_code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise StoreUnavailable(
-                f"{data_dir / 'relay.db'} is damaged: {error}. Move it away to start empty, and"
-                " recover what it holds with: sqlite3 relay.db .recover"
+                f"{data_dir / 'relay.db'} is damaged: {error}. Move it away to start empty (the"
+                " bodies in spool are set aside then), and recover what it holds with: sqlite3"
+                " relay.db .recover"
             ) from error
         raise translate(error, data_dir) from error
     return findings
+
+
+def _set_bodies_aside(db: sqlite3.Connection, data_dir: Path) -> list[str]:
+    """Keep the bodies of a database that was lost or moved away: its messages may be recovered.
+
+    No row of a new database names them, so the sweep would take them for orphans. Done before the
+    tables are made: a relay that dies in between finds the database new again.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    spool = data_dir / "spool"
+    if version or not any(path.is_file() for path in spool.rglob("*")):
+        return []
+    numbers = range(1, len(list(data_dir.glob("spool.lost-*"))) + 2)
+    aside = next(
+        path for number in numbers if not (path := data_dir / f"spool.lost-{number}").exists()
+    )
+    spool.rename(aside)
+    spool.mkdir(mode=0o700)
+    sync_directory(data_dir)
+    return [f"relay.db is new, but there were bodies in spool: they are kept in {aside}"]
 
 
 def _check(db: sqlite3.Connection, path: Path) -> list[str]:

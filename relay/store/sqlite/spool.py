@@ -44,6 +44,7 @@ class Spool:
         self._closed = False
         self._ours: set[str] = set()
         self._kept: set[str] = set()
+        self._synced: set[Path] = set()
 
     async def run(self, work: Callable[[], R]) -> R:
         """Run blocking file work. It goes on to its end when the caller is cancelled."""
@@ -68,9 +69,12 @@ class Spool:
         """A new file: its name and descriptor. Blocks."""
         name = secrets.token_hex(_NAME_OCTETS)
         path = self.path(name)
-        if not path.parent.is_dir():
+        if path.parent not in self._synced or not path.parent.is_dir():
+            # That it is there does not say that it would survive a crash: another thread, or a
+            # process that died, may have made it and not synced it yet.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_directory(self._directory)
+            self._synced.add(path.parent)
         self._ours.add(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return name, os.open(path, flags, 0o600)

@@ -75,6 +75,7 @@ class SqliteStore(Lists):
         self._leases = claims.Leases(clock)
         path = data_dir / "relay.db"
         self._open = False
+        self._is_damaged = False
         self._told: dict[str, float] = {}
         self._undoing: set[asyncio.Task[None]] = set()
         self._spool = Spool(data_dir / "spool", data_dir, self._failed)
@@ -100,8 +101,15 @@ class SqliteStore(Lists):
             self._on_error("damaged")
         self._writer.start()
         self._open = True
+        self._is_damaged = bool(findings)
+        if not self._is_damaged:
+            await self._sweep(opened_at - _CLOCK_GRAIN)
+
+    async def _sweep(self, before: float) -> None:
+        """Not in a damaged store: a body may be all that is left of a message, and what names it
+        may be unreadable."""
         named = await self._questions.ask(messages.references)
-        removed = await self._spool.run(lambda: self._spool.sweep(named, opened_at - _CLOCK_GRAIN))
+        removed = await self._spool.run(lambda: self._spool.sweep(named, before))
         if removed:
             self._log.info("removed bodies of messages that were never accepted", count=removed)
 
@@ -121,10 +129,12 @@ class SqliteStore(Lists):
                 await asyncio.wait(self._undoing)
             # The writer is the last to let go of the database: it can empty the log into it.
             await asyncio.to_thread(self._stop_reading)
-            last = self._writer.submit(mark_clean, None)
+            # A damaged one is checked again at each start, until somebody has mended it.
+            last = None if self._is_damaged else self._writer.submit(mark_clean, None)
             self._writer.end()
             try:
-                await last
+                if last is not None:
+                    await last
             except StoreError as error:
                 self._log.warning("the next start will check the store", error=str(error))
         await asyncio.to_thread(self._stop_reading)
