@@ -98,6 +98,9 @@ def _addresses(
         return no_address_in(name)
     if not smtputf8 and not all(address.isascii() for address in addresses):
         return address_not_ascii(name)
+    # U+FFFD stands for octets that are not UTF-8: what is checked is not what would be sent.
+    if any("\ufffd" in address for address in addresses):
+        return no_address_in(name)
     return addresses
 
 

@@ -76,8 +76,10 @@ def _addresses(value: str) -> Iterator[str]:
 def _entry(tokens: list[str]) -> Iterator[str]:
     """The address of one entry: what stands in angle brackets, or all of it."""
     text = tokens
+    name: list[str] = []
     if "<" in tokens:
         start = tokens.index("<")
+        name = tokens[:start]
         end = tokens.index(">", start)
         if any(part != " " for part in tokens[end + 1 :]):
             raise _Malformed
@@ -86,7 +88,21 @@ def _entry(tokens: list[str]) -> Iterator[str]:
             text = text[text.index(":") + 1 :] if ":" in text else text
     address = "".join(text).strip(" ")
     if address or "<" in tokens:
-        yield parse_mailbox(address)
+        mailbox = parse_mailbox(address)
+        if "@" in name and _names_another("".join(name), mailbox):
+            raise _Malformed
+        yield mailbox
+
+
+def _names_another(name: str, mailbox: str) -> bool:
+    """Whether an unquoted address stands where the name should: some readers take that one."""
+    for word in name.split(" "):
+        try:
+            if parse_mailbox(word).lower() != mailbox.lower():
+                return True
+        except AddressError:
+            continue
+    return False
 
 
 def _tokens(value: str) -> Iterator[str]:

@@ -65,6 +65,16 @@ REFUSED = {
         "554 5.6.0 Transaction failed: Header 'From' has no valid address.",
         "bad header",
     ),
+    "a From with another address in place of the name": (
+        {"header": "From: eve@evil.test <ann@sender.test>\r\n"},
+        "554 5.6.0 Transaction failed: Header 'From' has no valid address.",
+        "bad header",
+    ),
+    "a From with octets that are not UTF-8": (
+        {"header": b"From: j\xfcrgen@sender.test\r\n", "smtputf8": True},
+        "554 5.6.0 Transaction failed: Header 'From' has no valid address.",
+        "bad header",
+    ),
     "an empty Sender": (
         {"header": FROM + "Sender:\r\n"},
         "554 5.6.0 Transaction failed: Header 'Sender' has no valid address.",
