@@ -4,7 +4,10 @@ A user name is the name of a credential. Its secrets are those of the configurat
 with `relay credentials add`. A hash costs some 50 ms, so hashes are computed off the event loop, in
 a bounded pool with a bounded queue; what was right once is remembered under a keyed digest (the key
 is random and never leaves the process), so that the next login of the same client costs
-microseconds. `load` forgets all that was remembered: a revoked secret stops at once.
+microseconds. `load` forgets what was remembered of those whose secrets have changed: a revoked one
+stops at once, and whoever keeps his stays known while strangers try passwords for his name. One
+client has a share of the queue only: it can neither fill it nor try many passwords before the first
+failure counts.
 
 A wrong password, an unknown user, a disabled credential and a wrong network all take the time of
 the same number of hashes. No password is kept, logged or part of an exception.
@@ -15,7 +18,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,11 +26,13 @@ from ipaddress import ip_address
 
 from relay.config import passwords
 from relay.config.model import Config, Network
+from relay.frontend.guard import client_key
 from relay.store.secrets import encoded_hash
 from relay.store.values import Secret
 
 _THREADS = 2
 _WAITING = 64
+_WAITING_OF_CLIENT = 16
 _REMEMBERED = 10_000
 _ONE_TIME = 100
 
@@ -58,7 +63,7 @@ class Authenticator:
         self._once: dict[bytes, float] = {}
         self._generation = 0
         self._checks: dict[bytes, asyncio.Future[bool]] = {}
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="login")
 
     def load(self, config: Config, stored: Iterable[Secret] = ()) -> None:
@@ -67,6 +72,7 @@ class Authenticator:
         for secret in stored:
             if secret.revoked_at is None:
                 added.setdefault(secret.credential, []).append(encoded_hash(secret))
+        before = self._accounts
         self._accounts = {
             name: _Account(
                 credential.enabled,
@@ -84,7 +90,13 @@ class Authenticator:
         ]
         self._hashes = max(1, *counts) if counts else 1
         self._generation += 1
-        self._known.clear()
+        same = {
+            name
+            for name, account in self._accounts.items()
+            if name in before and before[name].secrets == account.secrets
+        }
+        for digest in [digest for digest, name in self._known.items() if name not in same]:
+            del self._known[digest]
         self._checks.clear()
 
     async def check(
@@ -109,7 +121,7 @@ class Authenticator:
             return None
         generation = self._generation
         # Shielded: others may wait for the same hash, as when all clients come back at once.
-        right = await asyncio.shield(self._hashed(digest, password, account))
+        right = await asyncio.shield(self._hashed(digest, password, account, client))
         if not right:
             return None
         if generation != self._generation:
@@ -121,22 +133,25 @@ class Authenticator:
         return username
 
     def _hashed(
-        self, digest: bytes, password: str, account: _Account | None
+        self, digest: bytes, password: str, account: _Account | None, client: str
     ) -> "asyncio.Future[bool]":
         """The check by hashes: one for all that ask the same at the same time."""
         check = self._checks.get(digest)
         if check is not None:
             return check
-        if self._waiting >= _WAITING:
+        place = client_key(client)
+        if self._waiting.total() >= _WAITING or self._waiting[place] >= _WAITING_OF_CLIENT:
             raise AuthenticationUnavailable
-        self._waiting += 1
+        self._waiting[place] += 1
         check = asyncio.get_running_loop().run_in_executor(
             self._pool, self._verify, password, account.secrets if account else ()
         )
         self._checks[digest] = check
 
         def done(check: "asyncio.Future[bool]") -> None:
-            self._waiting -= 1
+            self._waiting[place] -= 1
+            if not self._waiting[place]:
+                del self._waiting[place]
             if self._checks.get(digest) is check:
                 del self._checks[digest]
 

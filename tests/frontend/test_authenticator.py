@@ -133,12 +133,47 @@ async def test_logins_that_wait_are_bounded_and_the_loop_stays_free(
     authenticator.load(config)
     monkeypatch.setattr(passwords, "verify", lambda *_: time.sleep(0.002))
     logins: list[Any] = await asyncio.gather(
-        *(authenticator.check("hashed", str(n), CLIENT) for n in range(100)),
+        *(authenticator.check("hashed", str(n), f"192.0.2.{n}") for n in range(100)),
         return_exceptions=True,
     )
     unavailable = [login for login in logins if isinstance(login, AuthenticationUnavailable)]
     assert len(unavailable) == 36
     assert logins.count(None) == 64
+
+
+async def test_a_client_has_its_share_of_the_waiting_places_only(
+    authenticator: Authenticator, config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    authenticator.load(config)
+    monkeypatch.setattr(passwords, "verify", lambda *_: time.sleep(0.002))
+    one_client = [f"2001:db8::{n:x}" for n in range(100)]  # IPv6: a /64
+    logins: list[Any] = await asyncio.gather(
+        *(authenticator.check("hashed", client, client) for client in one_client),
+        authenticator.check("hashed", "another", CLIENT),
+        return_exceptions=True,
+    )
+    unavailable = [login for login in logins if isinstance(login, AuthenticationUnavailable)]
+    assert len(unavailable) == 84
+    assert logins[-1] is None
+    # What is over is not counted for ever.
+    assert await authenticator.check("hashed", "again", one_client[0]) is None
+
+
+async def test_a_reload_forgets_only_those_whose_secrets_changed(
+    authenticator: Authenticator, config: Config
+):
+    stored = new_secret("stored", "stored secret", 0)
+    authenticator.load(config, [stored])
+    for name in ("plain", "hashed", "stored"):
+        assert await authenticator.check(name, f"{name} secret", CLIENT) == name
+    authenticator.load(config, [stored, new_secret("plain", "second", 0)])
+    check = authenticator.check
+    assert await check("hashed", "hashed secret", CLIENT, remembered_only=True) == "hashed"
+    assert await check("stored", "stored secret", CLIENT, remembered_only=True) == "stored"
+    assert await check("plain", "plain secret", CLIENT, remembered_only=True) is None
+    credentials = {name: one for name, one in config.credentials.items() if name != "hashed"}
+    authenticator.load(config.model_copy(update={"credentials": credentials}), [stored])
+    assert await check("hashed", "hashed secret", CLIENT) is None
 
 
 async def test_clients_that_come_back_all_at_once_share_one_hash(
