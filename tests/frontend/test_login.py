@@ -1,8 +1,11 @@
+import base64
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.frontend.client import Client
-from tests.frontend.house import PASSWORD, House
+from tests.frontend.house import PASSWORD, USERNAME, House
 
 
 async def ready(client: Client) -> None:
@@ -75,3 +78,22 @@ async def test_neither_passwords_nor_unknown_names_are_logged(house: House):
     assert "secret" not in log
     assert PASSWORD not in log
     assert '"credential": "app"' in log or '"credential":"app"' in log
+
+
+async def test_a_failure_of_ours_within_a_login_shows_no_password(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(house.authenticator, "check", fail)
+    async with Client(house) as client:
+        await ready(client)
+        answer = await client.auth()
+    assert answer.startswith("451 4.3.0 Temporary service failure; reference")
+    log = house.log.getvalue()
+    assert "RuntimeError: out of order" in log
+    plain = base64.b64encode(f"\0{USERNAME}\0{PASSWORD}".encode()).decode()
+    for secret in (PASSWORD, plain):
+        assert secret not in log
+        assert secret not in answer

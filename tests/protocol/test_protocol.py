@@ -1,11 +1,14 @@
 """Every line of the tables holds against the server. See `dialogue` for how they are written."""
 
 import base64
+import re
 import smtplib
 import socket
 import ssl
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.protocol import table_content, table_limits, table_order, table_syntax, table_tls
 from tests.protocol.dialogue import Case, Player, Server
@@ -47,6 +50,39 @@ def test_the_size_limit_is_exact(server: Server, more: int, reply: int) -> None:
         body = b".." + b"x" * (limit - len(header) - 3 + more) + b"\r\n"
         client.send(header + body + b".\r\n")
         assert client.getreply()[0] == reply
+
+
+_VERBS = [
+    b"EHLO", b"HELO", b"MAIL FROM:", b"RCPT TO:", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"FROB", b"",
+    b"DATA \0", b"QUIT now", b"STARTTLS x", b"MAIL FROM:<{sender}> ", b"RCPT TO:<b@example.test> ",
+]  # fmt: skip
+_LINES = st.lists(
+    st.builds(bytes.__add__, st.sampled_from(_VERBS), st.binary(max_size=700)).filter(
+        lambda line: b"\r\n" not in line and not line.endswith(b"\r")
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(lines=_LINES)
+def test_every_line_gets_one_reply_that_is_well_formed(server: Server, lines: list[bytes]) -> None:
+    """All in one write. A last command, whose reply nothing else gets, ends the counting."""
+    sender = server.sender.encode()
+    with _client(server) as client:
+        assert client.sock is not None
+        sent = [line.replace(b"{sender}", sender) for line in lines]
+        client.sock.sendall(b"".join(line + b"\r\n" for line in [*sent, b"HELP"]))
+        heard = b""
+        while not re.search(rb"^214 [^\n]*\n\Z", heard, re.MULTILINE):
+            more = client.sock.recv(65_536)
+            assert more, f"the server closed after {heard!r}"
+            heard += more
+    replies = heard.splitlines(keepends=True)
+    assert all(re.fullmatch(rb"[2-5]\d\d[ -][ -~]*\r\n", line) for line in replies)
+    assert all(len(line) <= 512 for line in replies)
+    assert sum(line[3:4] == b" " for line in replies) == len(lines) + 1
 
 
 def _client(server: Server) -> smtplib.SMTP:
