@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from relay.config.document import Document
 from relay.config.model import Bounds, StoreConfig
 from relay.config.names import (
+    RESERVED_CREDENTIAL,
     Endpoint,
     parse_address,
     parse_bind_address,
@@ -86,6 +87,14 @@ def _credential_defaults(document: Document) -> Iterator[Problem]:
                 f"{document.show(path)} is not among its configuration_sets",
                 listed(filter(None, allowed)),
             )
+
+
+def _reserved(document: Document) -> Iterator[Problem]:
+    """The name under which the relay counts the reports that it writes itself."""
+    for name in document.names("credentials"):
+        if name == RESERVED_CREDENTIAL:
+            path = ("credentials", name)
+            yield document.problem(path, f"the name {name}", "another: this one is the relay's own")
 
 
 def _same_name_twice(document: Document) -> Iterator[Problem]:
@@ -260,6 +269,7 @@ def _number(
 _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _references,
     _credential_defaults,
+    _reserved,
     _same_name_twice,
     _selectors,
     _pools,

@@ -17,6 +17,9 @@ from ipaddress import (
 
 from relay.mail import address
 
+RESERVED_CREDENTIAL = "relay"
+"""The name under which the relay counts the reports that it writes itself."""
+
 _BRACKETED = re.compile(r"\[(?P<host>[^\]]*)\]:(?P<port>[0-9]{1,5})")
 _PLAIN = re.compile(r"(?P<host>[^:\[\]]+):(?P<port>[0-9]{1,5})")
 

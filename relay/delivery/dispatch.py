@@ -13,7 +13,7 @@ from typing import Protocol
 from relay.config.model import Config
 from relay.delivery.attempt import Results
 from relay.delivery.claims import Claims
-from relay.delivery.endings import Endings
+from relay.delivery.endings import Endings, is_expired
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import Lane, Way
@@ -280,7 +280,7 @@ class Dispatcher:
         wall = self._wall()
         for way in self._ways:
             for lane in way.lanes.values():
-                if any(d.message.expires_at <= wall for d in lane.waiting):
+                if any(is_expired(delivery, wall) for delivery in lane.waiting):
                     for delivery in lane.take_last(len(lane.waiting)):
                         if not self._endings.has_expired(delivery):
                             lane.put(delivery)

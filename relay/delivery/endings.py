@@ -82,10 +82,20 @@ class Endings:
     def has_expired(self, delivery: Delivery) -> bool:
         """Give an expired delivery up; True where it was one."""
         now = self._wall()
-        if now < delivery.message.expires_at:
+        if not is_expired(delivery, now):
             return False
         settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)
         self._claims.settle(settlement)
         self._telling.given_up(delivery, "it expired while it waited")
         self._telling.reported(settlement.reports, bounced=True)
         return True
+
+
+def is_expired(delivery: Delivery, now: int) -> bool:
+    """Whether it is too old to be tried at `now`, in UTC ms.
+
+    A limit delays mail and never drops it: what a limit has put off beyond its expiry, before it
+    was ever tried, is tried when its turn comes.
+    """
+    expires_at = delivery.message.expires_at
+    return now >= expires_at and (delivery.attempts > 0 or delivery.due_at < expires_at)

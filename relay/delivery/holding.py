@@ -128,7 +128,10 @@ class Holding:
         for delivery in deliveries:
             at = self._pacing.due_at(key, kind, len(delivery.recipients), earliest)
             due = wall + round((at - now) * 1000)
-            self._claims.give_back(delivery, min(due, delivery.message.expires_at))
+            if delivery.attempts:
+                due = min(due, delivery.message.expires_at)
+            # What was never tried keeps its turn, even beyond its expiry: see `is_expired`.
+            self._claims.give_back(delivery, due)
 
     def _give_back_for_a_while(self, deliveries: Iterable[Delivery]) -> None:
         now = self._wall()

@@ -21,7 +21,8 @@ class Policy:
     """What settling needs to know; times in milliseconds.
 
     `retry` are the intervals after the first, second, … attempt; the last one repeats. `jitter` is
-    the share of an interval by which it varies, plus or minus.
+    the share of an interval by which it varies, plus or minus. `report_set` is the configuration
+    set through which reports to the sender go.
     """
 
     hostname: str
@@ -32,6 +33,7 @@ class Policy:
     report_lifetime: int
     report_identity: str
     report_suppression: tuple[SuppressionReason, ...]
+    report_set: str
 
     def interval(self, attempts: int) -> int:
         """The time to wait after attempt number `attempts` + 1, without jitter."""
@@ -57,8 +59,11 @@ class Policies:
     @classmethod
     def of(cls, config: Config) -> "Policies":
         return cls(
-            {name: _policy(config, chosen) for name, chosen in config.configuration_sets.items()},
-            _policy(config, _DEFAULT_SET),
+            {
+                name: _policy(config, name, chosen)
+                for name, chosen in config.configuration_sets.items()
+            },
+            _policy(config, _remaining_set(config), _DEFAULT_SET),
         )
 
     def of_set(self, name: str) -> Policy:
@@ -66,7 +71,13 @@ class Policies:
         return self.by_set.get(name, self.default)
 
 
-def _policy(config: Config, configuration_set: ConfigurationSet) -> Policy:
+def _remaining_set(config: Config) -> str:
+    """The set through which reports go whose message's own set is no longer configured: there
+    must be a pool to send them from."""
+    return config.default_configuration_set or next(iter(config.configuration_sets))
+
+
+def _policy(config: Config, name: str, configuration_set: ConfigurationSet) -> Policy:
     suppression = config.suppression
     sender = f"mailer-daemon@{config.hostname}"
     schedule = config.retry.schedule or (300.0,)
@@ -81,4 +92,5 @@ def _policy(config: Config, configuration_set: ConfigurationSet) -> Policy:
         report_lifetime=round(configuration_set.max_age * 1000),
         report_identity=find_identity(config.identities, sender) or "",
         report_suppression=configuration_set.suppression,
+        report_set=name,
     )

@@ -11,6 +11,7 @@ on, and nothing that came with the null reverse-path is.
 
 from collections.abc import Callable, Sequence
 
+from relay.config.names import RESERVED_CREDENTIAL
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policy
 from relay.mail.dsn import compose_dsn
@@ -19,9 +20,6 @@ from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
 from relay.signing.body_hash import BodyHash
 from relay.store.values import Body, Delivery, Message, NewMessage
-
-CREDENTIAL = "relay"
-"""Whom reports are counted for: this relay itself."""
 
 
 def reports_of(
@@ -99,8 +97,8 @@ def _report(
                 recipients=(Recipient(envelope.reverse_path, notify=("NEVER",)),),
                 smtputf8=not envelope.reverse_path.isascii(),
             ),
-            credential=CREDENTIAL,
-            configuration_set=message.configuration_set,
+            credential=RESERVED_CREDENTIAL,
+            configuration_set=policy.report_set,
             identity=policy.report_identity,
             header=header,
             body=_body(content),

@@ -24,6 +24,16 @@ def server_context(tls: Tls) -> ssl.SSLContext:
         context.load_cert_chain(tls.certificate, tls.key)
     except (OSError, ssl.SSLError) as problem:
         raise TlsError(
-            f"cannot use the certificate {tls.certificate} with the key {tls.key}: {problem}"
+            f"cannot use the certificate {tls.certificate} with the key {tls.key}: "
+            f"{_words(problem)}"
         ) from problem
     return context
+
+
+def _words(problem: OSError) -> str:
+    """What is wrong, without the library's own names for it. `ssl.SSLError` is an `OSError`."""
+    if not isinstance(problem, ssl.SSLError):
+        return problem.strerror or str(problem)
+    if problem.reason == "KEY_VALUES_MISMATCH":
+        return "they do not belong together"
+    return "one of them is not in PEM form, or the key has a passphrase"

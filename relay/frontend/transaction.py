@@ -9,21 +9,26 @@ from relay.mail.envelope import Envelope, Recipient
 class Transaction:
     """From MAIL to the end of data, RSET or the next EHLO."""
 
-    __slots__ = ("_attempted", "_recipients", "mail")
+    __slots__ = ("_attempted", "_recipients", "_taken", "mail")
 
     def __init__(self, mail: Mail) -> None:
         self.mail = mail
-        self._recipients: list[Recipient] = []
+        self._recipients: dict[str, Recipient] = {}
         self._attempted = False
+        self._taken = 0
 
     def add(self, recipient: Recipient | Answer, limit: int) -> Answer:
-        """The answer to RCPT; from `limit` recipients on, more are refused for now."""
+        """The answer to RCPT; from `limit` recipients on, more are refused for now.
+
+        Who is named twice gets the message once, as named first; it counts twice here.
+        """
         self._attempted = True
         if isinstance(recipient, Answer):
             return recipient
-        if len(self._recipients) >= limit:
+        if self._taken >= limit:
             return replies.too_many_recipients(limit)
-        self._recipients.append(recipient)
+        self._taken += 1
+        self._recipients.setdefault(recipient.address, recipient)
         return replies.RECIPIENT_OK
 
     def refusal(self) -> Answer | None:
@@ -36,7 +41,7 @@ class Transaction:
         mail = self.mail
         return Envelope(
             mail.reverse_path,
-            tuple(self._recipients),
+            tuple(self._recipients.values()),
             mail.body,
             mail.smtputf8,
             mail.ret,

@@ -233,16 +233,9 @@ class Limits:
                 )
             if gate.quota is not None:
                 count = max(0, used.get(gate.key, 0) - gate.quota.free)
-                refusal = gate.quota.refusal()
+                free_at = await gate.quota.free_at() if count >= gate.quota.limit else today
                 levels.append(
-                    Level(
-                        gate.key,
-                        "quota",
-                        gate.quota.limit,
-                        DAY_MS // 1000,
-                        count,
-                        refusal.at if refusal is not None else today,
-                    )
+                    Level(gate.key, "quota", gate.quota.limit, DAY_MS // 1000, count, free_at)
                 )
         return levels
 

@@ -157,6 +157,13 @@ class QuotaLedger:
         self._refused_until = min(grant.at, self._now() + _MEMORY)
         return grant
 
+    async def free_at(self) -> int:
+        """When the next permit may be had, in UTC ms; nothing is spent by asking."""
+        grant = await self.lease(1, patience=0)
+        if grant.charged:
+            await self.give_back(1, grant)
+        return grant.at or self._now()
+
     async def give_back(self, n: int, grant: Grant) -> None:
         """Undo a grant: another limit did not let the message through.
 

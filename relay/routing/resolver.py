@@ -22,6 +22,7 @@ import dns.resolver
 from dns.rdtypes.ANY.MX import MX
 
 from relay.routing.answers import AddressAnswer, MxAnswer
+from relay.routing.hosts import Hosts, read_hosts
 from relay.routing.plan import Family
 
 LIFETIME_S = 10.0
@@ -84,7 +85,7 @@ class AnswerCache(Generic[_A]):
 
 
 class DnsResolver:
-    """The `Resolver` of a running relay, over the name servers of the host.
+    """The `Resolver` of a running relay: the hosts file, then the name servers of the host.
 
     `nameservers` (IP address and port) replaces what /etc/resolv.conf says. A host without any
     name server can still send to smarthosts given by address; every question fails.
@@ -97,12 +98,14 @@ class DnsResolver:
         clock: Callable[[], float] = time.monotonic,
         lifetime_s: float = LIFETIME_S,
         cache_size: int = CACHE_SIZE,
+        hosts: Callable[[], Hosts] = read_hosts,
     ) -> None:
         self._mx: AnswerCache[MxAnswer] = AnswerCache(cache_size, clock)
         self._addresses: AnswerCache[AddressAnswer] = AnswerCache(cache_size, clock)
         self._lifetime_s = lifetime_s
         self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
-        self._dns = _configured(nameservers)
+        self._read_hosts = hosts
+        self.reconfigure(nameservers)
 
     def __repr__(self) -> str:
         return f"<DnsResolver {len(self._mx)} domains, {len(self._addresses)} hosts known>"
@@ -113,12 +116,16 @@ class DnsResolver:
 
     async def addresses(self, name: str, family: Family) -> AddressAnswer:
         """The A (family 4) or AAAA (6) records of a name, CNAMEs followed."""
+        if name in self._hosts:
+            here = tuple(address for address in self._hosts[name] if address.version == family)
+            return AddressAnswer("found" if here else "nodata", here)
         kind = "A" if family == 4 else "AAAA"
         return await self._addresses.get((name, kind), lambda: self._ask_addresses(name, kind))
 
     def reconfigure(self, nameservers: Sequence[tuple[str, int]] | None) -> None:
         """Ask these servers from now on, or those that /etc/resolv.conf names now. What is known
         stays known until it expires."""
+        self._hosts = self._read_hosts()
         self._dns = _configured(nameservers)
 
     async def close(self) -> None:

@@ -184,6 +184,7 @@ class Outgoing:
         *recipients: str | Recipient,
         body: bytes = b"Hello\r\n",
         offer: bool = True,
+        due_ms_ago: int = 0,
         **facts: Any,
     ) -> Message:
         """Store a message, claimed and offered as freshly accepted mail is."""
@@ -199,7 +200,7 @@ class Outgoing:
             )
             message = make_message(*recipients, stored=stored, **facts)
         owner = self.scheduler.owner if offer and self.scheduler.has_room() else None
-        accepted = await self.store.insert(NewMessage(message, now_ms()), owner)
+        accepted = await self.store.insert(NewMessage(message, now_ms() - due_ms_ago), owner)
         if owner is not None:
             self.scheduler.offer(accepted.deliveries)
         return message

@@ -241,7 +241,7 @@ async def test_expired_mail_is_given_up_with_a_report(tmp_path: Path) -> None:
         Receiver() as receiver,
         Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
     ):
-        await relay.send("b@example.test", lifetime=-1.0)
+        await relay.send("b@example.test", lifetime=-1.0, due_ms_ago=60_000)
         await receiver.until_messages(1)
         await relay.until_empty()
         assert relay.metric("relay_recipients_bounced_total", outcome="expired") == 1

@@ -1,5 +1,6 @@
 """The real program for end-to-end tests: set up by `relay init`, started by `relay serve`."""
 
+import http.client
 import json
 import os
 import signal
@@ -128,7 +129,7 @@ class Program:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
             return 0, ""
 
     def metric(self, name: str, **labels: str) -> float:
