@@ -140,6 +140,7 @@ class ExplainRequest:
     sender: str
     recipient: str
     configuration_set: str = ""
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)

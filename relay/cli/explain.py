@@ -23,6 +23,7 @@ def explain(
     configuration_set: Annotated[
         str, Parameter(help="As X-SES-CONFIGURATION-SET would name it.")
     ] = "",
+    credential: Annotated[str, Parameter(help="As whom the client would log in.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -31,7 +32,9 @@ def explain(
 
     Nothing is sent. Exits 1 when the message would be refused.
     """
-    request = ExplainRequest(address(sender, "FROM"), address(recipient, "TO"), configuration_set)
+    request = ExplainRequest(
+        address(sender, "FROM"), address(recipient, "TO"), configuration_set, credential
+    )
     found = Client(find_config(config).data_dir()).call(EXPLAIN, request)
     if as_json:
         print_json(found)

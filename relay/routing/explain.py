@@ -2,13 +2,10 @@
 
 Pure: it asks the same functions that real mail goes through. What needs I/O (levels of limits, the
 suppression list, DNS) is filled in by the caller with `dataclasses.replace`; `limit_keys` says
-which levels belong to it. Nothing is sent, charged or changed. Rendering is the caller's;
-`lines` and `as_dict` are plain forms of the same content.
+which levels belong to it. Nothing is sent, charged or changed. Rendering is the caller's.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from relay.config.identities import dkim_keys_for, find_identity
 from relay.config.model import Config
@@ -82,47 +79,6 @@ class Explanation:
     def tls(self) -> str:
         """The TLS policy and what it means."""
         return f"{self.destination.tls}: {_TLS[self.destination.tls]}" if self.destination else ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON takes it; the login of a route is left out."""
-        fields = asdict(self)
-        fields["destination"] = str(self.destination) if self.destination else ""
-        fields["tls"] = self.destination.tls if self.destination else ""
-        return fields
-
-    def lines(self) -> Iterator[tuple[str, str]]:
-        """What there is to say, as (subject, sentence) pairs in the order of the decisions."""
-        yield "from", self.sender
-        yield "to", self.recipient
-        if self.refusal:
-            yield "refused", self.refusal
-            return
-        yield "identity", self.identity
-        yield "configuration set", f"{self.configuration_set} ({self.configuration_set_from})"
-        for key in self.keys:
-            yield "signed by", f"{key.selector}._domainkey.{key.domain}"
-        if not self.keys:
-            yield "signed by", "nothing: the identity has no DKIM key"
-        if self.suppression is not None:
-            entry = self.suppression
-            yield "suppressed", f"{entry.reason} ({entry.source}): accepted, and not sent"
-        yield "pool", self.pool
-        for source in self.sources:
-            state = source.excluded or f"{source.share:.0%} of the attempts"
-            yield "source", f"{source.address} as {source.ehlo}, weight {source.weight}: {state}"
-        yield "route", self.route
-        if self.destination is not None:
-            yield "destination", str(self.destination)
-            yield "tls", self.tls
-        for host in self.hosts:
-            yield "host", f"{host.name} [{host.address}]:{host.port}"
-        if self.problem:
-            yield "problem", self.problem
-        for level in self.limits:
-            amount = f"{level.used:,} of {level.limit:,} in {level.seconds:,} s"
-            yield "limit", f"{level.key} {level.kind}: {amount}"
-        yield "retry", ", ".join(f"{seconds:g} s" for seconds in self.retry)
-        yield "given up after", f"{self.max_age:g} s"
 
 
 def explain(

@@ -144,6 +144,7 @@ class RelayControl:
                 config=relay.config,
                 router=relay.router,
                 configuration_set=request.configuration_set,
+                credential=request.credential,
             )
         except RoutingFailure as failure:
             raise Refused(str(failure.reply)) from failure

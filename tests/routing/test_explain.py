@@ -1,7 +1,5 @@
 """The whole way of a message, explained."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 from relay.admission.policy import Policy
 from relay.routing.explain import Explanation, explain, find_hosts
 from relay.routing.router import Router
-from relay.store.values import SuppressionEntry
 
 KEY = {"selector": "s1", "key": Path("/keys/s1.pem")}
 SECTIONS: dict[str, Any] = {
@@ -111,7 +108,7 @@ def test_a_message_that_would_be_refused_says_why(
 ) -> None:
     found = ask(sender, **more)
     assert found.refusal.startswith(refusal)
-    assert list(found.lines())[-1] == ("refused", found.refusal)
+    assert not found.pool
 
 
 async def test_a_problem_of_dns_is_part_of_the_explanation(ask: Any) -> None:
@@ -131,15 +128,3 @@ def test_the_configuration_set_is_the_one_that_admission_takes(
     wishes = policy.default_sets(sender, login)
     expected = next((name for name in wishes if name and login.may_use(name)), "")
     assert ask(sender, credential=credential).configuration_set == expected
-
-
-def test_it_is_told_in_lines_and_as_json(ask: Any) -> None:
-    entry = SuppressionEntry("bob@example.org", "bounce", "bounce", 1)
-    found = replace(ask("ann@example.com"), suppression=entry)
-    lines = dict(found.lines())
-    assert lines["suppressed"] == "bounce (bounce): accepted, and not sent"
-    assert lines["signed by"] == "s1._domainkey.example.com"
-    again = json.loads(json.dumps(found.as_dict()))
-    assert again["pool"] == "red"
-    assert again["tls"] == "opportunistic"
-    assert again["suppression"]["reason"] == "bounce"
