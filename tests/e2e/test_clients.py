@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,9 +96,7 @@ class SmarthostClient:
         self._directory = directory
         for name in ("etc", "queue", "data"):
             (directory / name).mkdir(parents=True)
-        for folder in (directory, *directory.parents):
-            if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-                folder.chmod(0o755)
+        directory.chmod(0o755)
         shutil.chown(directory / "data", "postfix")
         authority = directory / "etc/relay-ca.pem"
         authority.write_bytes((program.directory / "tls/ca.pem").read_bytes())
@@ -162,11 +161,13 @@ smtp_tls_CAfile = {authority}
 
 
 @pytest.fixture
-def postfix(program: Program, tmp_path: Path) -> Iterator[SmarthostClient]:
+def postfix(program: Program) -> Iterator[SmarthostClient]:
     program.start()
-    client = SmarthostClient(tmp_path / "postfix", program)
-    yield client
-    client.stop()
+    # Not in pytest's directory: only its owner can enter that, and Postfix has a user of its own.
+    with tempfile.TemporaryDirectory(prefix="smarthost-client-") as directory:
+        client = SmarthostClient(Path(directory), program)
+        yield client
+        client.stop()
 
 
 @needs("postfix", "postmap", "sendmail")
