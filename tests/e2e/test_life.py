@@ -8,9 +8,12 @@ import stat
 import threading
 from datetime import UTC, datetime, timedelta
 
+import dkim
 import pytest
+import trustme
 
 from relay.cli.authority import make_certificates
+from relay.signing.make import make_private_key, write_private_key
 from tests.e2e.program import PASSWORD, Program, letter, wait_until
 from tests.e2e.receiver import Receiver
 
@@ -156,3 +159,30 @@ def test_a_start_that_cannot_have_its_address_says_so_and_takes_no_mail(program:
     assert f"127.0.0.1:{program.metrics_port}" in result.stderr
     assert "Traceback" not in result.stderr
     assert "relay started" not in result.stderr
+
+
+def test_a_reload_presents_a_new_certificate_and_signs_with_a_new_key(
+    program: Program, receiver: Receiver
+) -> None:
+    program.start()
+    program.send(message_id="<before@client.test>")
+    authority = trustme.CA()
+    leaf = authority.issue_cert("localhost")
+    tls = program.directory / "tls"
+    authority.cert_pem.write_to_path(str(tls / "ca.pem"))
+    leaf.cert_chain_pems[0].write_to_path(str(tls / "cert.pem"))
+    leaf.private_key_pem.write_to_path(str(tls / "key.pem"))
+    [key] = (program.directory / "dkim").glob("*.pem")
+    key.unlink()
+    write_private_key(key, make_private_key("rsa"))
+    program.run("reload")
+    program.send(message_id="<after@client.test>")  # trusts the new authority only
+    wait_until(lambda: len(receiver.messages) == 2, what="delivery")
+    record = program.json("dkim", "show", "sender.test")[0]["value"].encode()
+    verdicts = {
+        message.header("Message-ID"): dkim.verify(
+            message.content, dnsfunc=lambda name, timeout=5: record
+        )
+        for message in receiver.messages
+    }
+    assert verdicts == {"<before@client.test>": False, "<after@client.test>": True}
