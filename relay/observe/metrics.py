@@ -43,6 +43,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self.registry = registry or CollectorRegistry()
         self.described: list[Described] = []
+        self.additive: frozenset[str] = frozenset()
         self._accepting()
         self._delivering()
         self._limiting()
@@ -62,8 +63,14 @@ class Metrics:
         return Counter(f"relay_{name}", text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        """Of the whole relay: the supervisor alone sets it."""
         self.described.append(Described(f"relay_{name}", "gauge", labels, text))
         return Gauge(f"relay_{name}", text, labels, registry=self.registry)
+
+    def _part(self, name: str, text: str, *labels: str) -> Gauge:
+        """A gauge that each process sets for itself; the relay's is their sum."""
+        self.additive |= {f"relay_{name}"}
+        return self._gauge(name, text, *labels)
 
     def _histogram(
         self, name: str, text: str, *labels: str, buckets: tuple[float, ...]
@@ -105,7 +112,7 @@ class Metrics:
         self.messages_refused = self._counter(
             "messages_refused_total", "Messages refused at the end of data.", "credential", "reason"
         )
-        self.bytes_in_flight = self._gauge(
+        self.bytes_in_flight = self._part(
             "in_flight_bytes", "Message octets held in memory by sessions."
         )
 
@@ -141,7 +148,7 @@ class Metrics:
             "configuration_set",
             buckets=_LATENCY,
         )
-        self.outbound_connections = self._gauge(
+        self.outbound_connections = self._part(
             "outbound_connections", "Outgoing connections open now.", "source"
         )
         self.outbound_connections_opened = self._counter(
@@ -173,7 +180,7 @@ class Metrics:
         self.queue_oldest_seconds = self._gauge(
             "queue_oldest_age_seconds", "Age of the oldest queued message.", "configuration_set"
         )
-        self.queue_working_set = self._gauge(
+        self.queue_working_set = self._part(
             "queue_working_set", "Deliveries held in memory by the scheduler."
         )
         self.commit_seconds = self._histogram(

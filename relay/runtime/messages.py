@@ -1,0 +1,162 @@
+"""What the supervisor and a worker say to each other (see `relay.runtime.link`).
+
+Plain values. A `Question` names the type of its answer; anything else is told and not answered.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from relay.observe.merging import Family
+from relay.store.values import QueueFilter
+
+R = TypeVar("R")
+
+
+class Question(Generic[R]):
+    """A message that is answered, with a value of `answer`."""
+
+    __slots__ = ()
+    answer: ClassVar[Any]
+
+
+# --- The supervisor says
+
+
+@dataclass(frozen=True, slots=True)
+class Begin(Question[str]):
+    """Start. The answer is an empty string once mail can be taken, else why it cannot.
+
+    `configuration` is the pickled `Config` in force; `clock_offset` is by how many milliseconds the
+    queue's clock is behind the wall clock.
+    """
+
+    answer: ClassVar[Any] = str
+    name: str
+    path: str
+    workers: int
+    configuration: bytes = field(repr=False)
+    clock_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Question[tuple[str, ...]]):
+    """Make ready for a pickled `Config`; the answer names what is wrong with it."""
+
+    answer: ClassVar[Any] = tuple[str, ...]
+    configuration: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PutInForce(Question[bool]):
+    """Put in force what was prepared."""
+
+    answer: ClassVar[Any] = bool
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Forget what was prepared: another process could not."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeStock(Question[tuple[Family, ...]]):
+    """All metrics of the worker."""
+
+    answer: ClassVar[Any] = tuple[Family, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a worker is doing: what it holds, and the sources that it cannot use, with the reason."""
+
+    working_set: int
+    outbound_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Question[State]):
+    """How are you?"""
+
+    answer: ClassVar[Any] = State
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(Question[bool]):
+    """Give back what waits in memory and the filter names; answered when the store has it."""
+
+    answer: ClassVar[Any] = bool
+    which: QueueFilter
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChanged:
+    """An operator has changed the queue: look now, also where a destination was down."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailIsDue:
+    """Mail that is due at `at` (UTC ms) is free to be claimed."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsChanged(Question[bool]):
+    """A secret was added or revoked; answered when that counts."""
+
+    answer: ClassVar[Any] = bool
+
+
+@dataclass(frozen=True, slots=True)
+class AllowOnce(Question[bool]):
+    """A password for one login within `seconds`. False where too many are open."""
+
+    answer: ClassVar[Any] = bool
+    credential: str
+    password: str = field(repr=False)
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Question[bool]):
+    """Take no more mail, finish what is in flight within `seconds`, free the rest, and end."""
+
+    answer: ClassVar[Any] = bool
+    seconds: float
+
+
+# --- A worker says
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The worker claims mail under this epoch from now on."""
+
+    name: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartEnded:
+    """A part of the worker failed, and with it the worker: it ends."""
+
+    part: str
+
+
+KINDS: tuple[type, ...] = (
+    Begin,
+    Prepare,
+    PutInForce,
+    Abandon,
+    TakeStock,
+    Report,
+    Recall,
+    QueueChanged,
+    MailIsDue,
+    SecretsChanged,
+    AllowOnce,
+    Drain,
+    Registered,
+    PartEnded,
+)
+"""Every message, in the order of their numbers on the line."""
