@@ -166,8 +166,12 @@ class OperatorStore(Protocol):
 class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
     """Everything, plus its life."""
 
-    async def open(self) -> None:
-        """Create or migrate what is needed, check integrity, sweep orphaned bodies."""
+    async def open(self, joining: bool = False) -> None:
+        """Create or migrate what is needed, check integrity, sweep orphaned bodies.
+
+        `joining` does none of it: the store is shared with a process that has opened it so, and
+        that closes it last.
+        """
 
     async def close(self) -> None: ...
 

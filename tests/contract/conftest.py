@@ -7,12 +7,12 @@ import pytest
 
 from relay.store.interface import Store
 from relay.store.values import Owner
-from tests.contract.making import LEASE, SqliteKind
+from tests.contract.making import LEASE, JoinedKind, SqliteKind
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "joined"])
 async def kind(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteKind]:
-    made = {"sqlite": SqliteKind}[request.param](tmp_path / "data")
+    made = {"sqlite": SqliteKind, "joined": JoinedKind}[request.param](tmp_path / "data")
     yield made
     await made.close()
 

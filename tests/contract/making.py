@@ -72,6 +72,9 @@ class SqliteKind:
 
     async def open(self) -> Store:
         """A store; what earlier ones stored is there."""
+        return await self._open(joining=False)
+
+    async def _open(self, *, joining: bool) -> SqliteStore:
         store = SqliteStore(
             self.data_dir,
             inline_size=1_000,
@@ -79,13 +82,22 @@ class SqliteKind:
             on_error=self.errors.append,
             clock=self.clock,
         )
-        await store.open()
         self._opened.append(store)
+        await store.open(joining)
         return store
 
     async def close(self) -> None:
-        for store in self._opened:
+        for store in reversed(self._opened):
             await store.close()
+
+
+class JoinedKind(SqliteKind):
+    """Stores that have joined one which stays open beside them."""
+
+    async def open(self) -> Store:
+        if not self._opened:
+            await self._open(joining=False)
+        return await self._open(joining=True)
 
 
 async def read(store: Store, delivery: Delivery) -> bytes:

@@ -1,4 +1,4 @@
-"""The embedded back end: SQLite and a spool directory, for one process at a time."""
+"""The embedded back end: SQLite and a spool directory, for the processes of one relay."""
 
 from relay.store.sqlite.lock import DataDirInUse, DataDirLock, lock_data_dir
 from relay.store.sqlite.store import SqliteStore

@@ -5,7 +5,9 @@ delivered stays in the queue and is sent again after a restart. So a file of som
 in the data directory; a full disk makes the writer throw it overboard, and while it is gone only
 inserts are refused. They are accepted again as soon as there is room for a new one.
 
-All methods run on the writer's thread, or before it starts.
+The file is shared by all processes of the relay, and any of them may throw it: so they look whether
+it is there before they accept. All methods run on the writer's thread in its turn, or before it
+starts.
 """
 
 import os
@@ -28,8 +30,11 @@ class Ballast:
     def is_aboard(self, *, try_now: bool = False) -> bool:
         """Whether there is room to accept. Tries to take new ballast where it is gone, now or,
         for who asks often, once in a while."""
+        if self.aboard and os.path.exists(self._path):
+            return True
+        self.aboard = False
         now = time.monotonic()
-        if not self.aboard and (try_now or now >= self._next_attempt):
+        if try_now or now >= self._next_attempt:
             self._next_attempt = now + _INTERVAL
             self.aboard = self._take()
         return self.aboard

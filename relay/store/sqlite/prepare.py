@@ -7,8 +7,9 @@ from pathlib import Path
 
 from relay.store.interface import StoreUnavailable
 from relay.store.sqlite.errors import is_corrupt, primary_code, translate
-from relay.store.sqlite.schema import connect, migrate
+from relay.store.sqlite.schema import MIGRATIONS, connect, connect_reading, migrate
 from relay.store.sqlite.spool import sync_directory
+from relay.store.sqlite.turn import TURN, Turn
 
 # A larger file is not read through at start: delivery must not wait for it.
 _CHECKED_OCTETS = 256 * 1024 * 1024
@@ -23,6 +24,7 @@ def prepare(data_dir: Path) -> list[str]:
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data_dir / "spool").mkdir(mode=0o700, exist_ok=True)
+        Turn(data_dir / TURN).close()
         path = data_dir / "relay.db"
         with closing(connect(path)) as db:
             findings = _set_bodies_aside(db, data_dir)
@@ -39,6 +41,23 @@ def prepare(data_dir: Path) -> list[str]:
             ) from error
         raise translate(error, data_dir) from error
     return findings
+
+
+def check_joinable(data_dir: Path) -> None:
+    """Whether another process has made the store ready. Blocks. Raises StoreUnavailable."""
+    path = data_dir / "relay.db"
+    if not path.exists():
+        raise StoreUnavailable(f"There is no store in {data_dir} to join.")
+    try:
+        with closing(connect_reading(path)) as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise translate(error, data_dir) from error
+    if version != len(MIGRATIONS):
+        raise StoreUnavailable(
+            f"The store in {data_dir} has version {version}, and this relay joins version"
+            f" {len(MIGRATIONS)}. Restart all of it, so that its processes are of one version."
+        )
 
 
 def _set_bodies_aside(db: sqlite3.Connection, data_dir: Path) -> list[str]:

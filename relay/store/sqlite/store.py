@@ -22,7 +22,7 @@ from relay.store.sqlite import claims, messages, operators
 from relay.store.sqlite.ballast import Ballast
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.lists import Lists
-from relay.store.sqlite.prepare import mark_clean, prepare
+from relay.store.sqlite.prepare import check_joinable, mark_clean, prepare
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.schema import connect
 from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
@@ -45,7 +45,7 @@ _LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
 
 
 class SqliteStore(Lists):
-    """A `Store` in `data_dir`. One process at a time: see `lock_data_dir`."""
+    """A `Store` in `data_dir`. One process opens it, and then others may join: see `open`."""
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class SqliteStore(Lists):
         self._leases = claims.Leases(clock)
         path = data_dir / "relay.db"
         self._open = False
+        self._joined = False
         self._is_damaged = False
         self._told: dict[str, float] = {}
         self._undoing: set[asyncio.Task[None]] = set()
@@ -93,17 +94,29 @@ class SqliteStore(Lists):
 
     # Life
 
-    async def open(self) -> None:
+    async def open(self, joining: bool = False) -> None:
+        """Only where nobody else has the store open: the caller holds `lock_data_dir`.
+
+        With `joining`, the store of a process that has opened it, and closes it after us.
+        """
+        self._joined = joining
+        if joining:
+            await self._spool.run(lambda: check_joinable(self._data_dir))
+            self._start()
+            return
         opened_at = self._wall() / 1000
         findings = await self._prepare()
         for finding in findings:
             self._log.error("the store is damaged", finding=finding)
             self._on_error("damaged")
-        self._writer.start()
-        self._open = True
         self._is_damaged = bool(findings)
+        self._start()
         if not self._is_damaged:
             await self._sweep(opened_at - _CLOCK_GRAIN)
+
+    def _start(self) -> None:
+        self._writer.start()
+        self._open = True
 
     async def _sweep(self, before: float) -> None:
         """Not in a damaged store: a body may be all that is left of a message, and what names it
@@ -129,16 +142,21 @@ class SqliteStore(Lists):
                 await asyncio.wait(self._undoing)
             # The writer is the last to let go of the database: it can empty the log into it.
             await asyncio.to_thread(self._stop_reading)
-            # A damaged one is checked again at each start, until somebody has mended it.
-            last = None if self._is_damaged else self._writer.submit(mark_clean, None)
-            self._writer.end()
-            try:
-                if last is not None:
-                    await last
-            except StoreError as error:
-                self._log.warning("the next start will check the store", error=str(error))
+            await self._end_writing()
         await asyncio.to_thread(self._stop_reading)
         await asyncio.to_thread(self._writer.join)
+
+    async def _end_writing(self) -> None:
+        try:
+            # A damaged store is checked again at each start, until somebody has mended it.
+            if not (self._joined or self._is_damaged):
+                last = self._writer.submit(mark_clean, None)
+                self._writer.end()
+                await last
+        except StoreError as error:
+            self._log.warning("the next start will check the store", error=str(error))
+        finally:
+            self._writer.end()
 
     def _stop_reading(self) -> None:
         self._bodies.close()

@@ -9,7 +9,12 @@ transaction each, so that only the culprit fails. Faults of the medium become `S
 exceptions (a fault of ours) reach the caller as they are. A connection that a fault has made
 doubtful is opened anew for the next operation.
 
-Owns the writing connection. Never touches files beside it, and never runs on the loop.
+Other processes may write to the same store: a batch takes its turn first (`turn.Turn`) and then
+gathers, so that what came in the meantime goes with it. A turn that does not come within
+`PATIENCE`, because another process is stopped or its disk hangs, fails all who wait, and who comes
+later at once, until it does come.
+
+Owns the writing connection and the turn. Never runs on the loop.
 """
 
 import asyncio
@@ -26,11 +31,13 @@ from typing import Any, Generic, TypeVar
 from relay.observe.logging import Logger
 from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.sqlite.errors import breaks_connection, primary_code, translate
+from relay.store.sqlite.turn import TURN, Turn
 
 A = TypeVar("A")
 R = TypeVar("R")
 
 MAX_BATCH = 500
+PATIENCE = 15.0  # seconds to wait for the turn; a checkpoint on a slow disk may take some
 
 # An operation serves many requests of its kind at once: one result for each, in order.
 Operation = Callable[[sqlite3.Connection, Sequence[A]], Sequence[R]]
@@ -60,6 +67,7 @@ class Writer:
         on_error: Callable[[StoreError], None],
         on_full: Callable[[], bool] = lambda: False,
         log: Logger,
+        patience: float = PATIENCE,
     ) -> None:
         """`on_commit` (seconds, operations) and `on_error` are called on the writer's thread;
         so is `on_full`, which may make room (and says whether it did): what found none is tried
@@ -75,9 +83,21 @@ class Writer:
         self._waiting: queue.SimpleQueue[_Request[Any, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="relay-store-writer", daemon=True)
         self._closed = False
+        self._patience = patience
+        self._turn: Turn | None = None
+        self._watch = threading.Thread(
+            target=self._watch_turn, name="relay-store-watch", daemon=True
+        )
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        # Under the lock: who waits for the turn, since when, and what is told to who comes now.
+        self._first: _Request[Any, Any] | None = None
+        self._since: float | None = None
+        self._refusal: StoreUnavailable | None = None
 
     def start(self) -> None:
         self._thread.start()
+        self._watch.start()
 
     def submit(
         self,
@@ -92,6 +112,9 @@ class Writer:
         """
         if self._closed:
             raise StoreUnavailable("The store is closed.")
+        if (refusal := self._refusal) is not None:
+            self._tell(self._on_error, refusal)
+            raise StoreUnavailable(str(refusal))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.put(_Request(operation, argument, loop, future, if_lost))
@@ -104,33 +127,101 @@ class Writer:
             self._waiting.put(None)
 
     def join(self) -> None:
-        """Wait until everything is done and the thread has ended. Blocks; `end` comes first."""
-        if self._thread.ident is not None:
-            self._thread.join()
+        """Wait until everything is done and the thread has ended. Blocks; `end` comes first.
+
+        A thread whose turn does not come is left behind: it has nothing to do any more.
+        """
+        while self._thread.is_alive() and self._refusal is None:
+            self._thread.join(0.5)
+        self._ended.set()
+        if self._watch.ident is not None:
+            self._watch.join()
 
     def _run(self) -> None:
-        open_for_work = True
-        while open_for_work:
-            batch: list[_Request[Any, Any]] = []
-            request = self._waiting.get()
-            while True:
-                if request is None:
-                    open_for_work = False
-                    break
+        while (request := self._waiting.get()) is not None:
+            if self._take_turn(request):
+                try:
+                    if batch := self._gather():
+                        self._serve(batch)
+                finally:
+                    self._end_turn()
+        self._disconnect()
+        if self._turn is not None:
+            self._turn.close()
+
+    # Waiting for the turn
+
+    def _take_turn(self, request: _Request[Any, Any]) -> bool:
+        """Wait until no other process writes. False when it cannot even be asked for."""
+        try:
+            if self._turn is None:
+                self._turn = Turn(self._data_dir / TURN)
+            with self._lock:
+                self._first, self._since = request, time.monotonic()
+            self._turn.take()
+        except OSError as error:
+            with self._lock:
+                self._first = self._since = None
+            self._refuse([request], translate(error, self._data_dir))
+            return False
+        return True
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.give_up()
+
+    def _gather(self) -> list[_Request[Any, Any]]:
+        """The request that the turn was taken for, and all that came since."""
+        with self._lock:
+            request = self._first
+            self._first = self._since = self._refusal = None
+        batch: list[_Request[Any, Any]] = []
+        while True:
+            if request is not None:
                 if request.future.cancelled():
                     # Who went away before his turn asks for nothing any more.
                     _resolve([(request, None, None)])
                 else:
                     batch.append(request)
-                if len(batch) >= MAX_BATCH:
-                    break
-                try:
-                    request = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-            if batch:
-                self._serve(batch)
-        self._disconnect()
+            if len(batch) >= MAX_BATCH:
+                break
+            try:
+                request = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if request is None:
+                self._waiting.put(None)  # the end, and nothing comes behind it
+                break
+        return batch
+
+    def _watch_turn(self) -> None:
+        while not self._ended.wait(self._patience / 10):
+            with self._lock:
+                if self._since is None or time.monotonic() - self._since < self._patience:
+                    continue
+                requests = self._withdraw()
+                holder = self._turn.holder() if self._turn else "unknown"
+                self._refusal = StoreUnavailable(
+                    f"Process {holder} keeps all others from writing to {self._data_dir}: it is"
+                    " stopped, or its disk does not answer."
+                )
+            if requests:
+                self._refuse(requests, self._refusal)
+
+    def _withdraw(self) -> list[_Request[Any, Any]]:
+        """All who wait. Nothing is done for them when the turn comes after all."""
+        requests = [self._first] if self._first is not None else []
+        self._first = None
+        with contextlib.suppress(queue.Empty):
+            while (request := self._waiting.get_nowait()) is not None:
+                requests.append(request)
+            self._waiting.put(None)
+        return requests
+
+    def _refuse(self, requests: Sequence[_Request[Any, Any]], error: StoreError) -> None:
+        _resolve([(request, None, error) for request in requests])
+        for _ in requests:
+            self._tell(self._on_error, error)
 
     def _serve(self, batch: list[_Request[Any, Any]]) -> None:
         started = time.perf_counter()
