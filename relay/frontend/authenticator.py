@@ -3,11 +3,11 @@
 A user name is the name of a credential. Its secrets are those of the configuration and those added
 with `relay credentials add`. A hash costs some 50 ms, so hashes are computed off the event loop, in
 a bounded pool with a bounded queue; what was right once is remembered under a keyed digest (the key
-is random and never leaves the process), so that the next login of the same client costs
-microseconds. `load` forgets what was remembered of those whose secrets have changed: a revoked one
-stops at once, and whoever keeps his stays known while strangers try passwords for his name. One
-client has a share of the queue only: it can neither fill it nor try many passwords before the first
-failure counts.
+is random and never written down), so that the next login of the same client costs microseconds.
+Processes that share the key may tell each other what they found right. `load` forgets what was
+remembered of those whose secrets have changed: a revoked one stops at once, and whoever keeps his
+stays known while strangers try passwords for his name. One client has a share of the queue only: it
+can neither fill it nor try many passwords before the first failure counts.
 
 A wrong password, an unknown user, a disabled credential and a wrong network all take the time of
 the same number of hashes. No password is kept, logged or part of an exception.
@@ -19,13 +19,13 @@ import hmac
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from relay.config import passwords
-from relay.config.model import Config, Network
+from relay.config.model import Config, Credential, Network
 from relay.frontend.guard import client_key
 from relay.store.secrets import encoded_hash
 from relay.store.values import Secret
@@ -42,23 +42,40 @@ class AuthenticationUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A login that was found right: the credential, the digest of user name and password, and a
+    mark of the secrets that it was right by. Means nothing without the key of both digests."""
+
+    credential: str
+    digest: bytes = field(repr=False)
+    mark: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class _Account:
     enabled: bool
     networks: tuple[Network, ...]
     secrets: tuple[str, ...] = field(repr=False)
+    mark: bytes = field(repr=False)
 
     def allows(self, client: str) -> bool:
         return self.enabled and is_within(client, self.networks)
 
 
 class Authenticator:
-    """Knows the credentials of one configuration. Make it, `load` it, `close` it."""
+    """Knows the credentials of one configuration. Make it, `load` it, `close` it.
 
-    def __init__(self) -> None:
+    Authenticators with the same `key` can `learn` what another has `learned`.
+    """
+
+    def __init__(
+        self, *, key: bytes = b"", learned: Callable[[Known], None] = lambda known: None
+    ) -> None:
+        self._learned = learned
         self._accounts: Mapping[str, _Account] = {}
         self._hashes = 1
         self._dummy = passwords.hash_password(secrets.token_urlsafe())
-        self._key = secrets.token_bytes(32)
+        self._key = key or secrets.token_bytes(32)
         self._known: OrderedDict[bytes, str] = OrderedDict()
         self._once: dict[bytes, float] = {}
         self._generation = 0
@@ -74,15 +91,7 @@ class Authenticator:
                 added.setdefault(secret.credential, []).append(encoded_hash(secret))
         before = self._accounts
         self._accounts = {
-            name: _Account(
-                credential.enabled,
-                credential.networks,
-                (
-                    *((credential.password,) if credential.password else ()),
-                    *credential.password_hashes,
-                    *added.get(name, ()),
-                ),
-            )
+            name: self._account(credential, added.get(name, ()))
             for name, credential in config.credentials.items()
         }
         counts = [
@@ -93,11 +102,20 @@ class Authenticator:
         same = {
             name
             for name, account in self._accounts.items()
-            if name in before and before[name].secrets == account.secrets
+            if name in before and before[name].mark == account.mark
         }
         for digest in [digest for digest, name in self._known.items() if name not in same]:
             del self._known[digest]
         self._checks.clear()
+
+    def _account(self, credential: Credential, added: Iterable[str]) -> _Account:
+        known = (
+            *((credential.password,) if credential.password else ()),
+            *credential.password_hashes,
+            *added,
+        )
+        mark = self._keyed(*known)
+        return _Account(credential.enabled, credential.networks, known, mark)
 
     async def check(
         self, username: str, password: str, client: str, *, remembered_only: bool = False
@@ -109,8 +127,6 @@ class Authenticator:
         """
         account = self._accounts.get(username)
         digest = self._digest(username, password)
-        if account is not None and self._once.pop(digest, 0.0) > time.monotonic():
-            return username if account.enabled else None
         if account is not None and not account.allows(client):
             # As if there were no such user: the right password must not be told by its time.
             account, digest = None, self._digest("", password)
@@ -122,15 +138,25 @@ class Authenticator:
         generation = self._generation
         # Shielded: others may wait for the same hash, as when all clients come back at once.
         right = await asyncio.shield(self._hashed(digest, password, account, client))
-        if not right:
+        if not right or account is None:
             return None
         if generation != self._generation:
             # Loaded anew while the hash was computed: the secret may have been revoked.
             return await self.check(username, password, client)
+        self._remember(digest, username)
+        self._learned(Known(username, digest, account.mark))
+        return username
+
+    def learn(self, known: Known) -> None:
+        """Remember what another process found right, unless the secrets have changed since."""
+        account = self._accounts.get(known.credential)
+        if account is not None and account.mark == known.mark:
+            self._remember(known.digest, known.credential)
+
+    def _remember(self, digest: bytes, username: str) -> None:
         self._known[digest] = username
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return username
 
     def _hashed(
         self, digest: bytes, password: str, account: _Account | None, client: str
@@ -161,13 +187,23 @@ class Authenticator:
     def allow_once(self, username: str, password: str, seconds: float) -> None:
         """Let `username` log in with `password`, from any network, once within `seconds`.
 
-        For a test message by an operator of this host. Survives `load`, not the process.
+        For a test message by an operator of this host. Survives `load`, not the process. Where
+        several processes are told, it is the guard that lets in once only.
         """
         now = time.monotonic()
         self._once = {digest: until for digest, until in self._once.items() if until > now}
         if len(self._once) >= _ONE_TIME:
             raise AuthenticationUnavailable
         self._once[self._digest(username, password)] = now + seconds
+
+    def take_once(self, username: str, password: str) -> str:
+        """The name of a one-time login, the same in all processes, which is used up here; an empty
+        string where this is none."""
+        account = self._accounts.get(username)
+        until = self._once.pop(self._digest(username, password), 0.0)
+        if account is None or not account.enabled or until <= time.monotonic():
+            return ""
+        return hashlib.sha256(f"{username}\0{password}".encode()).hexdigest()
 
     def knows(self, username: str) -> bool:
         """Whether there is such a credential (so that its name may be logged)."""
@@ -178,8 +214,11 @@ class Authenticator:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _digest(self, username: str, password: str) -> bytes:
-        name = username.encode("utf-8", "surrogateescape")
-        octets = len(name).to_bytes(4) + name + password.encode("utf-8", "surrogateescape")
+        return self._keyed(username, password)
+
+    def _keyed(self, *words: str) -> bytes:
+        parts = [word.encode("utf-8", "surrogateescape") for word in words]
+        octets = b"".join(len(part).to_bytes(4) + part for part in parts)
         return hmac.digest(self._key, octets, hashlib.sha256)
 
     def _verify(self, password: str, secrets_of_user: tuple[str, ...]) -> bool:

@@ -1,29 +1,33 @@
-"""The front end: all listeners and their sessions, from start to drain, under one configuration.
+"""The front end: the sessions of one process, from start to drain, under one configuration.
 
-Owns listeners, sessions, the counts of the guard, the watch on free disk space. Takes what is
-behind it (admission, store, accept, authenticator) as values and never names a concrete one. A
-configuration is put in force whole or not at all: TLS files are read and new addresses are bound
-before anything of the old one is given up.
+Connections come from the door (`relay.frontend.door`), in this process or another. Owns sessions
+and the watch on free disk space. Takes what is behind it (admission, store, accept, authenticator)
+and beside it (the gatekeeper) as values and never names a concrete one. A configuration is put in
+force whole or not at all: TLS files are read before anything of the old one is given up.
 """
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from relay.config.model import Config, Tls
 from relay.frontend.authenticator import Authenticator
-from relay.frontend.guard import Guard
-from relay.frontend.listener import Listener
+from relay.frontend.gatekeeper import Gatekeeper
+from relay.frontend.handshake import TLS_SHUTDOWN
 from relay.frontend.service import Accept, Admission, Service, SpoolStore
 from relay.frontend.session import SmtpSession
 from relay.frontend.tls import server_context
+from relay.frontend.visit import Visit
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
 
 _DISK_CHECK = 2.0
+_HANDSHAKE_TIMEOUT = 30.0
 _CUT = 5.0  # seconds for sessions to end after their connections were cut
 
 
@@ -31,8 +35,16 @@ def _wall() -> int:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedFrontend:
+    """A configuration whose certificate and key were read. Put it in force, or forget it."""
+
+    config: Config
+    tls: ssl.SSLContext
+
+
 class Frontend:
-    """Accepts mail. `start`, then `reconfigure` as often as wanted, then `drain`."""
+    """Accepts mail. `start`, `adopt` connections, then `drain`."""
 
     def __init__(
         self,
@@ -42,10 +54,10 @@ class Frontend:
         store: SpoolStore,
         accept: Accept,
         authenticator: Authenticator,
+        gatekeeper: Gatekeeper,
         metrics: Metrics,
         log: Logger,
         tls: Callable[[Tls], ssl.SSLContext] = server_context,
-        clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = _wall,
     ) -> None:
         self._config = config
@@ -59,83 +71,96 @@ class Frontend:
             authenticator=authenticator,
             metrics=metrics,
             log=log,
-            guard=Guard(config.bounds, clock),
+            gatekeeper=gatekeeper,
+            bounds=config.bounds,
             wall=wall,
         )
-        self._listeners: dict[str, Listener] = {}
-        self._retired: list[Listener] = []
+        self._gatekeeper = gatekeeper
+        self._sessions: set[SmtpSession] = set()
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._nobody = asyncio.Event()
+        self._nobody.set()
         self._disk_watch: asyncio.Task[None] | None = None
         metrics.bytes_in_flight.set_function(lambda: float(self._service.budget.held))
 
     def __repr__(self) -> str:
-        listeners = ", ".join(self._listeners) or "none"
-        return (
-            f"<Frontend listeners: {listeners}; sessions: {len(self._sessions())}; "
-            f"octets in flight: {self._service.budget.held}>"
-        )
-
-    @property
-    def addresses(self) -> dict[str, tuple[str, int]]:
-        """Host and port of each listener, as bound."""
-        return {name: listener.address for name, listener in self._listeners.items()}
-
-    def session_count(self, listener: str) -> int:
-        """Sessions open now on a listener."""
-        return len(self._listeners[listener].sessions)
+        held = self._service.budget.held
+        return f"<Frontend sessions: {len(self._sessions)}; octets in flight: {held}>"
 
     @property
     def accepting(self) -> bool:
-        """Whether connections are accepted (readiness)."""
-        return bool(self._listeners) and not self._service.draining
+        """Whether messages are taken (readiness)."""
+        return self._disk_watch is not None and not self._service.draining
 
     async def start(self) -> None:
-        """Listen. Raises `TlsError` or `OSError` (which names the listener), with nothing open."""
-        context = self._make_tls(self._config.tls)
-        bound = self._bind(self._config, {})
-        self._service.configure(self._config, context)
+        """Be ready to adopt connections. Raises `TlsError`."""
+        self.put_in_force(self.prepare(self._config))
         await self._check_disk()
         self._disk_watch = asyncio.create_task(self._watch_disk())
-        self._listeners = bound
-        for listener in bound.values():
-            listener.start()
 
-    async def reconfigure(self, config: Config) -> None:
-        """Put a configuration in force; open sessions go on, with the new bounds.
+    def prepare(self, config: Config) -> PreparedFrontend:
+        """Read certificate and key (again). Raises `TlsError`."""
+        return PreparedFrontend(config, self._make_tls(config.tls))
 
-        Certificate and key are read again. Raises `TlsError` or `OSError` with the old
-        configuration still whole in force.
+    def put_in_force(self, prepared: PreparedFrontend) -> None:
+        """Serve by a configuration; open sessions go on, with the new bounds."""
+        self._config = prepared.config
+        self._service.configure(prepared.config, prepared.tls)
+
+    def adopt(self, visit: Visit, connection: socket.socket) -> None:
+        """Begin a session on a connection that came through the door; the socket is ours now.
+
+        The gatekeeper is told when it has ended.
         """
-        context = self._make_tls(config.tls)
-        kept = self._kept(config)
-        bound = self._bind(config, kept)
-        for listener in self._listeners.values():
-            if listener not in kept.values():
-                listener.stop()
-                self._retired.append(listener)
-        for name, listener in kept.items():
-            listener.name, listener.settings = name, config.listeners[name]
-        self._service.configure(config, context)
-        self._config = config
-        self._listeners = {**kept, **bound}
-        for listener in bound.values():
-            listener.start()
-        self._retired = [listener for listener in self._retired if listener.sessions]
+        session = SmtpSession(self._service, visit, self._ended, asyncio.get_running_loop())
+        self._sessions.add(session)
+        self._nobody.clear()
+        task = asyncio.create_task(self._begin(session, connection))
+
+        def done(task: "asyncio.Task[None]") -> None:
+            self._beginning.discard(task)
+            if not session.began:  # it never came to life, and will not end by itself
+                connection.close()
+                self._ended(session)
+
+        self._beginning.add(task)
+        task.add_done_callback(done)
+
+    async def _begin(self, session: SmtpSession, connection: socket.socket) -> None:
+        """The root of a task: from a socket to a running session, or to nothing."""
+        visit, loop = session.visit, asyncio.get_running_loop()
+        try:
+            if visit.implicit_tls:
+                await loop.connect_accepted_socket(
+                    lambda: session,
+                    connection,
+                    ssl=self._service.tls,
+                    ssl_handshake_timeout=_HANDSHAKE_TIMEOUT,
+                    ssl_shutdown_timeout=TLS_SHUTDOWN,
+                )
+            else:
+                await loop.connect_accepted_socket(lambda: session, connection)
+        except OSError as problem:  # gone, or the handshake failed
+            if visit.implicit_tls and not visit.verdict:
+                session.note_failed_handshake(str(problem))
+        except Exception:
+            self._log.exception("connection failed", listener=visit.listener, client=visit.client)
 
     async def drain(self, grace_s: float) -> None:
-        """Accept no more; let messages under way end within `grace_s` seconds, then cut.
+        """Take no more mail; let messages under way end within `grace_s` seconds, then cut.
 
         Sessions without a message hear 421 at once. A message that is being stored when its
         connection is cut is stored; its client does not hear so and will send it again.
         """
         self._service.draining = True
-        for listener in self._listeners.values():
-            listener.stop()
-        for session in self._sessions():
+        for session in tuple(self._sessions):
             session.interrupt()
         await self._wait_for_sessions(grace_s)
-        cut = self._sessions()
+        cut = tuple(self._sessions)
         for session in cut:
             session.abort()
+        for task in tuple(self._beginning):
+            task.cancel()
         await self._wait_for_sessions(_CUT)
         if cut:
             self._log.warning("sessions cut at shutdown", sessions=len(cut))
@@ -145,46 +170,18 @@ class Frontend:
                 await self._disk_watch
             self._disk_watch = None
 
-    def _kept(self, config: Config) -> dict[str, Listener]:
-        """Open listeners by their name in `config`: those with the same address, renamed or not."""
-        left = dict(self._listeners)
-        kept: dict[str, Listener] = {}
-        for name, settings in config.listeners.items():
-            same = [old for old, one in left.items() if one.settings.address == settings.address]
-            if same:
-                kept[name] = left.pop(name if name in same else same[0])
-        return kept
-
-    def _bind(self, config: Config, kept: dict[str, Listener]) -> dict[str, Listener]:
-        """Listeners of the configuration that are not there yet: all of them, or none."""
-        bound: dict[str, Listener] = {}
-        for name, settings in config.listeners.items():
-            if name in kept:
-                continue
-            try:
-                bound[name] = Listener(name, settings, self._service)
-            except OSError as problem:
-                for listener in bound.values():
-                    listener.stop()
-                reason = problem.strerror or str(problem)
-                raise OSError(
-                    problem.errno,
-                    f"listener {name} cannot listen on {settings.address}: {reason}",
-                ) from problem
-        return bound
-
-    def _sessions(self) -> list[SmtpSession]:
-        return [
-            session
-            for listener in (*self._listeners.values(), *self._retired)
-            for session in listener.sessions
-        ]
+    def _ended(self, session: SmtpSession) -> None:
+        if session not in self._sessions:
+            return
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._nobody.set()
+        self._gatekeeper.closed(session.visit)
 
     async def _wait_for_sessions(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for listener in (*self._listeners.values(), *self._retired):
-                    await listener.idle()
+                await self._nobody.wait()
 
     async def _watch_disk(self) -> None:
         """The root of a task: MAIL is refused while the medium is too full for new mail."""

@@ -1,47 +1,51 @@
-"""One listening address: accepts connections, finds out who they are, and begins sessions.
+"""One listening address: accepts connections and finds out whose they are.
 
-Owns the socket. What it refuses before a session: clients outside the allowed networks, more
-connections than the bounds allow, blocked clients; they hear why (after the handshake, where TLS
-comes first). A PROXY header is read octet by octet from the socket before anything else, so TLS
-and SMTP find theirs untouched. Never parses SMTP.
+Owns the socket. A PROXY header is read octet by octet from a connection before anything else, so
+TLS and SMTP find theirs untouched; what does not begin with one where it must is closed without a
+word. Never decides who may stay, never speaks.
 """
 
 import asyncio
 import errno
 import socket
-from contextlib import suppress
+from typing import Protocol
 
 from relay.config.model import Listener as Settings
 from relay.config.names import parse_bind_address
-from relay.frontend import proxy, replies
+from relay.frontend import proxy
 from relay.frontend.authenticator import is_within
-from relay.frontend.handshake import TLS_SHUTDOWN
-from relay.frontend.replies import Answer
-from relay.frontend.service import Service
-from relay.frontend.session import Caller, SmtpSession
+from relay.observe.logging import Logger
 
 _BACKLOG = 1_024
 _BATCH = 64  # connections accepted before other work has its turn
 _PROXY_TIMEOUT = 5.0
-_HANDSHAKE_TIMEOUT = 30.0
-_REFUSED_AT_ONCE = 200  # refused connections that are told so; above that they are just closed
 _PAUSE = 1.0  # seconds without accepting when there are no file descriptors left
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Listener:
-    """Accepts on one socket from `start` to `stop`. Its settings may be replaced in between."""
+class Porter(Protocol):
+    """Takes what a listener accepted."""
 
-    def __init__(self, name: str, settings: Settings, service: Service) -> None:
+    log: Logger
+
+    def arrived(self, listener: "Listener", connection: socket.socket, client: str) -> None:
+        """A connection of `client`, an IP address. The socket is the porter's from now on."""
+
+    def turned_away(self, listener: "Listener", reason: str) -> None:
+        """A connection was closed, for one of a fixed set of words."""
+
+
+class Listener:
+    """Accepts on one socket between `start` and `stop`, but for pauses. Its name and settings may
+    be replaced at any time."""
+
+    def __init__(self, name: str, settings: Settings, porter: Porter) -> None:
         self.name = name
         self.settings = settings
-        self.sessions: set[SmtpSession] = set()
-        self._service = service
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._porter = porter
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
-        self._refused = 0
+        self._wanted = False
         self._accepting = False
         self._socket = bind(settings.address)
 
@@ -52,29 +56,36 @@ class Listener:
         return host, port
 
     def start(self) -> None:
-        """Accept connections."""
-        if not self._accepting and self._socket.fileno() >= 0:
-            self._accepting = True
-            self._loop.add_reader(self._socket.fileno(), self._accept)
+        """Accept connections, those first that came during a pause."""
+        self._wanted = True
+        self._watch()
+
+    def pause(self) -> None:
+        """Let clients wait in the backlog of the socket."""
+        self._wanted = False
+        self._ignore()
 
     def stop(self) -> None:
-        """Accept no more and free the address. Open sessions go on."""
-        self._pause()
+        """Accept no more and free the address. Connections that were handed on are not touched."""
+        self.pause()
         self._socket.close()
         for task in self._beginning:
             task.cancel()
 
-    async def idle(self) -> None:
-        """Until no session is left."""
-        await self._nobody.wait()
+    def _watch(self) -> None:
+        if self._wanted and not self._accepting and self._socket.fileno() >= 0:
+            self._accepting = True
+            self._loop.add_reader(self._socket.fileno(), self._accept)
 
-    def _pause(self) -> None:
+    def _ignore(self) -> None:
         if self._accepting:
             self._accepting = False
             self._loop.remove_reader(self._socket.fileno())
 
     def _accept(self) -> None:
         for _ in range(_BATCH):
+            if not self._accepting:
+                return
             try:
                 connection, peer = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -82,38 +93,45 @@ class Listener:
             except OSError as problem:
                 if problem.errno not in _NO_ROOM:
                     raise
-                self._service.log.error("cannot accept connections", problem=str(problem))
-                self._pause()
-                self._loop.call_later(_PAUSE, self.start)
+                self._porter.log.error("cannot accept connections", problem=str(problem))
+                self._ignore()
+                self._loop.call_later(_PAUSE, self._watch)
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(self._begin(connection, peer[0]))
-            self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
-
-    async def _begin(self, connection: socket.socket, peer: str) -> None:
-        """The root of a task: from an accepted socket to a running session, or to nothing."""
-        try:
-            with suppress(OSError):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client = peer
             if self.settings.proxy_protocol:
-                proxied = await self._read_proxy(connection, peer)
-                if proxied is None:
-                    connection.close()
-                    return
-                client = proxied
-            await self._open(connection, client)
-        except (OSError, asyncio.CancelledError):  # gone, or the handshake failed, or stopping
-            connection.close()
-        except Exception:
-            connection.close()
-            self._service.log.exception("connection failed", listener=self.name, client=peer)
+                self._begin(connection, peer[0])
+            else:
+                self._porter.arrived(self, connection, peer[0])
 
-    async def _read_proxy(self, connection: socket.socket, peer: str) -> str | None:
+    def _begin(self, connection: socket.socket, peer: str) -> None:
+        task = self._loop.create_task(self._read_proxy(connection, peer))
+
+        def done(task: "asyncio.Task[None]") -> None:
+            self._beginning.discard(task)
+            if task.cancelled():
+                connection.close()
+
+        self._beginning.add(task)
+        task.add_done_callback(done)
+
+    async def _read_proxy(self, connection: socket.socket, peer: str) -> None:
+        """The root of a task: from a connection of a load balancer to its client, or to nothing."""
+        client = None
+        try:
+            client = await self._proxied(connection, peer)
+        except OSError:  # gone
+            pass
+        except Exception:
+            self._porter.log.exception("connection failed", listener=self.name, client=peer)
+        if client is None:
+            connection.close()
+        else:
+            self._porter.arrived(self, connection, client)
+
+    async def _proxied(self, connection: socket.socket, peer: str) -> str | None:
         """The client behind a load balancer; None where the connection is to be closed."""
         if not is_within(peer, self.settings.proxy_protocol):
-            self._count_refused("not a load balancer")
+            self._porter.turned_away(self, "not a load balancer")
             return None
         seen = b""
         try:
@@ -125,79 +143,11 @@ class Listener:
                     seen += octets
             return proxy.client_of(seen) or peer
         except (proxy.ProxyError, TimeoutError) as problem:
-            self._count_refused("proxy header")
-            self._service.log.info(
+            self._porter.turned_away(self, "proxy header")
+            self._porter.log.info(
                 "PROXY header refused", listener=self.name, client=peer, problem=str(problem)
             )
             return None
-
-    async def _open(self, connection: socket.socket, client: str) -> None:
-        refusal = self._admit(client)
-        if refusal is not None:
-            self._count_refused(refusal.reason)
-            if self._refused >= _REFUSED_AT_ONCE:
-                connection.close()
-                return
-            self._refused += 1
-        else:
-            self._count_opened()
-        implicit = self.settings.tls == "implicit"
-        caller = Caller(self.name, client, implicit, refusal)
-        session = SmtpSession(self._service, caller, self._ended, self._loop)
-        self.sessions.add(session)
-        self._nobody.clear()
-        try:
-            if implicit:
-                await self._loop.connect_accepted_socket(
-                    lambda: session,
-                    connection,
-                    ssl=self._service.tls,
-                    ssl_handshake_timeout=_HANDSHAKE_TIMEOUT,
-                    ssl_shutdown_timeout=TLS_SHUTDOWN,
-                )
-            else:
-                await self._loop.connect_accepted_socket(lambda: session, connection)
-        except BaseException:
-            if not session.began:  # it never came to life, and will not end by itself
-                self._ended(session)
-                if refusal is None:
-                    self._count_refused("tls handshake")
-            raise
-
-    def _admit(self, client: str) -> Answer | None:
-        """Count the connection in, or say why not."""
-        if self._service.draining:
-            return replies.SHUTTING_DOWN
-        if not is_within(client, self.settings.networks):
-            return replies.access_denied(client)
-        verdict = self._service.guard.connect(client)
-        if not verdict:
-            return None
-        if verdict == "blocked":
-            return replies.blocked(self._service.guard.client_blocked(client))
-        return replies.TOO_MANY_CONNECTIONS
-
-    def _ended(self, session: SmtpSession) -> None:
-        if session not in self.sessions:
-            return
-        self.sessions.discard(session)
-        if not self.sessions:
-            self._nobody.set()
-        if session.caller.refusal is not None:
-            self._refused -= 1
-            return
-        self._service.guard.disconnect(session.caller.client)
-        metrics = self._service.metrics
-        metrics.child(metrics.connections, session.caller.listener).dec()
-
-    def _count_opened(self) -> None:
-        metrics = self._service.metrics
-        metrics.child(metrics.connections, self.name).inc()
-        metrics.child(metrics.connections_opened, self.name).inc()
-
-    def _count_refused(self, reason: str) -> None:
-        metrics = self._service.metrics
-        metrics.child(metrics.connections_refused, self.name, reason).inc()
 
 
 def bind(address: str) -> socket.socket:

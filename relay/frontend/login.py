@@ -38,7 +38,8 @@ class LoginDesk:
         self._failures = 0
 
     async def log_in(self, argument: str, ask: Ask) -> Outcome:
-        """AUTH with `argument`, to its end. A credential in the outcome is counted by the guard."""
+        """AUTH with `argument`, to its end. A credential in the outcome is counted by the
+        guard, and must be logged out of it."""
         login = await read_login(argument, ask)
         if isinstance(login, Login):
             return await self._check(login)
@@ -47,29 +48,38 @@ class LoginDesk:
         return Outcome((login,))
 
     async def _check(self, login: Login) -> Outcome:
-        guard = self._service.guard
-        blocked = guard.client_blocked(self._client)
+        gatekeeper = self._service.gatekeeper
+        blocked = gatekeeper.client_blocked(self._client)
         if blocked:
             return self._refuse("blocked", replies.blocked(blocked))
+        authenticator = self._service.authenticator
+        once = authenticator.take_once(login.username, login.password)
+        if once:
+            return await self._admit(login.username, once)
         try:
-            credential = await self._service.authenticator.check(
+            credential = await authenticator.check(
                 login.username,
                 login.password,
                 self._client,
-                remembered_only=bool(guard.user_blocked(login.username)),
+                remembered_only=bool(gatekeeper.user_blocked(login.username)),
             )
         except AuthenticationUnavailable:
             return self._refuse("unavailable", replies.AUTH_UNAVAILABLE)
         if credential is None:
             return await self._failed(login.username)
-        if not guard.log_in(credential):
-            return self._refuse("connections", replies.TOO_MANY_CONNECTIONS)
-        self._count("ok")
-        return Outcome((replies.LOGGED_IN,), credential)
+        return await self._admit(credential)
+
+    async def _admit(self, credential: str, once: str = "") -> Outcome:
+        if await self._service.gatekeeper.log_in(credential, once):
+            self._count("ok")
+            return Outcome((replies.LOGGED_IN,), credential)
+        if once:
+            return self._refuse("used", replies.AUTH_INVALID)
+        return self._refuse("connections", replies.TOO_MANY_CONNECTIONS)
 
     async def _failed(self, username: str) -> Outcome:
         service = self._service
-        service.guard.failed(self._client, username)
+        service.gatekeeper.failed(self._client, username)
         self._failures += 1
         self._count("failed")
         service.log.info(

@@ -9,6 +9,7 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
+from relay.frontend.visit import Visit
 from relay.mail.replies import Reply
 
 _LINE = 500  # of the 512 octets that RFC 5321 §4.5.3.1.5 allows, without code and CRLF
@@ -151,6 +152,19 @@ STORE_FAILED = refuse(451, "4.3.0", "Temporary service failure; try again later"
 
 # --- what a message may be
 NUL_IN_MESSAGE = refuse(554, "5.6.0", "Message refused: it has a NUL character", "nul")
+
+
+def unwelcome(visit: Visit) -> Answer | None:
+    """What a connection hears instead of the greeting, or None where it is welcome."""
+    match visit.verdict:
+        case "":
+            return None
+        case "access denied":
+            return access_denied(visit.client)
+        case "blocked":
+            return blocked(visit.blocked_for)
+        case "connections" | "client connections":
+            return TOO_MANY_CONNECTIONS
 
 
 def access_denied(client: str) -> Answer:

@@ -13,7 +13,7 @@ from relay.config.model import Bounds, Config
 from relay.frontend import replies
 from relay.frontend.authenticator import Authenticator
 from relay.frontend.budget import Budget
-from relay.frontend.guard import Guard
+from relay.frontend.gatekeeper import Gatekeeper
 from relay.frontend.replies import Answer
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
@@ -49,7 +49,8 @@ class Service:
         authenticator: Authenticator,
         metrics: Metrics,
         log: Logger,
-        guard: Guard,
+        gatekeeper: Gatekeeper,
+        bounds: Bounds,
         wall: Callable[[], int],
     ) -> None:
         self.admission = admission
@@ -58,9 +59,9 @@ class Service:
         self.authenticator = authenticator
         self.metrics = metrics
         self.log = log
-        self.guard = guard
+        self.gatekeeper = gatekeeper
         self.wall = wall
-        self.bounds: Bounds = guard.bounds
+        self.bounds = bounds
         self.budget = Budget(self.bounds.bytes_in_flight)
         self.hostname = ""
         self.relaxed = False
@@ -80,7 +81,7 @@ class Service:
         """Put a configuration in force."""
         self._tls = tls
         self.hostname = config.hostname
-        self.bounds = self.guard.bounds = config.bounds
+        self.bounds = config.bounds
         self.budget.limit = config.bounds.bytes_in_flight
         self.relaxed = any(
             key.canonicalization == "relaxed/relaxed"

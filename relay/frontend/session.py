@@ -12,7 +12,6 @@ reference and nothing else. A session never ends another, and cancels nothing th
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
@@ -32,20 +31,11 @@ from relay.frontend.intake import Sender, take_message
 from relay.frontend.login import LoginDesk
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
+from relay.frontend.visit import Visit
 
 _BREATH = 200  # commands answered from the buffer before other sessions have their turn
 _SWALLOW = 1.0  # seconds in which a client that is sending may notice that it was refused
 _LINGER = 10.0  # seconds for the last reply to be taken
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who connected, where, and how; `refusal` is said instead of the greeting."""
-
-    listener: str
-    client: str
-    implicit_tls: bool = False
-    refusal: Answer | None = None
 
 
 class SmtpSession(SMTP):
@@ -54,7 +44,7 @@ class SmtpSession(SMTP):
     def __init__(
         self,
         service: Service,
-        caller: Caller,
+        visit: Visit,
         ended: Callable[["SmtpSession"], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -64,12 +54,12 @@ class SmtpSession(SMTP):
         self.loop = loop
         self.transport = None
         self._handler_coroutine = None
-        self.caller = caller
+        self.visit = visit
         self._service = service
         self._ended = ended
         self._channel = Channel(loop)
         self._dialogue = Dialogue(service)
-        self._logins = LoginDesk(service, caller.listener, caller.client)
+        self._logins = LoginDesk(service, visit.listener, visit.client)
         self._wire: asyncio.Transport | None = None
         self._closing = False
         self._is_sending = False
@@ -81,7 +71,7 @@ class SmtpSession(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._speak_through(transport)
-        if self.caller.implicit_tls:
+        if self.visit.implicit_tls:
             self._begin_anew(transport)
         self._handler_coroutine = self.loop.create_task(self._handle_client())
 
@@ -142,7 +132,7 @@ class SmtpSession(SMTP):
 
     async def _converse(self) -> None:
         channel, dialogue = self._channel, self._dialogue
-        self._answer(self.caller.refusal or self._service.greeting)
+        self._answer(self._refusal() or self._service.greeting)
         breath = 0
         while not self._closing:
             channel.interruptible(dialogue.between_messages)
@@ -160,6 +150,10 @@ class SmtpSession(SMTP):
         if channel.has_input or self._is_sending:
             await channel.swallow(_SWALLOW)
 
+    def _refusal(self) -> Answer | None:
+        """What is said instead of the greeting."""
+        return replies.SHUTTING_DOWN if self._service.draining else replies.unwelcome(self.visit)
+
     def _set_deadline(self) -> None:
         deadline = self.loop.time() + self._service.bounds.command_timeout
         self._channel.deadline = (
@@ -171,8 +165,8 @@ class SmtpSession(SMTP):
         self._service.log.exception(
             "session failed",
             reference=reference,
-            listener=self.caller.listener,
-            client=self.caller.client,
+            listener=self.visit.listener,
+            client=self.visit.client,
             credential=self._dialogue.credential,
         )
         return replies.failed(reference)
@@ -180,7 +174,7 @@ class SmtpSession(SMTP):
     def _end(self) -> None:
         """The conversation is over; the connection is when the last reply was taken."""
         if self._dialogue.credential:
-            self._service.guard.log_out(self._dialogue.credential)
+            self._service.gatekeeper.log_out(self._dialogue.credential)
         self._channel.close()
         if not self._connection_is_lost and self._wire is not None:
             self._linger = self.loop.call_later(_LINGER, self._wire.abort)
@@ -197,7 +191,7 @@ class SmtpSession(SMTP):
         self._channel.say(answer.octets)
         if answer.reason:
             metrics = self._service.metrics
-            metrics.child(metrics.commands_refused, self.caller.listener, answer.reason).inc()
+            metrics.child(metrics.commands_refused, self.visit.listener, answer.reason).inc()
             if self._dialogue.too_many_errors(answer) and not self._closing:
                 self._channel.say(replies.TOO_MANY_ERRORS.octets)
                 self._closing = True
@@ -236,7 +230,7 @@ class SmtpSession(SMTP):
         try:
             encrypted = await shake_hands(wire, self, self._service.tls, seconds)
         except HandshakeFailed as problem:
-            self._note_failed_handshake(problem)
+            self.note_failed_handshake(str(problem))
             self._channel.lose()
             self._connection_is_lost = True
             raise ConnectionLost from problem
@@ -248,14 +242,15 @@ class SmtpSession(SMTP):
         metrics.child(metrics.tls_sessions, "in", tls).inc()
         self._dialogue.begin_anew(tls)
 
-    def _note_failed_handshake(self, problem: HandshakeFailed) -> None:
-        caller, metrics = self.caller, self._service.metrics
-        metrics.child(metrics.connections_refused, caller.listener, "tls handshake").inc()
+    def note_failed_handshake(self, problem: str) -> None:
+        """Count it."""
+        visit, metrics = self.visit, self._service.metrics
+        metrics.child(metrics.connections_refused, visit.listener, "tls handshake").inc()
         self._service.log.debug(
             "TLS handshake failed",
-            listener=caller.listener,
-            client=caller.client,
-            problem=str(problem),
+            listener=visit.listener,
+            client=visit.client,
+            problem=problem,
         )
 
     # --- commands
@@ -280,13 +275,13 @@ class SmtpSession(SMTP):
         self._answer(answer)
         if answer is not replies.SEND_DATA:
             return
-        caller = self.caller
+        visit = self.visit
         result = await take_message(
             self._service,
             self._channel,
             Sender(
-                caller.listener,
-                caller.client,
+                visit.listener,
+                visit.client,
                 dialogue.client_name,
                 dialogue.tls,
                 dialogue.credential,

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,10 @@ import trustme
 from relay.admission.submission import Refusal, Submission
 from relay.config.model import Config
 from relay.frontend.authenticator import Authenticator
+from relay.frontend.door import Door
 from relay.frontend.frontend import Frontend
+from relay.frontend.gatekeeper import LocalGatekeeper
+from relay.frontend.visit import Visit
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.store.values import Accepted, Body, Message, NewMessage
@@ -108,6 +112,9 @@ class OpenAdmission:
 
 @dataclass
 class House:
+    """Door and front end in one process."""
+
+    door: Door
     frontend: Frontend
     store: MemoryStore
     admission: OpenAdmission
@@ -118,7 +125,18 @@ class House:
     config: Config
 
     def address(self, listener: str = "submission") -> tuple[str, int]:
-        return self.frontend.addresses[listener]
+        return self.door.addresses[listener]
+
+    def reconfigure(self, config: Config) -> None:
+        """As a reload does it."""
+        prepared, doors = self.frontend.prepare(config), self.door.prepare(config)
+        self.door.put_in_force(doors)
+        self.frontend.put_in_force(prepared)
+
+    async def drain(self, grace: float) -> None:
+        """As a stop does it."""
+        self.door.stop()
+        await self.frontend.drain(grace)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"relay_{name}", labels) or 0.0
@@ -164,21 +182,36 @@ async def open_house(
     store, admission, metrics, log = MemoryStore(), OpenAdmission(), Metrics(), io.StringIO()
     authenticator = Authenticator()
     authenticator.load(config)
+    logger = make_logger(level="debug", stream=log)
+
+    def hand_over(visit: Visit, connection: socket.socket) -> bool:
+        frontend.adopt(visit, connection)
+        return True
+
+    door = Door(
+        config=config,
+        hand_over=hand_over,
+        metrics=metrics,
+        log=logger,
+        **({"clock": clock} if clock else {}),
+    )
     frontend = Frontend(
         config=config,
         admission=admission,
         store=store,
         accept=store.accept,
         authenticator=authenticator,
+        gatekeeper=LocalGatekeeper(door),
         metrics=metrics,
-        log=make_logger(level="debug", stream=log),
-        **({"clock": clock} if clock else {}),
+        log=logger,
     )
     await frontend.start()
+    house = House(
+        door, frontend, store, admission, authenticator, metrics, log, authority.client, config
+    )
     try:
-        yield House(
-            frontend, store, admission, authenticator, metrics, log, authority.client, config
-        )
+        await door.start()
+        yield house
     finally:
-        await frontend.drain(1)
+        await house.drain(1)
         authenticator.close()

@@ -26,7 +26,7 @@ def test_draining_tells_idle_clients_and_lets_a_message_end(run: Run, opened: Ca
                 await idle.log_in()
                 await busy.log_in()
                 await busy.begin()
-                draining = asyncio.create_task(house.frontend.drain(10))
+                draining = asyncio.create_task(house.drain(10))
                 assert (await idle.reply()).startswith("421 4.3.2")
                 assert await idle.closed()
                 assert not draining.done()
@@ -43,7 +43,7 @@ async def test_draining_cuts_a_message_that_outlasts_the_grace(house: House):
     async with Client(house) as client:
         await client.log_in()
         await client.begin()
-        await house.frontend.drain(0.05)
+        await house.drain(0.05)
         assert await client.closed()
     assert house.store.messages == []
     assert house.store.discarded == 1
@@ -56,7 +56,7 @@ async def test_draining_waits_for_a_message_that_is_being_stored(house: House):
         await client.begin()
         client.writer.write(MESSAGE + b".\r\n")
         await house.store.accepting.wait()
-        draining = asyncio.create_task(house.frontend.drain(0.01))
+        draining = asyncio.create_task(house.drain(0.01))
         await asyncio.sleep(0.05)
         assert not draining.done()
         house.store.gate.set()
@@ -67,7 +67,7 @@ async def test_draining_waits_for_a_message_that_is_being_stored(house: House):
 
 async def test_after_draining_nothing_listens(house: House):
     host, port = house.address()
-    await house.frontend.drain(0)
+    await house.drain(0)
     assert not house.frontend.accepting
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, port)
@@ -76,7 +76,7 @@ async def test_after_draining_nothing_listens(house: House):
 async def test_new_bounds_hold_for_open_sessions(house: House, configure: Callable[..., Config]):
     async with Client(house) as client:
         await client.log_in()
-        await house.frontend.reconfigure(configure(bounds={"message_size": 1_000}))
+        house.reconfigure(configure(bounds={"message_size": 1_000}))
         assert (await client.say(b"MAIL FROM:<a@sender.test> SIZE=1001")).startswith("552")
         assert "SIZE 1000\n" in (await client.say(b"EHLO client.test")).replace("\r", "")
 
@@ -88,10 +88,8 @@ async def test_listeners_come_and_go_while_sessions_go_on(
     other = free_port()
     async with Client(house) as client:
         await client.log_in()
-        await house.frontend.reconfigure(
-            configure(listeners={"new": {"address": f"127.0.0.1:{other}"}})
-        )
-        assert house.frontend.addresses == {"new": ("127.0.0.1", other)}
+        house.reconfigure(configure(listeners={"new": {"address": f"127.0.0.1:{other}"}}))
+        assert house.door.addresses == {"new": ("127.0.0.1", other)}
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, port)
         assert (await client.send()).startswith("250 Ok")
@@ -105,8 +103,8 @@ async def test_a_listener_that_is_only_renamed_keeps_its_socket(
 ):
     address = f"127.0.0.1:{free_port()}"
     async with opened(listeners={"submission": {"address": address}}) as house:
-        await house.frontend.reconfigure(configure(listeners={"renamed": {"address": address}}))
-        assert list(house.frontend.addresses) == ["renamed"]
+        house.reconfigure(configure(listeners={"renamed": {"address": address}}))
+        assert list(house.door.addresses) == ["renamed"]
         async with asyncio.timeout(5):
             reader, writer = await asyncio.open_connection(*house.address("renamed"))
             assert (await reader.readline()).startswith(b"220")
@@ -116,13 +114,13 @@ async def test_a_listener_that_is_only_renamed_keeps_its_socket(
 async def test_a_configuration_that_cannot_be_put_in_force_changes_nothing(
     house: House, configure: Callable[..., Config], tmp_path: Path
 ):
-    before = house.frontend.addresses
+    before = house.door.addresses
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(OSError, match=f"listener second cannot listen on {address}"):
-            await house.frontend.reconfigure(
+            house.reconfigure(
                 configure(
                     bounds={"message_size": 1_000},
                     listeners={
@@ -133,8 +131,8 @@ async def test_a_configuration_that_cannot_be_put_in_force_changes_nothing(
             )
     missing = {"certificate": tmp_path / "none.pem", "key": tmp_path / "none.key"}
     with pytest.raises(TlsError, match=r"none\.pem"):
-        await house.frontend.reconfigure(configure(tls=missing, bounds={"message_size": 1_000}))
-    assert house.frontend.addresses == before
+        house.reconfigure(configure(tls=missing, bounds={"message_size": 1_000}))
+    assert house.door.addresses == before
     async with Client(house) as client:
         await client.log_in()
         assert (await client.say(b"MAIL FROM:<a@sender.test> SIZE=1001")).startswith("250")
@@ -146,9 +144,7 @@ async def test_a_new_certificate_is_presented_to_new_connections(
     renewed = Authority(tmp_path_factory.mktemp("renewed"))
     async with Client(house) as old:
         await old.log_in()
-        await house.frontend.reconfigure(
-            configure(tls={"certificate": renewed.certificate, "key": renewed.key})
-        )
+        house.reconfigure(configure(tls={"certificate": renewed.certificate, "key": renewed.key}))
         house.client_tls = renewed.client
         async with Client(house) as new:
             await new.log_in()

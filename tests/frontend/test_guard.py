@@ -99,8 +99,8 @@ def test_the_tables_are_bounded_whoever_comes():
     guard, _ = make_guard()
     for number in range(12_000):
         guard.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", f"user{number}")
-    assert len(guard._clients) == 10_000
-    assert len(guard._users) == 10_000
+    assert len(guard._failures["client"]) == 10_000
+    assert len(guard._failures["user"]) == 10_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60))

@@ -150,7 +150,7 @@ async def test_a_handshake_that_fails_leaves_nothing_behind(house: House):
     async with Client(house) as client:
         await client.log_in()
         await client.say(b"QUIT")
-    await house.frontend.drain(5)
+    await house.drain(5)
     assert house.metric("connections", listener="implicit") == 0
     assert house.metric("connections", listener="submission") == 0
     assert house.metric("connections_refused_total", listener="implicit", reason="tls handshake")
@@ -160,7 +160,7 @@ async def test_without_file_descriptors_accepting_pauses_and_goes_on(
     house: House, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("relay.frontend.listener._PAUSE", 0.05)
-    listener = house.frontend._listeners["submission"]
+    listener = house.door._listeners["submission"]
     real, failures = listener._socket, []
 
     class Exhausted:

@@ -123,7 +123,7 @@ async def test_a_client_that_leaves_while_its_message_is_stored_tears_nothing(ho
         client.writer.write(MESSAGE + b".\r\n")
         await house.store.accepting.wait()
     house.store.gate.set()
-    await house.frontend.drain(5)
+    await house.drain(5)
     assert len(house.store.messages) == 1
     assert house.store.discarded == 0
     assert house.metric("connections", listener="submission") == 0
@@ -134,7 +134,7 @@ async def test_a_client_that_leaves_within_a_message_leaves_nothing(house: House
         await client.log_in()
         await client.begin()
         client.writer.write(MESSAGE)
-    await house.frontend.drain(5)
+    await house.drain(5)
     assert house.store.messages == []
     assert house.store.discarded == 1
     assert house.metric("in_flight_bytes") == 0

@@ -4,6 +4,7 @@ A suite that runs the tables against another server overrides the fixture `serve
 """
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from relay.frontend.authenticator import Authenticator
+from relay.frontend.door import Door
 from relay.frontend.frontend import Frontend
+from relay.frontend.gatekeeper import LocalGatekeeper
+from relay.frontend.visit import Visit
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.store.sqlite.store import SqliteStore
@@ -50,17 +54,26 @@ class _Running:
         self._store = SqliteStore(data_dir)
         await self._store.open()
         with open(self._directory / "log", "w") as log:
+            logger, metrics = make_logger(level="debug", stream=log), Metrics()
+
+            def hand_over(visit: Visit, connection: socket.socket) -> bool:
+                frontend.adopt(visit, connection)
+                return True
+
+            door = Door(config=config, hand_over=hand_over, metrics=metrics, log=logger)
             frontend = Frontend(
                 config=config,
                 admission=OpenAdmission(),
                 store=self._store,
                 accept=self._accept,
                 authenticator=authenticator,
-                metrics=Metrics(),
-                log=make_logger(level="debug", stream=log),
+                gatekeeper=LocalGatekeeper(door),
+                metrics=metrics,
+                log=logger,
             )
             await frontend.start()
-            addresses = frontend.addresses
+            await door.start()
+            addresses = door.addresses
             self.server = Server(
                 "127.0.0.1",
                 addresses["submission"][1],
@@ -70,6 +83,7 @@ class _Running:
             )
             self._ready.set()
             await self._stop.wait()
+            door.stop()
             await frontend.drain(1)
         authenticator.close()
         await self._store.close()
