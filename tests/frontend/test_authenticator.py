@@ -7,7 +7,12 @@ import pytest
 
 from relay.config import passwords
 from relay.config.model import Config
-from relay.frontend.authenticator import AuthenticationUnavailable, Authenticator, is_within
+from relay.frontend.authenticator import (
+    AuthenticationUnavailable,
+    Authenticator,
+    Known,
+    is_within,
+)
 from relay.store.secrets import new_secret
 
 HASH = passwords.hash_password("hashed secret")
@@ -212,3 +217,64 @@ def test_networks_hold_for_mapped_addresses_too(configure: Callable[..., Config]
     assert is_within("2001:db8::1", networks)
     assert not is_within("192.0.2.1", networks)
     assert is_within("192.0.2.1", ())
+
+
+async def test_what_one_process_found_right_another_need_not_hash(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[Known] = []
+    one = Authenticator(key=b"k" * 32, learned=told.append)
+    other, stranger = Authenticator(key=b"k" * 32), Authenticator()
+    for authenticator in (one, other, stranger):
+        authenticator.load(config)
+    assert await one.check("hashed", "hashed secret", CLIENT) == "hashed"
+    (known,) = told
+    monkeypatch.setattr(passwords, "verify", lambda *_: False)
+    for authenticator, name in ((other, "hashed"), (stranger, None)):
+        authenticator.learn(known)
+        assert await authenticator.check("hashed", "hashed secret", CLIENT) == name
+    assert await other.check("plain", "hashed secret", CLIENT) is None
+    for authenticator in (one, other, stranger):
+        authenticator.close()
+
+
+async def test_what_was_right_by_secrets_that_are_gone_is_not_learned(config: Config):
+    told: list[Known] = []
+    secret = new_secret("stored", "stored secret", 0)
+    one = Authenticator(key=b"k" * 32, learned=told.append)
+    other = Authenticator(key=b"k" * 32)
+    one.load(config, [secret])
+    other.load(config, [])
+    assert await one.check("stored", "stored secret", CLIENT) == "stored"
+    other.learn(told[0])
+    assert await other.check("stored", "stored secret", CLIENT) is None
+    assert "secret" not in repr(told)
+    for authenticator in (one, other):
+        authenticator.close()
+
+
+async def test_a_one_time_login_has_one_name_in_all_processes_and_is_gone_when_taken(
+    config: Config,
+):
+    one, other = Authenticator(), Authenticator()
+    for authenticator in (one, other):
+        authenticator.load(config)
+        authenticator.allow_once("plain", "token", 60)
+        authenticator.allow_once("disabled", "token", 60)
+    name = one.take_once("plain", "token")
+    assert name
+    assert "token" not in name
+    assert one.take_once("plain", "token") == ""
+    assert other.take_once("plain", "token") == name
+    assert other.take_once("disabled", "token") == ""
+    assert one.take_once("plain", "plain secret") == ""
+    for authenticator in (one, other):
+        authenticator.close()
+
+
+async def test_a_one_time_login_ends_with_its_time(config: Config):
+    authenticator = Authenticator()
+    authenticator.load(config)
+    authenticator.allow_once("plain", "token", 0)
+    assert authenticator.take_once("plain", "token") == ""
+    authenticator.close()

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config.model import Bounds
+from relay.frontend.blocks import Block, Blocks
 from relay.frontend.guard import Guard, client_key
 
 
@@ -121,3 +122,46 @@ def test_counts_return_to_nothing_when_all_are_gone(steps: list[tuple[int, bool]
         guard.disconnect(client)
     assert guard.connections == 0
     assert not guard._by_client
+
+
+def test_a_one_time_login_is_let_in_once_and_whatever_the_credential_has_open():
+    guard, clock = make_guard(connections_per_credential=1)
+    assert guard.log_in("app")
+    assert guard.log_in("app", "one")
+    assert not guard.log_in("app", "one")
+    assert guard.log_in("app", "two")
+    clock.now += 3_600
+    assert not guard.log_in("app", "one")
+
+
+def test_the_failure_that_blocks_tells_what_is_blocked_and_for_how_long():
+    guard, _ = make_guard(block_after=2, block_for="10m")
+    assert guard.failed("2001:db8::1", "app") == ()
+    assert guard.failed("2001:db8::2", "app") == (Block("client", "2001:db8::/64", 600),)
+    told = [guard.failed(f"192.0.2.{number}", "app") for number in range(8)]
+    assert told == [()] * 7 + [(Block("user", "app", 600),)]
+
+
+def test_a_process_that_begins_learns_the_blocks_in_force():
+    guard, clock = make_guard(block_after=1, block_for="10m")
+    guard.failed("192.0.2.1", "app")
+    clock.now += 100
+    guard.failed("192.0.2.2", "app")
+    clock.now += 400
+    blocks = Blocks(clock)
+    for block in guard.blocks.in_force():
+        blocks.put(block)
+    assert blocks.remaining("client", "192.0.2.1") == 100
+    assert blocks.remaining("client", "192.0.2.2") == 200
+    assert blocks.remaining("client", "192.0.2.3") == 0
+    clock.now += 150
+    assert blocks.remaining("client", "192.0.2.1") == 0
+    assert [block.key for block in blocks.in_force()] == ["192.0.2.2"]
+
+
+def test_a_table_of_blocks_is_bounded_whoever_is_blocked():
+    guard, _ = make_guard(block_after=1)
+    for number in range(12_000):
+        guard.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", "app")
+    assert len(guard.blocks.in_force()) == 10_001
+    assert guard.client_blocked("10.0.46.223")

@@ -97,3 +97,18 @@ async def test_a_failure_of_ours_within_a_login_shows_no_password(
     for secret in (PASSWORD, plain):
         assert secret not in log
         assert secret not in answer
+
+
+async def test_a_one_time_login_works_once(house: House):
+    house.authenticator.allow_once(USERNAME, "token", 60)
+    async with Client(house) as client:
+        await ready(client)
+        assert (await client.auth(password="token")).startswith("235")
+        assert (await client.send()).startswith("250 Ok")
+    house.authenticator.allow_once(USERNAME, "token", 60)  # as another process still has it
+    async with Client(house) as client:
+        await ready(client)
+        assert (await client.auth(password="token")).startswith("535 5.7.8")
+    async with Client(house) as client:
+        await ready(client)
+        assert (await client.auth(password="token")).startswith("535 5.7.8")
