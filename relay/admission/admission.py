@@ -13,7 +13,7 @@ from relay.admission.final_header import final_header
 from relay.admission.policy import Policy
 from relay.admission.submission import Refusal, Submission
 from relay.config.model import Config
-from relay.limits.limits import Decision, Limits
+from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.specs import describe
 from relay.observe.metrics import Metrics
 from relay.store.values import Message, NewMessage
@@ -27,7 +27,7 @@ _DAY_S = 86_400.0
 class Admission:
     """Decides on submissions under one configuration at a time."""
 
-    def __init__(self, config: Config, limits: Limits, hostname: str, metrics: Metrics) -> None:
+    def __init__(self, config: Config, limits: Gatekeeper, hostname: str, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
         self._policy = Policy.of(config, hostname)

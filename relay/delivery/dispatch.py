@@ -20,7 +20,7 @@ from relay.delivery.lanes import Lane, Way
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.telling import Telling
 from relay.delivery.ways import Ways
-from relay.limits.limits import Decision, Limits
+from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.mail.replies import Reply
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
@@ -42,7 +42,7 @@ class Dispatcher:
         config: Config,
         router: Router,
         health: SourceTester,
-        limits: Limits,
+        limits: Gatekeeper,
         claims: Claims,
         telling: Telling,
         wall: Callable[[], int],

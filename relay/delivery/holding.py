@@ -15,7 +15,7 @@ from relay.delivery.lanes import Lane
 from relay.delivery.pacing import KEEP_SECONDS, Pacing
 from relay.delivery.telling import Telling
 from relay.delivery.ways import Ways
-from relay.limits.limits import Decision
+from relay.limits.gatekeeper import Decision
 from relay.limits.specs import config_limits
 from relay.store.values import Delivery
 

@@ -24,7 +24,7 @@ from relay.delivery.dispatch import Dispatcher, SourceTester
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.telling import Telling
 from relay.delivery.workers import Workers
-from relay.limits.limits import Limits
+from relay.limits.gatekeeper import Gatekeeper
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.router import Router
@@ -52,7 +52,7 @@ class Scheduler:
         router: Router,
         health: SourceTester,
         connections: Connections,
-        limits: Limits,
+        limits: Gatekeeper,
         keyring: KeyRing,
         config: Config,
         metrics: Metrics,

@@ -31,11 +31,19 @@ class Gcra:
         """The earliest time, `now` or later, at which the next message may go."""
         return max(now, self._arrival - (self._burst - 1 + _ROUNDING) * self._interval)
 
-    def take(self, n: int, now: float) -> float:
+    def take(self, n: float, now: float) -> float:
         """Charge `n` permits; the time from which they may go (`now` where one was free)."""
         at = self.ready_at(now)
         self._arrival = max(self._arrival, now) + n * self._interval
         return at
+
+    def lend(self, n: int, until: float) -> None:
+        """Charge `n` permits that go at `until` at the latest, as if they went then."""
+        self._arrival = max(self._arrival, until) + n * self._interval
+
+    def restore(self, n: float) -> None:
+        """Uncharge `n` permits that were charged a moment ago and have not gone."""
+        self._arrival -= n * self._interval
 
     def spent(self, now: float) -> float:
         """Permits charged and not yet earned back; above the burst while overdrawn."""

@@ -2,16 +2,21 @@
 
 Owns the state of every limited key (see `relay.limits.specs`): its pace and its quota ledger. A
 message is charged to all of its keys or to none. Nothing here sleeps; the answer is a `Decision`
-and the caller waits, refuses or goes on. Where the store that keeps the quotas fails nothing is let
-through (`kind` is `store`); no exception of the store reaches the caller of `charge` or `admit`.
+and the caller waits, refuses or goes on. Other processes lease permits (`lease`), for the messages
+that wait there and for a few that are likely to come.
+
+Where the store that keeps the quotas fails nothing is let through (`kind` is `store`); no exception
+of the store reaches the caller of `charge`, `admit` or `lease`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
-from typing import Literal, Protocol
+from typing import Protocol
 
 from relay.limits.calendar import Calendar
+from relay.limits.gate import Gate, Spent, Terms, lend
+from relay.limits.gatekeeper import NOW, Decision, Level
+from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.pace import Pace
 from relay.limits.quota import AT_ONCE, DAY_MS, Grant, PermitSource, QuotaLedger
 from relay.limits.specs import Limit, config_limits
@@ -19,56 +24,11 @@ from relay.store.interface import StoreError
 
 __all__ = ["Decision", "Level", "Limit", "Limits", "PermitStore", "config_limits"]
 
-Kind = Literal["rate", "quota", "store", ""]
-
 
 class PermitStore(PermitSource, Protocol):
     """What the limits need of the store (a part of `relay.store.interface.PermitStore`)."""
 
     async def permits_used(self, keys: Sequence[str], window: int, now: int) -> dict[str, int]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`charged`: the message may go `delay_s` seconds from now (0: at once). Otherwise nothing was
-    charged, and it is worth asking again after `delay_s`. `limited_by` is the key that decided,
-    `kind` which of its limits; both empty where nothing limits."""
-
-    delay_s: float = 0.0
-    limited_by: str = ""
-    kind: Kind = ""
-    charged: bool = True
-
-    @property
-    def now(self) -> bool:
-        """The message may go at once."""
-        return self.charged and self.delay_s <= 0
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How full one limit is. `used` permits of `limit` in the last `seconds`, permits leased and
-    unspent not counted; the next one is free at `free_at` (UTC ms; not in the future: now)."""
-
-    key: str
-    kind: Literal["rate", "quota"]
-    limit: int
-    seconds: int
-    used: int
-    free_at: int
-
-
-_NOW = Decision()
-
-
-@dataclass(slots=True)
-class _Gate:
-    """One limited key."""
-
-    key: str
-    limit: Limit
-    pace: Pace | None = None
-    quota: QuotaLedger | None = None
 
 
 class Limits:
@@ -80,7 +40,7 @@ class Limits:
         self._store = permits
         self._clock = clock
         self._calendar = Calendar(clock, wall)
-        self._gates: dict[str, _Gate] = {}
+        self._gates: dict[str, Gate] = {}
         self._retired: dict[str, QuotaLedger] = {}  # no limit now, but permits to give back
 
     def configure(self, specs: Mapping[str, Limit]) -> None:
@@ -92,8 +52,8 @@ class Limits:
             if gate.quota is not None and (kept is None or kept.quota is None):
                 self._retired[key] = gate.quota
 
-    def _gate(self, key: str, limit: Limit, known: _Gate | None) -> _Gate:
-        gate = _Gate(key, limit)
+    def _gate(self, key: str, limit: Limit, known: Gate | None) -> Gate:
+        gate = Gate(key, limit)
         now = self._clock()
         if limit.rate is not None:
             if known is not None and known.pace is not None and known.limit.strict == limit.strict:
@@ -125,9 +85,66 @@ class Limits:
         time when the message may go, unless that is more than `patience` seconds away. Any other
         key that is not free refuses, with the delay after which it will be.
         """
-        gates = [gate for key in keys if (gate := self._gates.get(key)) is not None]
+        gates = self._limited(keys)
         if not gates:
-            return _NOW
+            return NOW
+        return await self._charge(gates, n, queue, patience, Terms())
+
+    async def admit(self, keys: Iterable[str], n: int) -> Decision:
+        """Delivery: `n` recipients may go now, and are charged; or not before `delay_s` from now,
+        and nothing is."""
+        return await self.charge(keys, n, queue=False)
+
+    async def lease(self, request: LeaseRequest) -> Lease:
+        """Charge the messages that wait with a worker, one after the other, and lend it what can
+        be spared besides. What is no longer limited here goes freely."""
+        gates = self._limited(request.keys)
+        for returned in request.returned:
+            self.give_back(returned)
+        terms = Terms(request.hold, ahead=sum(ask.n for ask in request.asks))
+        decisions = []
+        for ask in request.asks:
+            terms.ahead -= ask.n
+            decisions.append(
+                await self._charge(gates, ask.n, request.queue, ask.patience, terms)
+                if gates
+                else NOW
+            )
+        terms.agree(self._clock())
+        extra = request.extra if decisions[-1].now else 0
+        return Lease(
+            tuple(decisions),
+            lend(gates, extra, self._clock(), terms.until),
+            terms.until,
+            tuple(self._block(key) for key in request.keys),
+        )
+
+    def _block(self, key: str) -> int:
+        gate = self._gates.get(key)
+        return 0 if gate is None or gate.quota is None else gate.quota.block
+
+    def give_back(self, returned: Returned) -> None:
+        """Permits that were lent, or granted too late to be used, come back unspent."""
+        now = self._clock()
+        for key, block in zip(returned.keys, returned.blocks, strict=True):
+            gate = self._gates.get(key)
+            if gate is not None and gate.pace is not None:
+                gate.pace.restore(returned.n, now, returned.until)
+            ledger = gate.quota if gate is not None else self._retired.get(key)
+            if ledger is not None and block:
+                ledger.restore(returned.n, block)
+
+    def _limited(self, keys: Iterable[str]) -> list[Gate]:
+        return [gate for key in keys if (gate := self._gates.get(key)) is not None]
+
+    async def _charge(
+        self,
+        gates: list[Gate],
+        n: int,
+        queue: bool | Collection[str],
+        patience: float,
+        terms: Terms,
+    ) -> Decision:
         patiences = [
             patience if queue is True or (queue is not False and gate.key in queue) else 0.0
             for gate in gates
@@ -135,23 +152,19 @@ class Limits:
         refusal = self._known_refusal(gates, patiences) or self._too_fast(gates, patiences)
         if refusal is not None:
             return refusal
-        grants: list[tuple[QuotaLedger, Grant]] = []
-        decision = await self._spend_quotas(gates, patiences, n, grants)
+        spent: list[Spent] = []
+        decision = await self._spend_quotas(gates, patiences, n, spent, terms.ahead)
         if decision.charged:
             # The store may have taken its time: ask the rates again before they are charged.
             refusal = self._too_fast(gates, patiences)
             if refusal is None:
-                return self._spend_rates(gates, n, decision)
+                return self._spend_rates(gates, n, decision, terms)
             decision = refusal
-        await _give_back(grants, n)
+        for one in spent:
+            await one.ledger.give_back(n, one.grant, one.block)
         return decision
 
-    async def admit(self, keys: Iterable[str], n: int) -> Decision:
-        """Delivery: `n` recipients may go now, and are charged; or not before `delay_s` from now,
-        and nothing is."""
-        return await self.charge(keys, n, queue=False)
-
-    def _known_refusal(self, gates: list[_Gate], patiences: list[float]) -> Decision | None:
+    def _known_refusal(self, gates: list[Gate], patiences: list[float]) -> Decision | None:
         """A quota that is known to be used up; it is told before the rate, as SES does."""
         for gate, patience in zip(gates, patiences, strict=True):
             if gate.quota is not None and (grant := gate.quota.refusal()) is not None:
@@ -160,7 +173,7 @@ class Limits:
                     return decision
         return None
 
-    def _too_fast(self, gates: list[_Gate], patiences: list[float]) -> Decision | None:
+    def _too_fast(self, gates: list[Gate], patiences: list[float]) -> Decision | None:
         """The slowest of the rates that are not free and may not delay for so long."""
         now = self._clock()
         worst: Decision | None = None
@@ -174,36 +187,40 @@ class Limits:
 
     async def _spend_quotas(
         self,
-        gates: list[_Gate],
+        gates: list[Gate],
         patiences: list[float],
         n: int,
-        grants: list[tuple[QuotaLedger, Grant]],
+        spent: list[Spent],
+        ahead: int,
     ) -> Decision:
-        """Charge the quotas, one after the other, noting each in `grants`; stop at the first that
+        """Charge the quotas, one after the other, noting each in `spent`; stop at the first that
         refuses. Whoever is cancelled meanwhile leaves no local permit behind."""
-        slowest = _NOW
+        slowest = NOW
         try:
             for gate, patience in zip(gates, patiences, strict=True):
                 ledger = gate.quota
                 if ledger is None:
                     continue
-                grant = AT_ONCE if ledger.take(n) else await ledger.lease(n, patience * 1000)
+                grant = AT_ONCE
+                if not ledger.take(n):
+                    grant = await ledger.lease(n, patience * 1000, ahead)
                 if not grant.charged:
                     return self._of_grant(gate.key, grant)
-                grants.append((ledger, grant))
+                spent.append(Spent(ledger, grant, ledger.block))
                 if grant.at:
                     slowest = _slower(slowest, self._of_grant(gate.key, grant))
         except BaseException:
-            for ledger, grant in grants:
-                ledger.restore(n, grant)
+            for one in spent:
+                one.ledger.undo(n, one.grant, one.block)
             raise
         return slowest
 
-    def _spend_rates(self, gates: list[_Gate], n: int, slowest: Decision) -> Decision:
+    def _spend_rates(self, gates: list[Gate], n: int, slowest: Decision, terms: Terms) -> Decision:
         now = self._clock()
+        terms.agree(now)
         for gate in gates:
             if gate.pace is not None:
-                delay = gate.pace.take(n, now) - now
+                delay = gate.pace.take(n, now, now + terms.hold) - now
                 if delay > slowest.delay_s:
                     slowest = Decision(delay, gate.key, "rate")
         return slowest
@@ -255,8 +272,3 @@ class Limits:
 
 def _slower(one: Decision, other: Decision) -> Decision:
     return other if other.delay_s > one.delay_s else one
-
-
-async def _give_back(grants: list[tuple[QuotaLedger, Grant]], n: int) -> None:
-    for ledger, grant in grants:
-        await ledger.give_back(n, grant)

@@ -3,6 +3,10 @@
 Lenient, as Amazon SES accepts: an even flow with one second's worth of burst. Strict, as a
 destination sees it: an even flow, at most N in any sliding window of the rate's length, and none
 at all for a moment after a start, since nobody remembers what went just before it.
+
+Permits may be lent to another process, which spends them until an agreed time. A strict pace counts
+them as gone then, and so its window is wider by the time that they are kept; its flow is slower by
+as much, so that it stays even. A lenient pace lends only what it has plenty of.
 """
 
 from relay.config.units import Rate
@@ -10,7 +14,16 @@ from relay.limits.gcra import Gcra
 from relay.limits.window import SlidingWindow
 
 _LATENESS = 0.05  # seconds that a timer may be late without slowing a strict pace down
-_LONGEST_HOLD = 60.0  # seconds; a slow rate (24/day) must survive being restarted now and then
+_LONGEST_PAUSE = 60.0  # seconds; a slow rate (24/day) must survive being restarted now and then
+_STRICT_HOLD = 0.01  # of a window: what lending may cost of the rate
+_LONGEST_HOLD = 0.05  # seconds; a strict flow is no less even than that
+_LENIENT_HOLD = 0.1  # seconds
+_LENIENT_SHARE = 0.02  # of a second's worth: what one loan may be of a burst
+
+
+def hold_of(rate: Rate, *, strict: bool) -> float:
+    """For how many seconds permits of a rate may be kept unspent."""
+    return min(_LONGEST_HOLD, _STRICT_HOLD * rate.seconds) if strict else _LENIENT_HOLD
 
 
 class Pace:
@@ -20,7 +33,7 @@ class Pace:
 
     def __init__(self, rate: Rate, *, strict: bool, now: float) -> None:
         self.rate = rate
-        self._opens = now + _hold_after_start(rate) if strict else now
+        self._opens = now + _pause_after_start(rate) if strict else now
         self._flow = Gcra(rate, _burst(rate, strict), now)
         self._window = SlidingWindow(rate) if strict else None
 
@@ -29,14 +42,45 @@ class Pace:
         at = max(self._opens, self._flow.ready_at(now))
         return at if self._window is None else max(at, self._window.ready_at(now))
 
-    def take(self, n: int, now: float) -> float:
+    def take(self, n: int, now: float, until: float | None = None) -> float:
         """Charge `n` permits; the time from which they may go, `now` where one was free.
 
-        A strict pace must be free: it counts what goes when it goes.
+        A strict pace must be free: it counts what goes when it goes, at `until` at the latest
+        (None: now). A lenient one counts it now.
         """
+        if self._window is None:
+            return self._flow.take(n, now)
+        until = now if until is None else until
+        self._window.take(n, until)
+        return self._flow.take(n * self._cost(until - now), now)
+
+    def spare(self, now: float) -> int:
+        """How many permits may be lent without anyone else missing them."""
+        hold = hold_of(self.rate, strict=self._window is not None)
         if self._window is not None:
-            self._window.take(n, now)
-        return self._flow.take(n, now)
+            share = int(self.rate.per_second * hold)
+            return max(0, min(share, self.rate.count - self._window.used(now)))
+        burst = self.rate.per_second
+        plenty = burst / 2 - max(self._flow.spent(now), burst * hold)
+        return max(0, int(min(burst * _LENIENT_SHARE, plenty)))
+
+    def lend(self, n: int, now: float, until: float) -> None:
+        """Charge `n` permits, no more than can be spared, that go at `until` at the latest."""
+        if self._window is None:
+            self._flow.lend(n, until)
+        else:
+            self.take(n, now, until)
+
+    def restore(self, n: int, now: float, until: float) -> None:
+        """Permits that were lent until `until` come back unspent. Too late they stay spent, as do
+        those of a lenient rate, which has plenty."""
+        if self._window is not None and now <= until:
+            self._window.restore(n, until)
+            self._flow.restore(n * self._cost(hold_of(self.rate, strict=True)))
+
+    def _cost(self, hold: float) -> float:
+        """A permit that may be kept is in the window for longer."""
+        return 1.0 + hold / self.rate.seconds
 
     def used(self, now: float) -> int:
         """Permits spent and not yet free again."""
@@ -54,9 +98,9 @@ def _burst(rate: Rate, strict: bool) -> int:
     return 1 + int(rate.per_second * _LATENESS) if strict else max(1, int(rate.per_second))
 
 
-def _hold_after_start(rate: Rate) -> float:
+def _pause_after_start(rate: Rate) -> float:
     """For a rate per second the whole second: no window sees both the old and the new process.
     For a longer one, as long as it takes to make up for what both may have had ahead of the even
     flow."""
     ahead = 2 * (rate.seconds / rate.count + _LATENESS)
-    return max(1.0, min(ahead, rate.seconds, _LONGEST_HOLD))
+    return max(1.0, min(ahead, rate.seconds, _LONGEST_PAUSE))

@@ -6,6 +6,9 @@ locally. What is leased counts as used: a process that dies forgets at most one 
 quota is never exceeded for it. A block is spent within a minute or given back, so that a permit
 leaves the window when its mail does.
 
+Of the block at hand some may be lent to another process for a second. What comes back unspent joins
+its block, or goes to the store with the next question where that block is used up.
+
 One question to the store is under way at a time, in order of arrival, and it asks for all who
 wait. Where the store fails nothing is let through, and for a second it is not asked again.
 """
@@ -22,6 +25,7 @@ from relay.store.values import PermitRequest, Permits
 DAY_MS = 86_400_000
 _BLOCKS = 100  # blocks that make up a quota
 _BLOCK_AGE = 60_000  # ms in which a block is spent, or given back
+_LOAN = 4  # a loan is one part in so many of what is free
 _MEMORY = 1_000  # ms for which "none free" and "store down" are believed without asking again
 
 
@@ -56,6 +60,8 @@ class QuotaLedger:
         self._now = now
         self._free = 0
         self._leased_at = 0
+        self._plenty = False  # the last block was granted whole
+        self._owed: dict[int, int] = {}  # permits of earlier blocks, by when those were leased
         self._refusal: Grant | None = None
         self._refused_until = 0
         self._wanted = 0
@@ -64,8 +70,31 @@ class QuotaLedger:
 
     @property
     def free(self) -> int:
-        """Permits leased and not spent."""
-        return self._free
+        """Permits leased and not spent, those that were lent not among them."""
+        return self._free + sum(self._owed.values())
+
+    @property
+    def block(self) -> int:
+        """What tells the block at hand from others."""
+        return self._leased_at
+
+    def spare(self) -> int:
+        """How many permits may be lent. None where the quota is nearly used up: the last ones go
+        to whoever needs them."""
+        return self._free // _LOAN if self._plenty and not self._wanted else 0
+
+    def lend(self, n: int) -> None:
+        """Spend `n` permits, no more than can be spared."""
+        self._free -= n
+
+    def restore(self, n: int, block: int) -> None:
+        """Permits of a block come back unspent."""
+        if block == self._leased_at:
+            self._free += n
+        else:
+            self._owed[block] = self._owed.get(block, 0) + n
+        if self._refusal is not None and not self._refusal.failed:
+            self._refusal = None
 
     def take(self, n: int) -> bool:
         """Spend `n` permits of the block at hand, without waiting; False where that is not
@@ -85,18 +114,19 @@ class QuotaLedger:
             self._refusal = None
         return self._refusal
 
-    async def lease(self, n: int, patience: float) -> Grant:
-        """Spend `n` permits; ask the store where the block at hand does not hold them.
+    async def lease(self, n: int, patience: float, ahead: int = 0) -> Grant:
+        """Spend `n` permits; ask the store where the block at hand does not hold them. `ahead` says
+        how many will be asked for next.
 
         Where none is free they are charged at the time when one frees, unless that is more than
         `patience` ms away: then nothing is charged.
         """
-        self._wanted += n
+        self._wanted += n + ahead
         try:
             async with self._lock:
                 return await self._lease(n, patience)
         finally:
-            self._wanted -= n
+            self._wanted -= n + ahead
 
     async def _lease(self, n: int, patience: float) -> Grant:
         grant = self.refusal() or await self._refill(n)
@@ -107,11 +137,11 @@ class QuotaLedger:
     async def _refill(self, n: int) -> Grant:
         """Spend from the block at hand, or give it back and lease a new one."""
         if self._free and (self._free < n or self._now() - self._leased_at > _BLOCK_AGE):
-            count, self._free = self._free, 0
-            try:
-                await self._store.return_permits(self._key, self._leased_at, count)
-            except StoreError:
-                return self._refuse(Grant(charged=False, at=self._now() + _MEMORY, failed=True))
+            self._owe_block()
+        try:
+            await self._pay_back()
+        except StoreError:
+            return self._refuse(Grant(charged=False, at=self._now() + _MEMORY, failed=True))
         if self._free >= n:
             self._free -= n
             return AT_ONCE
@@ -128,9 +158,30 @@ class QuotaLedger:
             return self._refuse(Grant(charged=False, at=permits.at))
         if permits.at > now:
             return Grant(charged=True, at=permits.at)
-        self._free += permits.granted - n
-        self._leased_at = permits.at
+        self._take_block(permits, block)
+        self._free -= n
         return AT_ONCE
+
+    def _take_block(self, permits: Permits, wanted: int) -> None:
+        if self._free and permits.at != self._leased_at:
+            self._owe_block()
+        self._free += permits.granted
+        self._leased_at = permits.at
+        self._plenty = permits.granted >= max(wanted, self.limit // _BLOCKS)
+
+    def _owe_block(self) -> None:
+        self._owed[self._leased_at] = self._owed.get(self._leased_at, 0) + self._free
+        self._free = 0
+
+    async def _pay_back(self) -> None:
+        """Give to the store what is owed. Raises `StoreError`; what is left stays owed."""
+        while self._owed:
+            block, count = self._owed.popitem()
+            try:
+                await self._store.return_permits(self._key, block, count)
+            except StoreError:
+                self._owed[block] = self._owed.get(block, 0) + count
+                raise
 
     async def _undisturbed(self, request: PermitRequest) -> Permits:
         """Ask the store to the end, also where the client who asked goes away meanwhile."""
@@ -149,8 +200,7 @@ class QuotaLedger:
             return
         permits = asking.result()
         if permits.granted and permits.at <= self._now():
-            self._free += permits.granted
-            self._leased_at = permits.at
+            self._take_block(permits, self.limit)
 
     def _refuse(self, grant: Grant) -> Grant:
         self._refusal = grant
@@ -161,29 +211,28 @@ class QuotaLedger:
         """When the next permit may be had, in UTC ms; nothing is spent by asking."""
         grant = await self.lease(1, patience=0)
         if grant.charged:
-            await self.give_back(1, grant)
+            await self.give_back(1, grant, self.block)
         return grant.at or self._now()
 
-    async def give_back(self, n: int, grant: Grant) -> None:
-        """Undo a grant: another limit did not let the message through.
+    async def give_back(self, n: int, grant: Grant, block: int) -> None:
+        """Undo a grant: another limit did not let the message through. `block` was at hand then.
 
         Where the store cannot take it back it stays counted, which errs on the safe side.
         """
-        if not grant.at:
-            self._free += n
-            return
-        with suppress(StoreError):
-            await self._store.return_permits(self._key, grant.at, n)
+        self.undo(n, grant, block)
+        if grant.at:
+            with suppress(StoreError):
+                await self._store.return_permits(self._key, grant.at, n)
 
-    def restore(self, n: int, grant: Grant) -> None:
+    def undo(self, n: int, grant: Grant, block: int) -> None:
         """Undo a grant without waiting; one for later stays counted."""
         if not grant.at:
-            self._free += n
+            self.restore(n, block)
 
     async def close(self) -> None:
         """Give back what is leased and unspent."""
         for asking in tuple(self._abandoned):
             await asyncio.wait([asking])
-        count, self._free = self._free, 0
-        if count:
-            await self._store.return_permits(self._key, self._leased_at, count)
+        if self._free:
+            self._owe_block()
+        await self._pay_back()
