@@ -2,8 +2,9 @@
 
 import asyncio
 import errno
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from relay.observe.logging import make_logger
 from relay.store.interface import StoreError, StoreFull, StoreUnavailable
 from relay.store.sqlite.schema import connect, migrate
+from relay.store.sqlite.turn import TURN, Turn
 from relay.store.sqlite.writer import MAX_BATCH, Writer
 
 
@@ -30,7 +32,14 @@ class House:
             on_commit=self._committed,
             on_error=self.errors.append,
             log=make_logger(level="error"),
+            patience=0.2,
         )
+
+    async def all_commits(self) -> list[int]:
+        """The operations of each commit, at the end: they are told after the results."""
+        self.writer.end()
+        await asyncio.to_thread(self.writer.join)
+        return self.commits
 
     def _committed(self, seconds: float, operations: int) -> None:
         self.commits.append(operations)
@@ -73,13 +82,14 @@ def stored(house: House) -> set[str]:
 async def test_what_waits_shares_a_commit(house: House) -> None:
     answers = await asyncio.gather(*(house.writer.submit(charge, f"k{n}") for n in range(100)))
     assert answers == [f"K{n}" for n in range(100)]
-    assert sum(house.commits) == 100
-    assert len(house.commits) < 20
+    commits = await house.all_commits()
+    assert sum(commits) == 100
+    assert len(commits) < 20
 
 
 async def test_a_batch_is_bounded(house: House) -> None:
     await asyncio.gather(*(house.writer.submit(charge, f"k{n}") for n in range(3 * MAX_BATCH)))
-    assert max(house.commits) <= MAX_BATCH
+    assert max(await house.all_commits()) <= MAX_BATCH
 
 
 async def test_only_the_culprit_fails(house: House) -> None:
@@ -162,3 +172,69 @@ async def test_what_was_submitted_before_the_end_is_done(house: House) -> None:
     await asyncio.gather(*futures)
     with pytest.raises(StoreUnavailable):
         house.writer.submit(charge, "late")
+
+
+# Turns with other processes
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Turn]:
+    """What another process would have open."""
+    turn = Turn(tmp_path / TURN)
+    yield turn
+    turn.close()
+
+
+async def test_what_comes_while_another_process_writes_is_one_commit(
+    house: House, other: Turn
+) -> None:
+    other.take()
+    futures = [house.writer.submit(charge, "k0")]
+    futures += [house.writer.submit(charge, f"k{n}") for n in range(1, 20)]
+    other.give_up()
+    await asyncio.gather(*futures)
+    assert await house.all_commits() == [20]
+
+
+async def test_a_turn_that_does_not_come_fails_all_who_wait_and_nothing_is_done(
+    house: House, other: Turn
+) -> None:
+    other.take()
+    waiting = [house.writer.submit(charge, f"k{n}") for n in range(3)]
+    for answer in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(answer, StoreUnavailable)
+        assert f"Process {os.getpid()} keeps" in str(answer)
+    with pytest.raises(StoreUnavailable):
+        await house.writer.submit(charge, "at once")
+    other.give_up()
+    while True:
+        try:
+            await house.writer.submit(charge, "later")
+        except StoreUnavailable:
+            await asyncio.sleep(0.01)
+        else:
+            break
+    assert stored(house) == {"later"}
+
+
+async def test_a_turn_that_does_not_come_does_not_keep_a_store_from_closing(
+    house: House, other: Turn
+) -> None:
+    other.take()
+    future = house.writer.submit(charge, "a")
+    house.writer.end()
+    await asyncio.to_thread(house.writer.join)
+    with pytest.raises(StoreUnavailable):
+        await future
+    other.give_up()
+
+
+async def test_without_the_file_of_turns_each_request_fails_and_the_next_is_served(
+    house: House, tmp_path: Path
+) -> None:
+    (tmp_path / TURN).mkdir()
+    with pytest.raises(StoreUnavailable):
+        await house.writer.submit(charge, "a")
+    (tmp_path / TURN).rmdir()
+    await house.writer.submit(charge, "b")
+    assert stored(house) == {"b"}

@@ -13,6 +13,7 @@ import errno
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,8 +43,8 @@ class Spool:
         self._data_dir = data_dir
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="relay-store-spool")
         self._closed = False
-        self._ours: set[str] = set()
-        self._kept: set[str] = set()
+        # Those being written here. Others may remove a file, so nothing is remembered for longer.
+        self._files: weakref.WeakValueDictionary[str, _File] = weakref.WeakValueDictionary()
         self._synced: set[Path] = set()
 
     async def run(self, work: Callable[[], R]) -> R:
@@ -65,8 +66,8 @@ class Spool:
     def path(self, name: str) -> Path:
         return self._directory / name[:2] / name
 
-    def create(self) -> tuple[str, int]:
-        """A new file: its name and descriptor. Blocks."""
+    def create(self, file: "_File") -> tuple[str, int]:
+        """A new file on disk for `file`: its name and descriptor. Blocks."""
         name = secrets.token_hex(_NAME_OCTETS)
         path = self.path(name)
         if path.parent not in self._synced or not path.parent.is_dir():
@@ -75,27 +76,23 @@ class Spool:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_directory(self._directory)
             self._synced.add(path.parent)
-        self._ours.add(name)
+        self._files[name] = file
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         return name, os.open(path, flags, 0o600)
 
     def keep(self, reference: str) -> None:
         """From now on a row may name the file: its writer can discard it no more."""
-        self._kept.add(_split(reference)[0])
+        file = self._files.get(_split(reference)[0])
+        if file is not None:
+            file.kept = True
 
     def discard(self, name: str) -> None:
-        """Delete a file unless it is kept. Blocks."""
-        if name not in self._kept:
-            self._remove(name)
+        """Delete a file that no row names. Blocks."""
+        self.path(name).unlink(missing_ok=True)
 
     def remove(self, reference: str) -> None:
         """Delete a file, which may be gone already. Blocks."""
-        self._remove(_split(reference)[0])
-
-    def _remove(self, name: str) -> None:
-        self.path(name).unlink(missing_ok=True)
-        self._ours.discard(name)
-        self._kept.discard(name)
+        self.discard(_split(reference)[0])
 
     async def read(self, reference: str, size: int) -> AsyncIterator[bytes]:
         """The content in blocks. Raises Damaged: before the first block when the file is missing
@@ -119,7 +116,7 @@ class Spool:
         named = {reference.partition("-")[0] for reference in references}
         removed = 0
         for entry in _files(self._directory):
-            if entry.name in named or entry.name in self._ours:
+            if entry.name in named or entry.name in self._files:
                 continue
             status = entry.stat(follow_symlinks=False)
             if max(status.st_mtime, status.st_ctime) < before:
@@ -199,13 +196,14 @@ class _File:
         self._checksum = 0
         self._fault: OSError | None = None
         self._over = False
+        self.kept = False  # a row may name it: it is not ours to delete any more
 
     def append(self, block: bytes) -> None:
         with self._lock:
             self._check()
             try:
                 if not self._name:
-                    self._name, self._descriptor = self._spool.create()
+                    self._name, self._descriptor = self._spool.create(self)
                 rest = memoryview(block)
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]
@@ -232,7 +230,7 @@ class _File:
         with self._lock:
             self._over = True
             self._close()
-            if self._name:
+            if self._name and not self.kept:
                 self._spool.discard(self._name)
 
     def _check(self) -> None:

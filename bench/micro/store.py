@@ -1,0 +1,168 @@
+"""What the store costs per message: `python -m bench.micro.store`.
+
+Each process inserts messages of 4 KB, claimed, and settles them, with some producers at a time, as
+a worker does; the loop also spends a while per message on work of its own, as it does there, so
+that the threads contend for the interpreter. Printed is the CPU of all processes per message (user
+and kernel), less that work. Every commit is synced, as always: the data directory must be on a
+real disk for the figures to mean anything.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import uvloop
+
+from relay.mail.envelope import Envelope, Recipient
+from relay.observe.logging import make_logger
+from relay.store.sqlite import SqliteStore
+from relay.store.values import Body, Message, NewMessage, Owner, Settlement
+
+HEADER = b"".join(b"X-Field-%d: some forty octets of a header field\r\n" % n for n in range(12))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    messages: int
+    producers: int
+    size: int
+    work_us: int
+
+
+def spin(turns: int) -> None:
+    """Hold the interpreter, as parsing and signing do."""
+    for _ in range(turns):
+        pass
+
+
+def turns_per_microsecond() -> float:
+    """How many turns of `spin` take a microsecond of CPU here and now."""
+    turns = 1_000_000
+    spin(turns)
+    started = time.process_time()
+    spin(turns)
+    return turns / (time.process_time() - started) / 1e6
+
+
+def make_new(process: int, number: int, content: bytes) -> NewMessage:
+    now = time.time_ns() // 1_000_000
+    name = f"0100{now:012x}-{process:08x}-0000-4000-8000-{number:012x}-000000"
+    envelope = Envelope("app@sender.test", (Recipient(f"user{number}@destination.test"),))
+    body = Body(len(content), b"s" * 32, b"r" * 32, inline=content)
+    message = Message(
+        name, now, now + 50_400_000, envelope, "app", "main", "sender.test", HEADER, body
+    )  # fmt: skip
+    return NewMessage(message, now, ("bounce", "complaint"))
+
+
+async def produce(
+    store: SqliteStore, owner: Owner, process: int, load: Load, turns_per_us: float
+) -> None:
+    content = b"x" * load.size
+    numbers = iter(range(load.messages))
+    turns = round(load.work_us * turns_per_us / 2)
+
+    async def one_by_one() -> None:
+        for number in numbers:
+            spin(turns)
+            accepted = await store.insert(make_new(process, number, content), owner)
+            spin(turns)
+            if not await store.settle(owner, Settlement(accepted.deliveries[0])):
+                raise RuntimeError("the claim was lost")
+
+    await asyncio.gather(*(one_by_one() for _ in range(load.producers)))
+
+
+async def run_process(directory: Path, process: int, joining: bool, load: Load) -> None:
+    commits = []
+    store = SqliteStore(
+        directory,
+        on_commit=lambda seconds, operations: commits.append(operations),
+        log=make_logger(level="error"),
+    )
+    await (store.open(joining=True) if joining else store.open())
+    owner = await store.register(f"worker-{process}", 60_000)
+    await produce(store, owner, process, Load(500, load.producers, load.size, 0), 0)
+    commits.clear()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    turns_per_us = turns_per_microsecond()
+    cpu, wall = time.process_time(), time.perf_counter()
+    await produce(store, owner, process, load, turns_per_us)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    print(json.dumps({"cpu": cpu, "wall": wall, "commits": len(commits)}), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await store.close()
+
+
+def measure(place: Path | None, processes: int, load: Load) -> dict[str, float]:
+    """Microseconds of CPU per message, operations per commit, and messages per second."""
+    with tempfile.TemporaryDirectory(prefix="store-", dir=place) as directory:
+        keeper = asyncio.Runner()
+        store = SqliteStore(Path(directory), log=make_logger(level="error"))
+        if processes > 1:
+            keeper.run(store.open())
+        running = [_start(directory, number, processes > 1, load) for number in range(processes)]
+        for process in running:
+            assert process.stdout.readline() == "ready\n"
+        for process in running:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        found = [json.loads(process.stdout.readline()) for process in running]
+        for process in running:
+            process.communicate("end\n")
+        keeper.run(store.close())
+        keeper.close()
+    messages = load.messages * processes
+    return {
+        "cpu": sum(one["cpu"] for one in found) * 1e6 / messages - load.work_us,
+        "batch": 2 * messages / sum(one["commits"] for one in found),
+        "rate": messages / max(one["wall"] for one in found),
+    }
+
+
+def _start(directory: str, number: int, joining: bool, load: Load) -> Any:
+    settings = json.dumps([load.messages, load.producers, load.size, load.work_us])
+    command = [sys.executable, "-m", "bench.micro.store", "--process", str(number)]
+    command += ["--place", directory, "--load", settings] + ["--joining"] * joining
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=4_000, help="per process and run")
+    parser.add_argument("--producers", type=int, default=10, help="per process")
+    parser.add_argument("--size", type=int, default=4_096, help="octets of a body")
+    parser.add_argument("--work", type=int, default=200, help="us of other work per message")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--processes", default="1,2", help="how many at a time, one case each")
+    parser.add_argument("--place", type=Path, help="directory for the data (a real disk)")
+    parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--joining", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--load", type=json.loads, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.process is not None:
+        uvloop.run(run_process(given.place, given.process, given.joining, Load(*given.load)))
+        return
+    load = Load(given.messages, given.producers, given.size, given.work)
+    print("processes   CPU us/message (each run)    operations/commit   messages/s")
+    for processes in map(int, given.processes.split(",")):
+        runs = [measure(given.place, processes, load) for _ in range(given.runs)]
+        each = " ".join(f"{run['cpu']:.0f}" for run in runs)
+        middle = {name: median(run[name] for run in runs) for name in runs[0]}
+        print(
+            f"{processes:9}   {middle['cpu']:6.0f}  ({each})".ljust(41)
+            + f"{middle['batch']:17.1f}   {middle['rate']:10.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
