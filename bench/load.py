@@ -1,23 +1,35 @@
 """The load generator: authenticated STARTTLS clients that send messages as fast as they may.
 
 Run as a process of its own (`python -m bench.load`), so that its CPU is not the system's; prints
-one JSON object. The clock of an acknowledgement starts with the last octet of the message.
+one JSON object. It shares the machine with what it loads, so it is made to cost little: a dialogue
+without I/O under an `asyncio.Protocol` on uvloop, and a body that is built once. The clock of an
+acknowledgement starts when the last octet of the message has gone to the kernel.
+
+With `--hold N` it opens N connections, logs in, says so, and holds them until its input ends.
 """
 
 import argparse
 import asyncio
 import base64
+import functools
 import json
 import os
 import resource
 import ssl
+import sys
 import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import cast
+
+import uvloop
+
+_HANDSHAKES = 50  # at the same time, of connections to hold
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much to send, and how."""
+    """How much to send, and how. `sets` spreads messages over so many configuration sets."""
 
     host: str
     port: int
@@ -32,103 +44,206 @@ class Load:
     pipelining: bool
     sender: str
     recipient_domain: str
+    sets: int = 0
+    spread_recipients: bool = False
 
 
 def message(load: Load, number: int) -> bytes:
     """A message of about `size` octets with a plausible header, dot-stuffed and ended."""
-    header = (
-        f"From: Sender <{load.sender}>\r\nTo: <r0@{load.recipient_domain}>\r\n"
+    head = header(load, number)
+    return head + body(max(0, load.size - len(head)))
+
+
+def header(load: Load, number: int) -> bytes:
+    """The header of message `number`, the empty line included."""
+    chosen = f"X-SES-CONFIGURATION-SET: set{number % load.sets}\r\n" if load.sets else ""
+    return (
+        f"From: Sender <{load.sender}>\r\nTo: <r0@{load.recipient_domain}>\r\n{chosen}"
         f"Subject: Benchmark message {number}\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n"
         f"Message-ID: <{number}.{os.getpid()}@load.test>\r\nMIME-Version: 1.0\r\n"
         "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
     ).encode()
-    line = base64.b64encode(number.to_bytes(8, "big") * 7) + b"\r\n"
-    return header + line * max(1, (load.size - len(header)) // len(line)) + b".\r\n"
 
 
-class Client:
-    """One connection: EHLO, STARTTLS, AUTH, then messages."""
+@functools.cache
+def body(size: int) -> bytes:
+    """About `size` octets in lines of Base64, with the dot that ends the message."""
+    line = base64.b64encode((1 << 60).to_bytes(8, "big") * 7) + b"\r\n"
+    return line * max(1, size // len(line)) + b".\r\n"
 
-    def __init__(self, load: Load, context: ssl.SSLContext) -> None:
-        self._load = load
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Octets to write, and the codes of the replies to wait for before the dialogue goes on."""
+
+    octets: tuple[bytes, ...]
+    codes: tuple[int, ...]
+    timed: bool = False  # the reply acknowledges a message
+    upgrade: bool = False  # TLS begins after the reply
+
+
+Dialogue = Generator[Exchange, None, None]
+
+
+def login(load: Load) -> Dialogue:
+    """From the greeting to a login inside TLS."""
+    secret = base64.b64encode(f"\0{load.user}\0{load.password}".encode())
+    yield Exchange((), (220,))
+    yield Exchange((b"EHLO load.test\r\n",), (250,))
+    yield Exchange((b"STARTTLS\r\n",), (220,), upgrade=True)
+    yield Exchange((b"EHLO load.test\r\n",), (250,))
+    yield Exchange((b"AUTH PLAIN " + secret + b"\r\n",), (235,))
+
+
+def session(load: Load, left: Iterator[int]) -> Dialogue:
+    """One connection: log in, send messages while any are left, quit."""
+    yield from login(load)
+    for _ in range(load.messages_per_connection):
+        number = next(left, None)
+        if number is None:
+            break
+        yield from transaction(load, number)
+    yield Exchange((b"QUIT\r\n",), (221,))
+
+
+def transaction(load: Load, number: int) -> Dialogue:
+    """One message; with pipelining everything up to DATA goes in one write."""
+    mail, *rest = envelope(load, number)
+    if load.pipelining:
+        yield Exchange((b"".join((mail, *rest)),), (250,) * len(rest) + (354,))
+    else:
+        yield Exchange((mail,), (250,))
+        for command in rest[:-1]:
+            yield Exchange((command,), (250,))
+        yield Exchange((rest[-1],), (354,))
+    head = header(load, number)
+    content = (head, body(max(0, load.size - len(head))))
+    yield Exchange(content if load.size > 65_536 else (b"".join(content),), (250,), timed=True)
+
+
+def envelope(load: Load, number: int) -> list[bytes]:
+    """The commands from MAIL to DATA."""
+    return [
+        f"MAIL FROM:<{load.sender}>\r\n".encode(),
+        *(
+            f"RCPT TO:<{recipient(load, number, n)}@{load.recipient_domain}>\r\n".encode()
+            for n in range(load.recipients)
+        ),
+        b"DATA\r\n",
+    ]
+
+
+def recipient(load: Load, number: int, n: int) -> str:
+    """The local part of recipient `n` of message `number`.
+
+    `spread_recipients` gives each its own, spread evenly over all numbers of eight hexadecimal
+    digits (by the golden ratio), so that looking them up in an order touches every part of it.
+    """
+    if not load.spread_recipients:
+        return f"r{n}"
+    return f"{(number * load.recipients + n + 1) * 2_654_435_761 % 2**32:08x}"
+
+
+class Client(asyncio.Protocol):
+    """Holds one dialogue over one connection; `done` ends with it, or with what went wrong."""
+
+    def __init__(
+        self, dialogue: Dialogue, context: ssl.SSLContext, acknowledged: Callable[[float], None]
+    ) -> None:
+        self._dialogue = dialogue
         self._context = context
+        self._acknowledged = acknowledged
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        self._input = b""
+        self._exchange = Exchange((), ())
+        self._replies = 0
+        self._full = False  # the transport has not yet written all that it was given
+        self._sent_at = 0.0
 
-    async def connect(self) -> None:
-        load = self._load
-        self._reader, self._writer = await asyncio.open_connection(load.host, load.port)
-        await self._expect(220)
-        await self._command(b"EHLO load.test", 250)
-        await self._command(b"STARTTLS", 220)
-        await self._writer.start_tls(self._context, server_hostname="localhost")
-        await self._command(b"EHLO load.test", 250)
-        secret = base64.b64encode(f"\0{load.user}\0{load.password}".encode())
-        await self._command(b"AUTH PLAIN " + secret, 235)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(0)
+        self._next()
 
-    async def send(self, content: bytes) -> float:
-        """Send one message; the seconds from its last octet to the reply."""
-        load = self._load
-        commands = [f"MAIL FROM:<{load.sender}>".encode()]
-        commands += [
-            f"RCPT TO:<r{n}@{load.recipient_domain}>".encode() for n in range(load.recipients)
-        ]
-        if load.pipelining:
-            self._writer.write(b"\r\n".join([*commands, b"DATA", b""]))
-            for _ in commands:
-                await self._expect(250)
-            await self._expect(354)
-        else:
-            for command in commands:
-                await self._command(command, 250)
-            await self._command(b"DATA", 354)
-        self._writer.write(content)
-        await self._writer.drain()
-        sent = time.perf_counter()
-        await self._expect(250)
-        return time.perf_counter() - sent
+    def data_received(self, data: bytes) -> None:
+        *lines, self._input = (self._input + data).split(b"\r\n")
+        for line in lines:
+            if line[3:4] != b"-":
+                self._reply(line)
 
-    async def quit(self) -> None:
-        await self._command(b"QUIT", 221)
-        self._writer.close()
+    def pause_writing(self) -> None:
+        self._full = True
 
-    async def _command(self, line: bytes, code: int) -> None:
-        self._writer.write(line + b"\r\n")
-        await self._expect(code)
+    def resume_writing(self) -> None:
+        self._full = False
+        self._sent_at = time.perf_counter()
 
-    async def _expect(self, code: int) -> None:
-        while True:
-            line = await self._reader.readline()
-            if line[3:4] == b"-":
-                continue
-            if not line.startswith(str(code).encode()):
-                raise ConnectionError(f"expected {code}, got {line!r}")
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(error or ConnectionError("the connection was closed"))
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def _reply(self, line: bytes) -> None:
+        if self.done.done():
             return
+        if self._replies == len(self._exchange.codes):
+            self.done.set_exception(ConnectionError(f"nothing was asked, but {line!r} came"))
+            return
+        expected = self._exchange.codes[self._replies]
+        if line[:3] != b"%d" % expected:
+            self.done.set_exception(ConnectionError(f"expected {expected}, got {line!r}"))
+            return
+        self._replies += 1
+        if self._replies < len(self._exchange.codes):
+            return
+        if self._exchange.timed:
+            self._acknowledged(time.perf_counter() - self._sent_at)
+        if self._exchange.upgrade:
+            self._task = self._loop.create_task(self._upgrade())
+        else:
+            self._next()
+
+    async def _upgrade(self) -> None:
+        try:
+            upgraded = await self._loop.start_tls(
+                self._transport, self, self._context, server_hostname="localhost"
+            )
+        except OSError as error:
+            if not self.done.done():
+                self.done.set_exception(error)
+            return
+        self._transport = cast("asyncio.Transport", upgraded)
+        self._transport.set_write_buffer_limits(0)
+        self._next()
+
+    def _next(self) -> None:
+        exchange = next(self._dialogue, None)
+        if exchange is None:
+            self.done.set_result(None)
+            return
+        self._exchange, self._replies = exchange, 0
+        for octets in exchange.octets:
+            self._transport.write(octets)
+        if not self._full:
+            self._sent_at = time.perf_counter()
 
 
 async def run(load: Load) -> dict[str, float | int | list[float]]:
     """Send `messages` over `connections` at a time; every one must be acknowledged."""
     context = ssl.create_default_context(cafile=load.ca)
-    left = iter(range(load.messages))
+    left = Peekable(load.messages)
     delays: list[float] = []
 
     async def lane() -> None:
-        done = False
-        while not done:
-            client = None
-            for _ in range(load.messages_per_connection):
-                number = next(left, None)
-                if number is None:
-                    done = True
-                    break
-                if client is None:
-                    client = Client(load, context)
-                    await client.connect()
-                delays.append(await client.send(message(load, number)))
-            if client is not None:
-                await client.quit()
+        while left.any():
+            await _converse(load, session(load, left), context, delays.append)
 
     started = time.time()
     async with asyncio.TaskGroup() as group:
-        for _ in range(load.connections):
+        for _ in range(min(load.connections, load.messages)):
             group.create_task(lane())
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
@@ -140,17 +255,82 @@ async def run(load: Load) -> dict[str, float | int | list[float]]:
     }
 
 
+class Peekable:
+    """The numbers of the messages that nobody has begun to send."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._next = 0
+
+    def any(self) -> bool:
+        return self._next < self._count
+
+    def __iter__(self) -> "Peekable":
+        return self
+
+    def __next__(self) -> int:
+        if not self.any():
+            raise StopIteration
+        self._next += 1
+        return self._next - 1
+
+
+async def _converse(
+    load: Load, dialogue: Dialogue, context: ssl.SSLContext, acknowledged: Callable[[float], None]
+) -> Client:
+    _, client = await asyncio.get_running_loop().create_connection(
+        lambda: Client(dialogue, context, acknowledged), load.host, load.port
+    )
+    try:
+        await client.done
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+async def hold(load: Load) -> None:
+    """Log in on `connections` connections, say so, and hold them until the input ends."""
+    context = ssl.create_default_context(cafile=load.ca)
+    slots = asyncio.Semaphore(_HANDSHAKES)
+
+    async def one() -> Client:
+        async with slots:
+            return await _converse(load, login(load), context, lambda _: None)
+
+    clients = await asyncio.gather(*(one() for _ in range(load.connections)))
+    print("held", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for client in clients:
+        client.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("host", "user", "password", "ca", "sender", "recipient-domain"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("port", "connections", "messages-per-connection", "messages", "size"):
-        parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--recipients", type=int, default=1)
+    parser.add_argument("--port", type=int, required=True)
+    defaults = {
+        "connections": 1,
+        "messages-per-connection": 1,
+        "messages": 0,
+        "size": 4096,
+        "recipients": 1,
+        "sets": 0,
+    }
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--pipelining", action="store_true")
-    load = Load(**vars(parser.parse_args()))
-    with asyncio.Runner() as runner:
-        print(json.dumps(runner.run(run(load))))
+    parser.add_argument("--spread-recipients", action="store_true")
+    parser.add_argument("--hold", action="store_true")
+    options = vars(parser.parse_args())
+    holding = options.pop("hold")
+    load = Load(**options)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if holding:
+            runner.run(hold(load))
+        else:
+            print(json.dumps(runner.run(run(load))))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench.measure import usage
+
 _COUNTER = re.compile(rb"mesg=(\d+)")
 _POLL_S = 0.01
 _LEAST_OCTETS = 1_000  # of a message; an idle connection's end is less
@@ -54,6 +56,10 @@ class Sink:
                 self.count = int(counters[-1])
             tail = (tail + data)[-64:]
         return last if self.count >= count else None
+
+    def cpu(self) -> float:
+        """CPU seconds that it has used so far."""
+        return usage((self._process.pid,), memory=False).cpu
 
     def _octets_read(self) -> int:
         text = Path(f"/proc/{self._process.pid}/io").read_text()

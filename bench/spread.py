@@ -359,9 +359,9 @@ _HEAD = """\
 # How processes share connections
 
 Made by `python -m bench.spread` on Linux {kernel}, {cores} cores, Python {python}, uvloop \
-{uvloop}. {rounds} rounds of each line. A share is that of the process with the most, or the fewest, of the \
-connections that are open at the same time: median (worst round). CPU is that of all processes of \
-the server for one connection accepted, greeted and closed, without TLS and mail.
+{uvloop}. {rounds} rounds of each line. A share is that of the process with the most, or the \
+fewest, of the connections that are open at the same time: median (worst round). CPU is that of \
+all processes of the server for one connection accepted, greeted and closed, without TLS and mail.
 
 | way | processes | connections | arriving | fair share | share of the most | of the fewest \
 | CPU µs a connection |

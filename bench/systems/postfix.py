@@ -11,9 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import trustme
-
 from bench.systems.system import PASSWORD, USER, Ports
+from bench.systems.tls import write_certificate
 
 _PROGRAMS = ("postfix", "opendkim", "opendkim-genkey", "saslpasswd2", "smtp-sink")
 
@@ -91,10 +90,10 @@ class Postfix:
 
     def start(self, directory: Path, ports: Ports) -> None:
         self._dir = directory
-        for name in ("etc", "queue", "data", "tls", "etc/sasl", "dkim", "log"):
+        for name in ("etc", "queue", "data", "etc/sasl", "dkim", "log"):
             (directory / name).mkdir(parents=True)
         directory.chmod(0o755)
-        self._write_tls()
+        write_certificate(directory / "tls")
         self._write_password()
         milter = _MILTER.format(dir=directory) if self._signing else ""
         main = _MAIN.format(dir=directory, sink=ports.sink, milter=milter)
@@ -120,6 +119,12 @@ class Postfix:
         parts = (self._dir / "dkim/bench.txt").read_text().split('"')[1::2]
         return "bench._domainkey.sender.test", "".join(parts)
 
+    def version(self) -> str:
+        postfix = _output("postconf", "-d", "-h", "mail_version").strip()
+        if not self._signing:
+            return f"Postfix {postfix}"
+        return f"Postfix {postfix}, {_output('opendkim', '-V').splitlines()[0].strip()}"
+
     def stop(self) -> None:
         subprocess.run(
             ["postfix", "-c", str(self._dir / "etc"), "stop"], check=False, capture_output=True
@@ -127,12 +132,6 @@ class Postfix:
         if self._dkim is not None:
             self._dkim.terminate()
             self._dkim.wait()
-
-    def _write_tls(self) -> None:
-        authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
-        leaf = authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.ECDSA)
-        authority.cert_pem.write_to_path(str(self._dir / "tls/ca.pem"))
-        leaf.private_key_and_cert_chain_pem.write_to_path(str(self._dir / "tls/chain.pem"))
 
     def _write_password(self) -> None:
         database = self._dir / "etc/sasl/sasldb2"
@@ -171,3 +170,7 @@ class Postfix:
             if time.monotonic() > deadline or self._dkim.poll() is not None:
                 raise RuntimeError("opendkim did not start")
             time.sleep(0.05)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

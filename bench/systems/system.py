@@ -1,5 +1,6 @@
 """What the benchmark asks of a system, and where it listens."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,15 @@ class Ports:
     submission: int
     sink: int
     metrics: int
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Ports that nobody listens on now."""
+        probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+        ports = [probe.getsockname()[1] for probe in probes]
+        for probe in probes:
+            probe.close()
+        return cls(*ports)
 
 
 class System(Protocol):
@@ -35,5 +45,8 @@ class System(Protocol):
 
     def dkim_record(self) -> tuple[str, str] | None:
         """(DNS name, TXT record) of its signing key; None when it does not sign."""
+
+    def version(self) -> str:
+        """What it is, with the versions that matter."""
 
     def stop(self) -> None: ...
