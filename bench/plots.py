@@ -9,6 +9,7 @@ from typing import Any
 from bench.report import by_row
 from bench.results import Matrix
 from bench.run import Run
+from bench.words import digits
 
 _FIGURES: dict[str, tuple[str, Callable[[Run], float]]] = {
     "rate": ("messages per second, end to end (more is better)", lambda run: run.rate),
@@ -41,36 +42,43 @@ def draw(matrix: Matrix, directory: Path) -> list[Path]:
 
 
 def _draw(matrix: Matrix, name: str, path: Path) -> Path:
+    """A panel for each row, each with a scale of its own that begins at zero."""
     from matplotlib import pyplot  # noqa: PLC0415  # as in draw
     from matplotlib.patches import Patch  # noqa: PLC0415  # as in draw
 
     title, value = _FIGURES[name]
     found = by_row(matrix)
     rows = list(dict.fromkeys(row for row, _ in found))
-    systems = [known for known in _COLOURS if known in dict.fromkeys(system for _, system in found)]
-    figure, axes = pyplot.subplots(figsize=(9, 3.6), dpi=90)
-    for row_number, row in enumerate(rows):
+    systems = [system for system in _COLOURS if any(there == system for _, there in found)]
+    figure, panels = pyplot.subplots(
+        1, len(rows), figsize=(1.55 * len(rows) + 0.5, 2.9), dpi=90, squeeze=False
+    )
+    for row, axes in zip(rows, panels[0], strict=True):
         there = [system for system in systems if (row, system) in found]
         for number, system in enumerate(there):
-            place = row_number + (number - (len(there) - 1) / 2) * 0.16
-            _bar(axes, place, [value(run) for run in found[row, system]], system)
-    axes.set_xticks(range(len(rows)), rows)
-    axes.set_yscale("log")
-    axes.set_title(title, fontsize=10)
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+            _bar(axes, number, [value(run) for run in found[row, system]], system)
+        axes.set_title(row, fontsize=8)
+        axes.set_xticks([])
+        axes.tick_params(axis="y", labelsize=7)
+        axes.margins(y=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=9)
     handles = [Patch(color=_COLOURS[system]) for system in systems]
-    axes.legend(
-        handles, systems, fontsize=8, ncols=len(systems), frameon=False,
-        loc="upper center", bbox_to_anchor=(0.5, -0.1),
-    )  # fmt: skip
-    figure.savefig(path, bbox_inches="tight")
+    figure.legend(
+        handles, systems, fontsize=7, ncols=len(systems), frameon=False, loc="lower center"
+    )
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.savefig(path)
     pyplot.close(figure)
     return path
 
 
 def _bar(axes: Any, place: float, values: list[float], system: str) -> None:
     middle = statistics.median(values)
-    axes.bar(place, middle, width=0.15, color=_COLOURS[system])
+    axes.bar(place, middle, width=0.85, color=_COLOURS[system])
+    axes.annotate(
+        f"{middle:.{digits(values)}f}", (place, middle), xytext=(0, 2),
+        textcoords="offset points", ha="center", fontsize=6,
+    )  # fmt: skip
     if len(values) > 1:
         axes.vlines(place, min(values), max(values), color="#333333", linewidth=1)

@@ -10,7 +10,6 @@ from bench.scale_report import scale_section
 from bench.words import median, spread
 
 OURS = "relay"
-PEERS = ("Postfix with OpenDKIM", "Postfix, not signing")
 
 _HEAD = """\
 # Benchmark
@@ -24,10 +23,11 @@ machine and one session: compare within a page only.
 _MATRIX = """\
 ## Against the peers
 
-{runs} runs of each system in turn, made {made} on {machine}. Every client logs in with AUTH inside
-STARTTLS, every message is durable before 250, mail goes out in clear to Postfix's smtp-sink on
-loopback. Signing is RSA-2048. CPU and memory are those of all processes of the system. Median
-(lowest–highest).
+Made {made} on {machine}.
+
+Runs of each system, in turn: {runs}. Every client logs in with AUTH inside STARTTLS, every message
+is durable before 250, mail goes out in clear to Postfix's smtp-sink on loopback. Signing is
+RSA-2048. CPU and memory are those of all processes of the system. Median (lowest–highest).
 
 {versions}
 """
