@@ -10,13 +10,13 @@ those of `relay.admin.control.Refused`. An unforeseen fault is logged here and a
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -51,8 +51,17 @@ _EXPORT_CHUNK = 64 * 1024
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def public_app(control: Control, registry: CollectorRegistry, log: Logger) -> Starlette:
-    """Metrics and health, for the address of `metrics.address`."""
+class Collector(Protocol):
+    """What the encoders need of a registry."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+Gather = Callable[[], Awaitable[Collector]]
+
+
+def public_app(control: Control, gather: Gather, log: Logger) -> Starlette:
+    """Metrics and health, for the address of `metrics.address`. `gather` gives all metrics."""
     # A thread of its own: rendering is pure Python, so two would only take turns, and it must not
     # wait for what else uses the loop's threads. It ends with the application.
     rendering = ThreadPoolExecutor(1, thread_name_prefix="metrics")
@@ -61,7 +70,7 @@ def public_app(control: Control, registry: CollectorRegistry, log: Logger) -> St
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         compressed = takes_gzip(request.headers.get("accept-encoding", ""))
         octets = await asyncio.get_running_loop().run_in_executor(
-            rendering, _render, encode, registry, compressed
+            rendering, _render, encode, await gather(), compressed
         )
         headers = {"Vary": "Accept, Accept-Encoding", "Cache-Control": "no-store"}
         if compressed:
@@ -174,9 +183,7 @@ def _decode(body: bytes, question: type[Any]) -> Any:
         raise Refused(f"the request is not understood: {error}") from error
 
 
-def _render(
-    encode: Callable[[CollectorRegistry], bytes], registry: CollectorRegistry, compressed: bool
-) -> bytes:
+def _render(encode: Callable[[Collector], bytes], registry: Collector, compressed: bool) -> bytes:
     text = encode(registry)
     return gzip.compress(text, _GZIP_LEVEL) if compressed else text
 

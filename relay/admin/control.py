@@ -92,6 +92,15 @@ class LimitStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One process that carries mail, and how many clients it serves now."""
+
+    name: str
+    pid: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """A running relay at a glance."""
 
@@ -108,6 +117,7 @@ class Status:
     listeners: tuple[ListenerStatus, ...] = ()
     metrics_address: str = ""
     queue: tuple[QueueStatus, ...] = ()
+    workers: tuple[WorkerStatus, ...] = ()
     working_set: int = 0
     outbound_connections: int = 0
     sources: tuple[SourceStatus, ...] = ()

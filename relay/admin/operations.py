@@ -59,6 +59,10 @@ def _nothing() -> None:
     return None
 
 
+async def _nobody() -> None:
+    return None
+
+
 def _not_counted(_: Settlement) -> None:
     return None
 
@@ -73,8 +77,8 @@ class StoreOperations:
 
     `config` gives the configuration in force, `clock` UTC milliseconds. A running relay is told:
     `recall` is awaited before a change to the queue, so that it gives back what it holds in memory
-    and does not attempt at the moment; `gave_up` counts what was bounced; `queue_changed` and
-    `secrets_changed` are called after a change, so that it acts on it at once.
+    and does not attempt at the moment; `gave_up` counts what was bounced; `queue_changed` is
+    called and `secrets_changed` awaited after a change, so that it counts at once.
     """
 
     store: Store
@@ -83,7 +87,7 @@ class StoreOperations:
     recall: Callable[[QueueFilter], Awaitable[None]] = _nothing_in_memory
     gave_up: Callable[[Settlement], None] = _not_counted
     queue_changed: Callable[[], None] = _nothing
-    secrets_changed: Callable[[], None] = _nothing
+    secrets_changed: Callable[[], Awaitable[None]] = _nobody
 
     # The queue
 
@@ -224,13 +228,13 @@ class StoreOperations:
             new_secret, request.credential, request.password, self.clock()
         )
         await self.store.add_secret(secret)
-        self.secrets_changed()
+        await self.secrets_changed()
         return Changed(1)
 
     async def revoke_secrets(self, request: CredentialRequest) -> Changed:
         count = await self.store.revoke_secrets(request.credential, self.clock())
         if count:
-            self.secrets_changed()
+            await self.secrets_changed()
             return Changed(count)
         known = await self.credentials()
         if request.credential not in {credential.name for credential in known}:

@@ -1,7 +1,9 @@
 """`relay status` and `relay reload`: what only a running relay can answer."""
 
+from collections.abc import Sequence
+
 from relay.admin.client import Client
-from relay.admin.control import LimitStatus, Status, summary
+from relay.admin.control import LimitStatus, Status, WorkerStatus, summary
 from relay.admin.endpoints import RELOAD, STATUS, Nothing
 from relay.cli.failures import FAILED, OK
 from relay.cli.options import ConfigOption, JsonOption
@@ -67,6 +69,7 @@ def _show(found: Status, now: int) -> None:
             ("metrics", found.metrics_address),
             ("suppressed", found.suppressions),
             ("free space", octets(found.free_bytes) if found.free_bytes else ""),
+            ("workers", _workers(found.workers)),
             ("in memory", f"{found.working_set} deliveries"),
             ("outgoing", f"{found.outbound_connections} connections"),
         ]
@@ -125,3 +128,9 @@ def _expiry(expires_at: int, now: int) -> str:
     if expires_at <= now:
         return f"expired on {moment(expires_at)}"
     return f"expires in {span((expires_at - now) / 1000)} ({moment(expires_at)})"
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> str:
+    """Each with its process and what it does, as `worker-1 (process 71, 3 connections)`."""
+    shown = (f"{w.name} (process {w.pid}, {w.connections} connections)" for w in workers)
+    return ", ".join(shown) or "none runs"

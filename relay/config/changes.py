@@ -20,6 +20,7 @@ _AT_START: tuple[KeyPath, ...] = (
     ("metrics", "address"),
     ("logging",),
     ("simulator",),
+    ("workers",),
 )
 
 

@@ -35,6 +35,11 @@ from relay.config.passwords import check_hash, is_hash
 from relay.config.units import Rate, parse_duration, parse_quota, parse_rate, parse_size
 
 
+def cores() -> int:
+    """How many processor cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 def _path(value: object) -> object:
     if value == "" or (isinstance(value, str) and "\0" in value):
         raise ValueError("allowed is a path")
@@ -317,4 +322,10 @@ class Config(_Section):
     logging: Logging = Logging()
     simulator: Simulator | None = None
     shutdown: Shutdown = Shutdown()
+    workers: int = Field(
+        default_factory=cores,
+        ge=1,
+        le=256,
+        description="processes that carry mail; left out: one for each core",
+    )
     received_header: Switch = True

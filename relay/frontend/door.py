@@ -98,7 +98,7 @@ class Door:
         """Somebody can serve: let clients in, those first who wait already."""
         self._paused = False
         while self._waiting and not self._paused:
-            self._offer(*self._waiting.popleft())
+            self.offer(*self._waiting.popleft())
         if not self._paused:
             for listener in self._listeners.values():
                 listener.start()
@@ -173,7 +173,7 @@ class Door:
             self._open[visit.listener] += 1
             self._metrics.child(self._metrics.connections, visit.listener).inc()
             self._metrics.child(self._metrics.connections_opened, visit.listener).inc()
-        self._offer(visit, connection)
+        self.offer(visit, connection)
 
     def turned_away(self, listener: Listener, reason: str) -> None:
         """Count a connection that is refused."""
@@ -187,7 +187,8 @@ class Door:
         blocked_for = self.guard.client_blocked(client) if verdict == "blocked" else 0.0
         return Visit(listener.name, client, implicit, verdict, blocked_for)
 
-    def _offer(self, visit: Visit, connection: socket.socket) -> None:
+    def offer(self, visit: Visit, connection: socket.socket) -> None:
+        """Have a connection that has been counted served, now or when somebody can."""
         if self._paused or not self._hand_over(visit, connection):
             self._waiting.append((visit, connection))
             self.pause()

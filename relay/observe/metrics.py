@@ -194,6 +194,10 @@ class Metrics:
         self.certificate_expiry = self._gauge(
             "certificate_expiry_timestamp_seconds", "Expiry of a certificate.", "certificate"
         )
+        self.workers = self._gauge("workers", "Worker processes that carry mail now.")
+        self.worker_deaths = self._counter(
+            "worker_deaths_total", "Worker processes that died and were replaced."
+        )
         self.config_epoch = self._gauge("config_epoch", "Number of the configuration in force.")
         self.config_reloads = self._counter("config_reloads_total", "Reloads.", "result")
         text = "Version of relay and Python."

@@ -22,18 +22,21 @@ from relay.admin.control import (
     Reloaded,
     SourceStatus,
     Status,
+    WorkerStatus,
 )
 from relay.admin.operations import StoreOperations
-from relay.frontend.authenticator import AuthenticationUnavailable
+from relay.delivery.telling import Telling
 from relay.limits.limits import Level
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
 from relay.runtime.gauges import wall_ms
+from relay.runtime.messages import AllowOnce, QueueChanged, Recall, Report, SecretsChanged
 from relay.signing.keys import KeyRing
+from relay.store.values import QueueFilter
 
 if TYPE_CHECKING:
-    from relay.runtime.relay import Relay
     from relay.runtime.reload import Reloader
+    from relay.runtime.supervisor import Supervisor
 
 ONE_TIME_S = 60.0
 """How long the password of `relay send` is good for."""
@@ -44,18 +47,25 @@ _LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more
 class RelayControl:
     """The public face of a running relay."""
 
-    def __init__(self, relay: "Relay", reloader: "Reloader") -> None:
+    def __init__(self, relay: "Supervisor", reloader: "Reloader") -> None:
         self._relay = relay
         self._reloader = reloader
         self.operations = StoreOperations(
             store=relay.store,
             config=lambda: relay.config,
             clock=relay.queue_clock.now,
-            recall=relay.scheduler.recall,
-            gave_up=relay.scheduler.count_given_up,
-            queue_changed=relay.scheduler.wake,
-            secrets_changed=relay.secrets_changed,
+            recall=self._recall,
+            gave_up=Telling(relay.metrics, relay.log).bounced_by_operator,
+            queue_changed=lambda: relay.crew.tell(QueueChanged()),
+            secrets_changed=self._secrets_changed,
         )
+
+    async def _recall(self, which: QueueFilter) -> None:
+        """Have every worker give back what it holds in memory of it."""
+        await self._relay.crew.ask(Recall(which))
+
+    async def _secrets_changed(self) -> None:
+        await self._relay.crew.ask(SecretsChanged())
 
     def liveness(self) -> Health:
         """Alive: what failed beyond repair ends the process, so an answer says nearly all."""
@@ -66,8 +76,10 @@ class RelayControl:
         """Ready: mail is accepted, stored and delivered."""
         relay = self._relay
         reasons = []
-        if not relay.frontend.accepting:
-            reasons.append("no mail is accepted: the relay is starting or stopping")
+        if relay.stopping:
+            reasons.append("no mail is accepted: the relay is stopping")
+        elif not relay.crew.ready:
+            reasons.append("no mail is accepted: no worker runs; the log says why")
         if relay.gauges.store_error:
             reasons.append(f"the store does not answer: {relay.gauges.store_error}")
         free = relay.gauges.free_bytes
@@ -79,6 +91,7 @@ class RelayControl:
         """Everything at a glance, fresh."""
         relay = self._relay
         await relay.gauges.refresh()
+        states = await relay.crew.ask(Report())
         return Status(
             version=__version__,
             hostname=relay.config.hostname,
@@ -96,8 +109,12 @@ class RelayControl:
                 QueueStatus(d.configuration_set, d.queued, d.held, d.oldest_accepted_at)
                 for d in relay.gauges.depths
             ),
-            working_set=relay.scheduler.working_set,
-            outbound_connections=relay.scheduler.outbound_connections,
+            workers=tuple(
+                WorkerStatus(member.name, member.process.pid, member.connections)
+                for member in relay.crew.ready
+            ),
+            working_set=sum(state.working_set for state in states),
+            outbound_connections=sum(state.outbound_connections for state in states),
             sources=self._sources(),
             limits=tuple(map(_limit_status, relay.gauges.levels)),
             suppressions=await relay.store.count_suppressions(),
@@ -112,9 +129,9 @@ class RelayControl:
                 name=name,
                 address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
                 tls=configured[name].tls,
-                connections=self._relay.frontend.session_count(name),
+                connections=self._relay.door.session_count(name),
             )
-            for name, (host, port) in self._relay.frontend.addresses.items()
+            for name, (host, port) in self._relay.door.addresses.items()
         )
 
     def _sources(self) -> tuple[SourceStatus, ...]:
@@ -164,10 +181,10 @@ class RelayControl:
         if credential is None or not credential.enabled:
             raise Refused(f"no credential {request.credential} is enabled", "not_found")
         password = secrets.token_urlsafe(32)
-        try:
-            relay.authenticator.allow_once(request.credential, password, ONE_TIME_S)
-        except AuthenticationUnavailable:
-            raise Refused("too many one-time passwords are open; try again in a minute") from None
+        # Which worker will serve the login is not known yet; the guard lets it be used once in all.
+        allowed = await relay.crew.ask(AllowOnce(request.credential, password, ONE_TIME_S))
+        if not allowed or not all(allowed):
+            raise Refused("too many one-time passwords are open; try again in a minute")
         return Login(
             username=request.credential,
             password=password,

@@ -69,6 +69,10 @@ class Link(asyncio.Protocol):
         """Whether nothing can be said any more."""
         return self._transport is None
 
+    def handle(self, handlers: Mapping[type, Handler]) -> None:
+        """Handle these kinds of messages too."""
+        self._handlers |= {_NUMBERS[kind]: handler for kind, handler in handlers.items()}
+
     # Speaking
 
     def tell(self, message: object) -> None:

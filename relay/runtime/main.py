@@ -5,11 +5,9 @@ graceful end, 1 where the relay could not start or did not end well.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from relay.config.load import load
@@ -17,8 +15,9 @@ from relay.config.machine import check_machine
 from relay.config.model import Config
 from relay.config.problems import ConfigErrors
 from relay.observe.logging import Logger, make_logger
+from relay.runtime.loops import new_loop
 from relay.runtime.notify import notify, watchdog_interval
-from relay.runtime.relay import Relay, StartError
+from relay.runtime.supervisor import StartError, Supervisor
 
 
 def serve(path: Path) -> int:
@@ -31,7 +30,7 @@ def serve(path: Path) -> int:
         return 1
     log = make_logger(config.logging.format, config.logging.level)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_run(path, config, log))
     except StartError as error:
         log.error("relay could not start", reason=str(error))
@@ -45,18 +44,8 @@ def _configuration(path: Path) -> Config:
     return loaded.config
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop where it is installed, plain asyncio otherwise (or with RELAY_LOOP=asyncio)."""
-    if os.environ.get("RELAY_LOOP", "uvloop") == "uvloop":
-        with contextlib.suppress(ImportError):
-            import uvloop  # noqa: PLC0415 - an optional dependency
-
-            return uvloop.new_event_loop
-    return asyncio.new_event_loop
-
-
 async def _run(path: Path, config: Config, log: Logger) -> int:
-    relay = Relay(path, config, log)
+    relay = Supervisor(path, config, log)
     stop, hurry, reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def end() -> None:
@@ -82,7 +71,7 @@ async def _run(path: Path, config: Config, log: Logger) -> int:
             task.cancel()
 
 
-async def _stop(relay: Relay, hurry: asyncio.Event, log: Logger) -> bool:
+async def _stop(relay: Supervisor, hurry: asyncio.Event, log: Logger) -> bool:
     """Stop within the grace period, or at once where `hurry` is set; whether all went well."""
     stopping = asyncio.create_task(relay.stop(), name="stop")
     hurried = asyncio.create_task(hurry.wait())
@@ -97,7 +86,7 @@ async def _stop(relay: Relay, hurry: asyncio.Event, log: Logger) -> bool:
     return not isinstance(error, Exception)
 
 
-async def _reload_when_asked(relay: Relay, asked: asyncio.Event) -> None:
+async def _reload_when_asked(relay: Supervisor, asked: asyncio.Event) -> None:
     """SIGHUP during a start or a reload is not lost: another reload follows."""
     while True:
         await asked.wait()
@@ -105,7 +94,7 @@ async def _reload_when_asked(relay: Relay, asked: asyncio.Event) -> None:
         await relay.reload()
 
 
-async def _watchdog(relay: Relay) -> None:
+async def _watchdog(relay: Supervisor) -> None:
     """Tell systemd that the loop turns and the relay is alive, while both are true."""
     interval = watchdog_interval()
     while interval is not None:

@@ -6,6 +6,10 @@ Plain values. A `Question` names the type of its answer; anything else is told a
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from relay.frontend.blocks import Block
+from relay.frontend.visit import Visit
+from relay.limits.gatekeeper import Level
+from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.observe.merging import Family
 from relay.store.values import QueueFilter
 
@@ -36,6 +40,7 @@ class Begin(Question[str]):
     workers: int
     configuration: bytes = field(repr=False)
     clock_offset: int = 0
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,13 @@ class AllowOnce(Question[bool]):
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """A client or a user name is blocked from now on."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
 class Drain(Question[bool]):
     """Take no more mail, finish what is in flight within `seconds`, free the rest, and end."""
 
@@ -137,10 +149,57 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
-class PartEnded:
-    """A part of the worker failed, and with it the worker: it ends."""
+class MayGo(Question[Lease]):
+    """May this much mail go?"""
 
-    part: str
+    answer: ClassVar[Any] = Lease
+    request: LeaseRequest
+
+
+@dataclass(frozen=True, slots=True)
+class HowFull(Question[list[Level]]):
+    """The levels of limits; of all where no keys are named."""
+
+    answer: ClassVar[Any] = list[Level]
+    keys: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Permits that were not used."""
+
+    returned: Returned
+
+
+@dataclass(frozen=True, slots=True)
+class LogIn(Question[bool]):
+    """Count a session of a credential; see `relay.frontend.guard.Guard.log_in`."""
+
+    answer: ClassVar[Any] = bool
+    credential: str
+    once: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogOut:
+    """A session that `LogIn` counted is over."""
+
+    credential: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """Somebody gave a wrong password."""
+
+    client: str
+    username: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A connection that came through the door is over."""
+
+    visit: Visit
 
 
 KINDS: tuple[type, ...] = (
@@ -155,8 +214,15 @@ KINDS: tuple[type, ...] = (
     MailIsDue,
     SecretsChanged,
     AllowOnce,
+    Blocked,
     Drain,
     Registered,
-    PartEnded,
+    MayGo,
+    HowFull,
+    GiveBack,
+    LogIn,
+    LogOut,
+    LoginFailed,
+    Closed,
 )
 """Every message, in the order of their numbers on the line."""

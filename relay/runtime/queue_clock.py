@@ -19,20 +19,21 @@ JUMP_MS = 5_000
 
 class QueueClock:
     """`monotonic` gives seconds, `wall` UTC milliseconds; `jumped` is told the seconds of each
-    jump, forward or back."""
+    jump, forward or back. `offset` is what another process of the same relay has left out."""
 
     def __init__(
         self,
         monotonic: Callable[[], float],
         wall: Callable[[], int],
         jumped: Callable[[float], None] = lambda seconds: None,
+        offset: int = 0,
     ) -> None:
         self._monotonic = monotonic
         self._wall = wall
         self._jumped = jumped
         self._last_monotonic = monotonic()
         self._last_wall = wall()
-        self.offset = 0
+        self.offset = offset
 
     def now(self) -> int:
         """UTC milliseconds, less the jumps."""

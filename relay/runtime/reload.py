@@ -13,20 +13,19 @@ from relay.config.load import load
 from relay.config.machine import check_machine
 from relay.config.model import Config
 from relay.config.problems import ConfigErrors
-from relay.frontend.tls import TlsError
 from relay.runtime.assembly import AssemblyError, assemble
 from relay.runtime.gauges import wall_ms
 from relay.runtime.reason import reason
-from relay.store.interface import StoreError
 
 if TYPE_CHECKING:
-    from relay.runtime.relay import Relay
+    from relay.runtime.supervisor import Supervisor
 
 
 class Reloader:
-    """Reloads one relay, one reload at a time, and remembers how the last one ended."""
+    """Reloads all processes of one relay together, one reload at a time, and remembers how the
+    last one ended."""
 
-    def __init__(self, relay: "Relay") -> None:
+    def __init__(self, relay: "Supervisor") -> None:
         self.epoch = 1
         self.loaded_at = wall_ms()
         self.last_error = ""
@@ -43,16 +42,18 @@ class Reloader:
                 kept = needs_restart(relay.config, loaded.config)
                 config = _with_old_values(loaded.config, relay.config, kept)
                 assembly = await asyncio.to_thread(assemble, config, relay.resolver, relay.health)
-                await relay.put_in_force(assembly)
+                problems = await relay.put_in_force(assembly)
             except ConfigErrors as errors:
                 return self._refused(tuple(str(problem) for problem in errors.problems))
             except AssemblyError as error:
                 return self._refused(error.problems)
-            except (OSError, TlsError, StoreError) as error:
+            except OSError as error:
                 return self._refused((reason(error),))
             except Exception as error:  # the root of a reload: a fault of ours, told as one
                 relay.log.exception("reloading failed", config_epoch=self.epoch)
                 return self._refused((f"internal error: {type(error).__name__}; see the log",))
+            if problems:
+                return self._refused(problems)
             machine = await asyncio.to_thread(check_machine, config, loaded.document)
             warnings = [str(problem) for problem in machine]
             warnings += [f"{key}: changed; the new value needs a restart" for key in kept]

@@ -5,6 +5,8 @@ import io
 import threading
 from contextlib import asynccontextmanager, contextmanager
 
+from prometheus_client import CollectorRegistry
+
 from relay.admin.app import control_app, public_app
 from relay.admin.server import AdminServer, listen_control, listen_tcp
 from relay.observe.logging import make_logger
@@ -28,7 +30,12 @@ async def control_server(relay, data_dir):
 @asynccontextmanager
 async def public_server(relay, metrics=None, **more):
     """Metrics and health of a relay on TCP; gives `host:port`."""
-    app = public_app(relay, (metrics or Metrics()).registry, make_logger(stream=io.StringIO()))
+    registry = (metrics or Metrics()).registry
+
+    async def gather() -> CollectorRegistry:
+        return registry
+
+    app = public_app(relay, gather, make_logger(stream=io.StringIO()))
     server = AdminServer(app, listen_tcp("127.0.0.1", 0), **more)
     await server.start()
     try:

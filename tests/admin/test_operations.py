@@ -124,11 +124,14 @@ async def test_a_running_relay_is_told_of_each_change(tmp_path):
     async def recall(which):
         told.append(f"recall {which.domain}")
 
+    async def secrets_changed():
+        told.append("secrets")
+
     hooks = {
         "recall": recall,
         "gave_up": lambda settlement: told.append(f"gave up {settlement.delivery.domain}"),
         "queue_changed": lambda: told.append("queue"),
-        "secrets_changed": lambda: told.append("secrets"),
+        "secrets_changed": secrets_changed,
     }
     async with operations_over(tmp_path / "data", **hooks) as operations:
         await stored(operations, a_message("a@one.test", reverse_path=""))

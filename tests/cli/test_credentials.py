@@ -34,7 +34,11 @@ def test_a_password_may_come_from_standard_input(run, config_path, monkeypatch):
 def test_a_running_relay_is_told_of_a_new_password(run, running):
     relay, _ = running
     told = []
-    object.__setattr__(relay.operations, "secrets_changed", lambda: told.append(True))
+
+    async def secrets_changed():
+        told.append(True)
+
+    object.__setattr__(relay.operations, "secrets_changed", secrets_changed)
     run("credentials", "add", "app")
     assert told == [True]
 

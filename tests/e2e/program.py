@@ -1,5 +1,6 @@
 """The real program for end-to-end tests: set up by `relay init`, started by `relay serve`."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -36,6 +37,15 @@ def wait_until(condition, seconds: float = 30.0, what: str = "the condition") ->
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not hold within {seconds} s")
         time.sleep(0.02)
+
+
+def descendants(process: int) -> list[int]:
+    """All processes below `process`, nearest first."""
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return [*found, *(below for child in found for below in descendants(child))]
 
 
 class Program:
@@ -147,10 +157,18 @@ class Program:
         return self.log_path.read_text()
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9 of every process of it, as when the machine loses power."""
         assert self.process is not None
-        self.process.kill()
+        processes = [self.process.pid, *descendants(self.process.pid)]
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.process.wait()
+
+    def workers(self) -> dict[str, int]:
+        """The process of each worker that is ready, by its name."""
+        status = json.loads(self.run("status", "--json", check=False).stdout)
+        return {worker["name"]: worker["pid"] for worker in status["workers"]}
 
     def terminate(self, within: float = 60.0) -> int:
         """SIGTERM, and the exit code."""

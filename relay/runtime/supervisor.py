@@ -1,0 +1,368 @@
+"""The supervisor: one relay, whose mail is carried by its workers.
+
+Start: lock, store, limits, sockets, workers, door, control. Stop: the other way round, with what is
+in flight given a grace period. Whatever fails on the way in is undone on the way out.
+
+Owns what there is one of: the lock of the data directory, the recovery of the store, listening
+sockets, the counts that hold for all workers together (limits, connections, logins), the
+configuration in force, metrics and control. Never touches a message.
+"""
+
+import asyncio
+import pickle
+import platform
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from relay import __version__
+from relay.admin.app import control_app, public_app
+from relay.admin.control import Health, Reloaded
+from relay.admin.server import AdminServer, Listening, ServerError, listen_control, listen_tcp
+from relay.config.model import Config
+from relay.frontend.door import Door
+from relay.limits.limits import Limits
+from relay.limits.specs import config_limits
+from relay.observe.logging import Logger
+from relay.observe.merging import Merged
+from relay.observe.metrics import Metrics
+from relay.routing.health import SourceHealth
+from relay.routing.resolver import DnsResolver
+from relay.runtime import messages as say
+from relay.runtime.assembly import (
+    Assembly,
+    AssemblyError,
+    assemble,
+    name_servers,
+    published_records,
+)
+from relay.runtime.control import RelayControl
+from relay.runtime.crew import Crew, CrewError
+from relay.runtime.gauges import Gauges, wall_ms
+from relay.runtime.intake import tell_suppressed
+from relay.runtime.ledger import Ledger
+from relay.runtime.link import Handler
+from relay.runtime.member import Member
+from relay.runtime.queue_clock import QueueClock
+from relay.runtime.reason import reason
+from relay.runtime.reload import Reloader
+from relay.simulator.server import start_simulator
+from relay.store.interface import StoreError
+from relay.store.sqlite import SqliteStore, lock_data_dir
+from relay.store.values import Owner
+
+
+class StartError(Exception):
+    """The relay cannot start; the text says why and what to do."""
+
+
+class Supervisor:
+    """One relay, under the configuration in force."""
+
+    def __init__(self, path: Path, config: Config, log: Logger) -> None:
+        self.path = path
+        self.started_at = wall_ms()
+        self.log = log
+        self.metrics = Metrics()
+        self.metrics.build.info({"version": __version__, "python": platform.python_version()})
+        self.queue_clock = QueueClock(time.monotonic, wall_ms)
+        self._config = config
+        self._configuration = pickle.dumps(config)
+        self._cleanup = AsyncExitStack()
+        self._failed: asyncio.Future[str] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._config
+
+    # Starting
+
+    async def start(self) -> None:
+        """Start every part; when it returns, mail is accepted and delivered.
+
+        Raises `StartError` with everything undone.
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        try:
+            await self._start()
+        except (StoreError, AssemblyError, ServerError, CrewError, OSError) as error:
+            await self._cleanup.aclose()
+            raise StartError(reason(error)) from error
+        except BaseException:
+            await self._cleanup.aclose()
+            raise
+        self.log.info(
+            "relay started",
+            version=__version__,
+            listeners={n: f"{host}:{port}" for n, (host, port) in self.door.addresses.items()},
+            metrics=self.config.metrics.address,
+            workers=self.crew.size,
+            configuration=str(self.path),
+        )
+
+    async def _start(self) -> None:
+        config, stack = self.config, self._cleanup
+        lock = await asyncio.to_thread(lock_data_dir, config.data_dir)
+        stack.callback(lock.release)
+        await self._open_store(config)
+        self.resolver = DnsResolver(name_servers(config))
+        stack.push_async_callback(self.resolver.close)
+        self.health = SourceHealth(config, self.metrics, self.log)
+        assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
+        self.router, self.keyring = assembly.router, assembly.keyring
+        self.limits = Limits(self.store, time.monotonic, wall_ms)
+        self.limits.configure(config_limits(config))
+        stack.push_async_callback(self.limits.close)
+        # What else may be taken is bound before mail is: a start fails before it has begun.
+        public, control = self._listen(config)
+        if config.simulator is not None:
+            await self._start_simulator(assembly)
+        await self._start_crew(config, lock.fileno())
+        self.gauges = Gauges(
+            self.store, self.limits, self.metrics, self.log, lambda: self.config, wall_ms
+        )
+        await self.gauges.look_at_certificate()
+        await self.gauges.refresh()
+        self._background(self.gauges.run(), "gauges")
+        self._background(self.health.run(), "source health")
+        self._background(self.ledger.run(), "ledger of metrics")
+        await self._start_admin(public, control)
+
+    def _listen(self, config: Config) -> tuple[Listening, Listening]:
+        host, _, port = config.metrics.address.rpartition(":")
+        public = listen_tcp(host.strip("[]"), int(port))
+        self._cleanup.callback(public.close)
+        control = listen_control(config.data_dir)
+        self._cleanup.callback(control.close)
+        return public, control
+
+    async def _open_store(self, config: Config) -> None:
+        metrics = self.metrics
+
+        def on_commit(seconds: float, operations: int) -> None:
+            metrics.commit_seconds.observe(seconds)
+            metrics.commit_operations.observe(operations)
+
+        self.store = SqliteStore(
+            config.data_dir,
+            inline_size=config.store.inline_size,
+            on_commit=on_commit,
+            on_error=lambda kind: metrics.store_errors.labels(kind).inc(),
+            on_suppressed=partial(tell_suppressed, metrics, self.log),
+            log=self.log,
+        )
+        await self.store.open()
+        self._cleanup.push_async_callback(self.store.close)
+
+    async def _start_simulator(self, assembly: Assembly) -> None:
+        config = assembly.config
+        assert config.simulator is not None
+        server = await start_simulator(
+            config.simulator,
+            name=config.hostname,
+            tls=assembly.tls,
+            records=published_records(assembly.keyring),
+            log=self.log,
+        )
+        self._cleanup.callback(server.close)
+
+    async def _start_crew(self, config: Config, lock: int) -> None:
+        """Addresses are bound before workers are started, and open when there are some."""
+        self.crew = Crew(
+            config.workers,
+            begin=self._begin,
+            handlers=self._handlers,
+            lost=self._lost,
+            changed=self._crew_changed,
+            lock=lock,
+            logging=config.logging,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self.ledger = Ledger(self.crew, self.metrics)
+        self.door = Door(
+            config=config, hand_over=self.crew.hand_over, metrics=self.metrics, log=self.log
+        )
+        self.guard = self.door.guard
+        await self.door.start()
+        self._cleanup.callback(self.door.stop)
+        await self.crew.start()
+        self._cleanup.push_async_callback(self.crew.stop, 0.0)
+
+    async def _start_admin(self, public: Listening, control: Listening) -> None:
+        self._reloader = Reloader(self)
+        self.control = RelayControl(self, self._reloader)
+        for server in (
+            AdminServer(public_app(self.control, self._collect, self.log), public),
+            AdminServer(control_app(self.control, self.log), control),
+        ):
+            await server.start()
+            self._cleanup.push_async_callback(server.stop)
+
+    async def _collect(self) -> Merged:
+        return Merged(await self.ledger.balance())
+
+    def _background(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Run a loop that ends with the relay. Should it fail, the relay ends: it is restarted
+        whole rather than left without a part of it."""
+        task = asyncio.create_task(work, name=name)
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            assert self._failed is not None
+            if not task.cancelled() and not self.stopping and not self._failed.done():
+                self.log.error("a part of the relay ended", part=name, error=repr(task.exception()))
+                self._failed.set_result(name)
+
+        async def cancel() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task.add_done_callback(ended)
+        self._cleanup.push_async_callback(cancel)
+
+    # Workers
+
+    def _begin(self, name: str) -> say.Begin:
+        self.queue_clock.now()
+        return say.Begin(
+            name,
+            str(self.path),
+            self.crew.size,
+            self._configuration,
+            self.queue_clock.offset,
+            self.guard.blocks.in_force(),
+        )
+
+    def _handlers(self, whom: Callable[[], Member]) -> Mapping[type, Handler]:
+        """What a worker may say, and what is done then."""
+
+        def registered(message: say.Registered) -> None:
+            whom().owner = Owner(message.name, message.epoch)
+
+        def log_in(message: say.LogIn) -> bool:
+            welcome = self.guard.log_in(message.credential, message.once)
+            if welcome:
+                whom().logins[message.credential] += 1
+            return welcome
+
+        def log_out(message: say.LogOut) -> None:
+            whom().has_logged_out(message.credential)
+            self.guard.log_out(message.credential)
+
+        def failed(message: say.LoginFailed) -> None:
+            for block in self.guard.failed(message.client, message.username):
+                self.crew.tell(say.Blocked(block))
+
+        def closed(message: say.Closed) -> None:
+            whom().has_closed(message.visit)
+            self.door.closed(message.visit)
+
+        return {
+            say.Registered: registered,
+            say.MayGo: lambda message: self.limits.lease(message.request),
+            say.HowFull: lambda message: self.limits.levels(message.keys),
+            say.GiveBack: lambda message: self.limits.give_back(message.returned),
+            say.LogIn: log_in,
+            say.LogOut: log_out,
+            say.LoginFailed: failed,
+            say.Closed: closed,
+        }
+
+    async def _lost(self, member: Member) -> None:
+        """Give up in its name what a worker held: first of all its mail, to the others."""
+        if member.owner is not None and not self.stopping:
+            try:
+                await self.store.resign(member.owner)
+            except StoreError as error:
+                self.log.error(
+                    "the mail of a dead worker is free only when its lease ends",
+                    worker=member.name,
+                    error=str(error),
+                )
+            self.crew.tell(say.MailIsDue(self.queue_clock.now()))
+        for visit, connection in member.take_back():
+            self.door.offer(visit, connection)
+        for credential in member.logins.elements():
+            self.guard.log_out(credential)
+        for visit in member.visits.elements():
+            self.door.closed(visit)
+        self.ledger.close_account(member)
+
+    def _crew_changed(self) -> None:
+        """Clients wait in the backlog while nobody is there to serve them."""
+        if self.crew.ready:
+            self.door.resume()
+        else:
+            self.door.pause()
+
+    # Reloading
+
+    async def reload(self) -> Reloaded:
+        """See `Reloader.reload`."""
+        return await self._reloader.reload()
+
+    async def put_in_force(self, assembly: Assembly) -> tuple[str, ...]:
+        """Apply a configuration in every process, or in none; what is wrong with it.
+
+        Everything that can fail is prepared everywhere first. Raises `OSError` likewise with the
+        old configuration still whole in force.
+        """
+        config = assembly.config
+        configuration = pickle.dumps(config)
+        prepared = self.door.prepare(config)
+        problems = {
+            problem
+            for answer in await self.crew.ask(say.Prepare(configuration))
+            for problem in answer
+        }
+        if problems:
+            prepared.discard()
+            self.crew.tell(say.Abandon())
+            return tuple(sorted(problems))
+        self._config, self._configuration = config, configuration
+        # Limits first: a worker that knows of a new one asks for it.
+        self.limits.configure(config_limits(config))
+        await self.crew.put_in_force()
+        self.door.put_in_force(prepared)
+        self.health.reconfigure(config)
+        self.resolver.reconfigure(name_servers(config))
+        self.router, self.keyring = assembly.router, assembly.keyring
+        await self.gauges.look_at_certificate()
+        return ()
+
+    # Ending
+
+    async def run_until(self, stop: asyncio.Event) -> str:
+        """Wait for `stop`, or for a part that fails; its name then, else an empty string."""
+        assert self._failed is not None
+        waiting = asyncio.create_task(stop.wait())
+        ends: set[asyncio.Future[Any]] = {waiting, self._failed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        return self.failed_part
+
+    async def stop(self) -> None:
+        """Accept no more, let workers finish what is in flight within the grace period, leave the
+        rest queued."""
+        self.stopping = True
+        grace = self.config.shutdown.grace
+        self.log.info("relay is stopping", grace_seconds=grace)
+        self.door.stop()
+        await self.crew.stop(grace)
+        await self._cleanup.aclose()
+        self.log.info("relay stopped")
+
+    @property
+    def failed_part(self) -> str:
+        """The part whose end ends the relay; an empty string while all is well."""
+        return self._failed.result() if self._failed is not None and self._failed.done() else ""
+
+    def liveness(self) -> Health:
+        """Whether the process is worth keeping."""
+        return self.control.liveness()

@@ -1,0 +1,352 @@
+"""One worker: the whole way of a message, from a client's connection to its destination.
+
+Started by the supervisor with one end of a line (`relay.runtime.link`) and one of a door, through
+which accepted connections come. Owns its sessions, its claims in the store, its connections to
+destinations. Asks the supervisor for what is counted for all: limits, logins, connections.
+
+Fails whole: where a part of it ends unexpectedly, so does the worker; the supervisor replaces it
+and frees its claims. Where the supervisor is gone the worker finishes what is in flight and ends.
+"""
+
+import asyncio
+import os
+import pickle
+import platform
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+from relay import __version__
+from relay.admission.admission import Admission
+from relay.config.model import Config
+from relay.delivery.connections import Connections
+from relay.delivery.scheduler import Scheduler
+from relay.frontend.authenticator import AuthenticationUnavailable, Authenticator
+from relay.frontend.frontend import Frontend, PreparedFrontend
+from relay.frontend.tls import TlsError
+from relay.limits.leased import LeasedLimits
+from relay.limits.specs import config_limits
+from relay.observe.logging import Logger, make_logger
+from relay.observe.merging import Family, take_stock
+from relay.observe.metrics import Metrics
+from relay.routing.health import SourceHealth
+from relay.routing.resolver import DnsResolver
+from relay.runtime import messages as say
+from relay.runtime.assembly import Assembly, AssemblyError, assemble, name_servers
+from relay.runtime.distant import DistantGatekeeper, DistantLessor
+from relay.runtime.door_line import DoorEnd
+from relay.runtime.gauges import wall_ms
+from relay.runtime.intake import Intake, tell_suppressed
+from relay.runtime.link import Handler, Link, connect
+from relay.runtime.loops import new_loop
+from relay.runtime.queue_clock import QueueClock
+from relay.runtime.reason import reason
+from relay.runtime.share import share_of_worker
+from relay.store.interface import StoreError
+from relay.store.sqlite import SqliteStore
+from relay.store.values import Owner
+
+_ORPHANED_GRACE = 5.0  # seconds for what is in flight when the supervisor is gone
+_ORPHANED_LONGEST = 20  # seconds after which an orphaned worker is ended by the kernel
+
+
+class Worker:
+    """The parts of one worker, under the configuration that the supervisor gives it."""
+
+    def __init__(self, log: Logger) -> None:
+        self.log = log
+        self.metrics = Metrics()
+        self.metrics.build.info({"version": __version__, "python": platform.python_version()})
+        self._cleanup = AsyncExitStack()
+        self._ended = asyncio.Event()
+        self._code = 0
+        self._stopping = False
+        self._began = False
+        self._workers = 1
+        self.config: Config
+        self.scheduler: Scheduler
+        self._prepared: tuple[Assembly, PreparedFrontend] | None = None
+
+    async def run(self, line: socket.socket, door: socket.socket) -> int:
+        """Work until the supervisor says so, or is gone; the exit code of the process."""
+        handlers: dict[type, Handler] = {
+            say.Begin: self._begin,
+            say.Prepare: self._prepare,
+            say.PutInForce: self._put_in_force,
+            say.Abandon: self._abandon,
+            say.TakeStock: self._take_stock,
+            say.Report: self._report,
+            say.Recall: self._recall,
+            say.QueueChanged: self._queue_changed,
+            say.MailIsDue: self._mail_is_due,
+            say.SecretsChanged: self._load_secrets,
+            say.AllowOnce: self._allow_once,
+            say.Drain: self._drain,
+        }
+        self.link = await connect(line, lambda: Link(handlers, self.log, self._orphaned))
+        self.gatekeeper = DistantGatekeeper(self.link)
+        self.link.handle(self.gatekeeper.handlers)
+        self._door = DoorEnd(door)
+        await self._ended.wait()
+        # The answer to `Drain` is still to be sent.
+        self.link.close()
+        await asyncio.sleep(0)
+        return self._code
+
+    # Starting
+
+    async def _begin(self, message: say.Begin) -> str:
+        self._name, self._path, self._workers = message.name, Path(message.path), message.workers
+        self.queue_clock = QueueClock(
+            time.monotonic, wall_ms, self._clock_jumped, offset=message.clock_offset
+        )
+        self.gatekeeper.know(message.blocks)
+        try:
+            await self._start(self._share(message.configuration))
+        except (StoreError, AssemblyError, TlsError, OSError) as error:
+            await self._cleanup.aclose()
+            return reason(error)
+        self._began = True
+        return ""
+
+    def _share(self, configuration: bytes) -> Config:
+        config: Config = pickle.loads(configuration)  # noqa: S301 - from our own supervisor
+        return share_of_worker(config, self._workers)
+
+    def _clock_jumped(self, seconds: float) -> None:
+        self.log.warning(
+            "the clock of this host has jumped: queued mail neither ages nor waits for it",
+            seconds=round(seconds, 1),
+        )
+
+    async def _start(self, config: Config) -> None:
+        stack = self._cleanup
+        await self._open_store(config)
+        self.resolver = DnsResolver(name_servers(config))
+        stack.push_async_callback(self.resolver.close)
+        self.health = SourceHealth(config, self.metrics, self.log)
+        assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
+        self.limits = LeasedLimits(DistantLessor(self.link), time.monotonic)
+        self.limits.configure(config_limits(config))
+        stack.push_async_callback(self.limits.close)
+        await self._start_delivering(assembly)
+        await self._start_accepting(assembly)
+        self._background(self.health.run(), "source health")
+
+    async def _open_store(self, config: Config) -> None:
+        metrics = self.metrics
+
+        def on_commit(seconds: float, operations: int) -> None:
+            metrics.commit_seconds.observe(seconds)
+            metrics.commit_operations.observe(operations)
+
+        self.store = SqliteStore(
+            config.data_dir,
+            inline_size=config.store.inline_size,
+            on_commit=on_commit,
+            on_error=lambda kind: metrics.store_errors.labels(kind).inc(),
+            on_suppressed=partial(tell_suppressed, metrics, self.log),
+            log=self.log,
+        )
+        await self.store.open(joining=True)
+        self._cleanup.push_async_callback(self.store.close)
+
+    async def _start_delivering(self, assembly: Assembly) -> None:
+        config = assembly.config
+        self.config = config
+        owner = await self._register(config)
+        self._cleanup.push_async_callback(self._resign)
+        self.connections = Connections(config, self.metrics)
+        self._cleanup.callback(self.connections.close)
+        self.scheduler = Scheduler(
+            store=self.store,
+            owner=owner,
+            router=assembly.router,
+            health=self.health,
+            connections=self.connections,
+            limits=self.limits,
+            keyring=assembly.keyring,
+            config=config,
+            metrics=self.metrics,
+            log=self.log,
+            register=lambda: self._register(self.config),
+            wall=self.queue_clock.now,
+        )
+        self._background(self.scheduler.run(), "scheduler")
+
+    async def _register(self, config: Config) -> Owner:
+        """A new epoch, which the supervisor is told: it frees our claims when we die."""
+        owner = await self.store.register(self._name, round(config.store.lease * 1000))
+        self.link.tell(say.Registered(owner.name, owner.epoch))
+        return owner
+
+    async def _resign(self) -> None:
+        """Free what is still claimed, at once rather than when the lease ends."""
+        await self.store.resign(self.scheduler.owner)
+
+    async def _start_accepting(self, assembly: Assembly) -> None:
+        config = assembly.config
+        self.authenticator = Authenticator()
+        self._cleanup.callback(self.authenticator.close)
+        self.authenticator.load(config, await self.store.secrets())
+        self.admission = Admission(config, self.limits, config.hostname, self.metrics)
+        intake = Intake(self.store, self.scheduler, self.metrics, self.log, self.queue_clock)
+        self.frontend = Frontend(
+            config=config,
+            admission=self.admission,
+            store=self.store,
+            accept=intake.accept,
+            authenticator=self.authenticator,
+            gatekeeper=self.gatekeeper,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        await self.frontend.start()
+        self._door.open(self.frontend.adopt, self.gatekeeper.closed)
+        self._cleanup.callback(self._door.close)
+
+    def _background(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Run a loop that ends with the worker. Should it fail, the worker ends."""
+        task = asyncio.create_task(work, name=name)
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled() and not self._stopping:
+                self.log.error(
+                    "a part of the worker ended", part=name, error=repr(task.exception())
+                )
+                self._end(1)
+
+        async def cancel() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task.add_done_callback(ended)
+        self._cleanup.push_async_callback(cancel)
+
+    # Reloading
+
+    async def _prepare(self, message: say.Prepare) -> tuple[str, ...]:
+        """Everything that may fail, before anything is changed."""
+        try:
+            config = self._share(message.configuration)
+            assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
+            self._secrets = await self.store.secrets()
+            self._prepared = assembly, self.frontend.prepare(config)
+        except AssemblyError as error:
+            return error.problems
+        except (TlsError, OSError, StoreError) as error:
+            return (reason(error),)
+        return ()
+
+    async def _put_in_force(self, _: say.PutInForce) -> bool:
+        if self._prepared is None:
+            return False
+        (assembly, prepared), self._prepared = self._prepared, None
+        config = assembly.config
+        self.frontend.put_in_force(prepared)
+        self.authenticator.load(config, self._secrets)
+        self.admission.reconfigure(config)
+        self.limits.configure(config_limits(config))
+        self.health.reconfigure(config)
+        self.resolver.reconfigure(name_servers(config))
+        self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
+        self.config = config
+        return True
+
+    def _abandon(self, _: say.Abandon) -> None:
+        self._prepared = None
+
+    # Answering
+
+    async def _take_stock(self, _: say.TakeStock) -> tuple[Family, ...]:
+        return await asyncio.to_thread(take_stock, self.metrics.registry)
+
+    def _report(self, _: say.Report) -> say.State:
+        return say.State(self.scheduler.working_set, self.scheduler.outbound_connections)
+
+    async def _recall(self, message: say.Recall) -> bool:
+        await self.scheduler.recall(message.which)
+        return True
+
+    def _queue_changed(self, _: say.QueueChanged) -> None:
+        self.scheduler.wake()
+
+    def _mail_is_due(self, message: say.MailIsDue) -> None:
+        self.scheduler.expect(message.at)
+
+    async def _load_secrets(self, _: say.SecretsChanged) -> bool:
+        try:
+            secrets = await self.store.secrets()
+        except StoreError as error:
+            self.log.error("cannot read the secrets: the old ones stay valid", error=str(error))
+            return False
+        self.authenticator.load(self.config, secrets)
+        return True
+
+    def _allow_once(self, message: say.AllowOnce) -> bool:
+        try:
+            self.authenticator.allow_once(message.credential, message.password, message.seconds)
+        except AuthenticationUnavailable:
+            return False
+        return True
+
+    # Ending
+
+    async def _drain(self, message: say.Drain) -> bool:
+        """Sessions end before delivering does, so that what they hand over last is not missed."""
+        await self._stop(message.seconds)
+        self._end(0)
+        return True
+
+    async def _stop(self, grace: float) -> None:
+        self._stopping = True
+        if self._began:
+            deadline = time.monotonic() + grace
+            self._door.close()
+            await self.frontend.drain(grace)
+            await self.scheduler.drain(max(0.0, deadline - time.monotonic()))
+        await self._cleanup.aclose()
+
+    def _orphaned(self) -> None:
+        """The line is lost: no supervisor, no worker."""
+        if self._ended.is_set():
+            return
+        # Should the ending hang, the kernel ends it: a new supervisor waits for the last of us.
+        signal.alarm(_ORPHANED_LONGEST)
+        self.log.error("the supervisor is gone: this worker ends", grace_seconds=_ORPHANED_GRACE)
+        self._orphan_task = asyncio.ensure_future(self._end_orphaned())
+
+    async def _end_orphaned(self) -> None:
+        with suppress(StoreError):  # what is not settled is freed by the supervisor to come
+            await self._stop(_ORPHANED_GRACE)
+        self._end(1)
+
+    def _end(self, code: int) -> None:
+        self._code = max(self._code, code)
+        self._ended.set()
+
+
+def main(words: list[str]) -> int:
+    """The process of a worker: its name, its file descriptors, how to log."""
+    name, line, door, style, level = words
+    os.umask(0o077)
+    # A terminal or a service manager signals all processes; the supervisor says what it means.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    log = make_logger(style, level).bind(worker=name)  # type: ignore[arg-type]  # our own words
+
+    async def run() -> int:
+        ends = socket.socket(fileno=int(line)), socket.socket(fileno=int(door))
+        return await Worker(log).run(*ends)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
