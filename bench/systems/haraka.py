@@ -138,7 +138,8 @@ class Haraka:
                         return
             except OSError:
                 time.sleep(0.1)
-        raise RuntimeError(f"Haraka did not become ready; see {self._log.name}")
+        last = Path(self._log.name).read_text(errors="replace")[-1000:]
+        raise RuntimeError(f"Haraka did not become ready: {last}")
 
 
 def _modules() -> Path | None:

@@ -124,7 +124,8 @@ class Relay:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-        raise RuntimeError(f"relay did not become ready; see {self._log.name}")
+        last = Path(self._log.name).read_text(errors="replace")[-1000:]
+        raise RuntimeError(f"relay did not become ready: {last}")
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
