@@ -145,7 +145,9 @@ def test_a_rate_holds_for_all_workers_together(program: Program, receiver: Recei
 
 
 def test_a_quota_holds_for_all_workers_together(program: Program, receiver: Receiver) -> None:
-    program.configure(lambda document: document["credentials"]["app"].update(quota="25/day"))
+    program.configure(
+        lambda document: document["credentials"]["app"].update(quota="25/day", on_limit="reject")
+    )
     program.start()
     taken = 0
     refused: list[int] = []
