@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 ONE_TIME_S = 60.0
 """How long the password of `relay send` is good for."""
 
+_RECALL_S = 5.0  # for a worker to give mail back; what a silent one holds stays as it is
+_GLANCE_S = 3.0  # for which a status waits for a worker that does not answer
 _LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more"
 
 
@@ -62,7 +64,7 @@ class RelayControl:
 
     async def _recall(self, which: QueueFilter) -> None:
         """Have every worker give back what it holds in memory of it."""
-        await self._relay.crew.ask(Recall(which))
+        await self._relay.crew.ask(Recall(which), _RECALL_S)
 
     async def _secrets_changed(self) -> None:
         await self._relay.crew.ask(SecretsChanged())
@@ -91,7 +93,7 @@ class RelayControl:
         """Everything at a glance, fresh."""
         relay = self._relay
         await relay.gauges.refresh()
-        states = await relay.crew.ask(Report())
+        states = await relay.crew.ask(Report(), _GLANCE_S)
         return Status(
             version=__version__,
             hostname=relay.config.hostname,

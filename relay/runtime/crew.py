@@ -23,8 +23,7 @@ from relay.runtime.messages import Begin, Drain, PutInForce, Question, Report
 R = TypeVar("R")
 
 _READY_WITHIN = 120.0  # seconds to open the store and read keys on a busy host
-_ASKED_EVERY = 5.0
-_ANSWERS_WITHIN = 60.0  # seconds without an answer, after which a worker is taken for hung
+_ASKED_EVERY = 2.0
 _PAUSES = 0.1, 30.0  # seconds before a worker that died young is started again: least, most
 _YOUNG = 30.0
 _ENDS_WITHIN = 10.0  # seconds beyond the grace that an ending worker has
@@ -37,7 +36,8 @@ class CrewError(Exception):
 class Crew:
     """`size` workers. `begin` says how one begins, given its name; `handlers` what is done with
     what it says; `lost` gives up what a dead one held; `changed` is called when one can take
-    connections and when none can."""
+    connections and when none can. `patience` are the seconds without an answer after which a worker
+    is taken for hung."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Crew:
         changed: Callable[[], None],
         lock: int,
         logging: Logging,
+        patience: float,
         metrics: Metrics,
         log: Logger,
     ) -> None:
@@ -58,6 +59,7 @@ class Crew:
         self._changed = changed
         self._lock = lock
         self._logging = logging
+        self._patience = patience
         self._metrics = metrics
         self._log = log
         self._names = tuple(f"worker-{number}" for number in range(1, size + 1))
@@ -104,14 +106,20 @@ class Crew:
         for member in self.ready:
             member.link.tell(message)
 
-    async def ask(self, question: Question[R]) -> list[R]:
-        """The answers of all; one that is gone or fails is left out (it is being replaced)."""
-        answers = await asyncio.gather(*(self.ask_one(member, question) for member in self.ready))
+    async def ask(self, question: Question[R], within: float = _READY_WITHIN) -> list[R]:
+        """The answers of all; one that is gone, fails or is silent for `within` seconds is left
+        out (it is being replaced)."""
+        answers = await asyncio.gather(
+            *(self.ask_one(member, question, within) for member in self.ready)
+        )
         return [answer for one in answers for answer in one]
 
-    async def ask_one(self, member: Member, question: Question[R]) -> Sequence[R]:
+    async def ask_one(
+        self, member: Member, question: Question[R], within: float = _READY_WITHIN
+    ) -> Sequence[R]:
+        """The answer of one, or nothing."""
         try:
-            async with asyncio.timeout(_ANSWERS_WITHIN):
+            async with asyncio.timeout(within):
                 return (await member.link.ask(question),)
         except (LinkLost, LinkFault):
             return ()
@@ -208,7 +216,7 @@ class Crew:
             while True:
                 await asyncio.sleep(_ASKED_EVERY)
                 try:
-                    async with asyncio.timeout(_ANSWERS_WITHIN):
+                    async with asyncio.timeout(self._patience):
                         await member.link.ask(Report())
                 except (TimeoutError, LinkFault) as error:
                     self._log.error(

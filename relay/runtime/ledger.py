@@ -14,6 +14,7 @@ from relay.runtime.member import Member
 from relay.runtime.messages import TakeStock
 
 _ASKED_EVERY = 15.0
+_ANSWERS_WITHIN = 5.0  # then a worker's last figures stand: a scrape does not wait for it
 
 
 class Ledger:
@@ -50,5 +51,5 @@ class Ledger:
         await asyncio.gather(*(self._ask_one(member) for member in self._crew.ready))
 
     async def _ask_one(self, member: Member) -> None:
-        for stock in await self._crew.ask_one(member, TakeStock()):
+        for stock in await self._crew.ask_one(member, TakeStock(), _ANSWERS_WITHIN):
             member.stock = stock

@@ -182,6 +182,7 @@ class Supervisor:
             changed=self._crew_changed,
             lock=lock,
             logging=config.logging,
+            patience=config.store.lease,
             metrics=self.metrics,
             log=self.log,
         )

@@ -84,6 +84,25 @@ def test_a_killed_worker_is_replaced_and_its_mail_goes_out_at_once(
     wait_until(lambda: "<later@client.test>" in receiver.ids(), what="mail after that")
 
 
+def test_a_worker_that_hangs_is_ended_and_its_mail_goes_out(
+    program: Program, receiver: Receiver
+) -> None:
+    program.configure(lambda document: document.update(store={"lease": "5s"}))
+    receiver.behave = lambda stage, text: Later(600) if stage == "final" else None
+    program.start()
+    before = program.workers()
+    for number in range(2):
+        program.send(message_id=f"<{number}@client.test>")
+    wait_until(lambda: len(receiver.messages) == 2, what="the final dots")
+    receiver.behave = lambda stage, text: None
+    for process in before.values():
+        os.kill(process, signal.SIGSTOP)
+    wait_until(lambda: len(receiver.messages) == 4, 30, "their mail, from other processes")
+    wait_until(lambda: len(program.workers()) == WORKERS, what="new workers")
+    assert not set(program.workers().values()) & set(before.values())
+    assert not any(map(is_alive, before.values()))
+
+
 def test_the_counts_of_a_dead_worker_are_given_back(program: Program, receiver: Receiver) -> None:
     program.configure(lambda document: document.update(bounds={"connections_per_credential": 2}))
     program.start()
