@@ -40,7 +40,7 @@ from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
 from relay.routing.router import Router
 from relay.signing.body_hash import BodyHash
-from relay.signing.keys import KeyRing
+from relay.signing.keys import KeyRing, read_private_key
 from relay.signing.make import make_private_key, write_private_key
 from relay.store.interface import QueueStore
 from relay.store.values import Body, Delivery, Message, Owner, Settlement
@@ -54,7 +54,7 @@ class Stored:
     """A store that has nothing due, settles at once, and reads large bodies as the spool does."""
 
     def __init__(self, body: bytes) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as the process lives
         self._file.write(body)
         self._file.flush()
         self.settled = 0
@@ -93,7 +93,7 @@ class Bench:
     def __init__(
         self, directory: Path, port: int, size: int, recipients: int, signed: bool
     ) -> None:
-        log = make_logger("json", "info", Path(os.devnull).open("w"))
+        log = make_logger("json", "info", Path(os.devnull).open("w"))  # noqa: SIM115 - likewise
         config = _config(directory, port, signed)
         metrics = Metrics()
         self.stored = Stored(_body(size))
@@ -154,7 +154,7 @@ def _now() -> int:
 
 
 def _content(size: int, number: int) -> tuple[bytes, bytes]:
-    values: dict[str, Any] = {name: 0 for name in Load.__slots__}
+    values: dict[str, Any] = dict.fromkeys(Load.__slots__, 0)
     load = Load(
         **{**values, "size": size, "sender": "a@sender.test", "recipient_domain": "dest.test"}
     )
@@ -221,8 +221,6 @@ async def _measure(directory: Path, port: int, signed: bool, given: argparse.Nam
 
 def _primitive(directory: Path) -> None:
     """RSA alone, as the key does it: what no design can save."""
-    from relay.signing.keys import read_private_key
-
     key = cast("RSAPrivateKey", read_private_key(directory / "key.pem"))
     padding, algorithm, times = PKCS1v15(), SHA256(), []
     for _ in range(5):

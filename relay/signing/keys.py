@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +26,9 @@ Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
 SMALLEST_RSA_BITS = 1024  # RFC 8301 §3.2: verifiers reject less
+QUICK_RSA_BITS = 2048  # twice as many take seven times as long
+
+_PADDING, _SHA256 = PKCS1v15(), SHA256()
 
 
 class KeyFileError(ValueError):
@@ -38,23 +41,31 @@ class KeyFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key with the name under which DNS has its public half: `selector` at `domain`."""
+    """A private key with the name under which DNS has its public half: `selector` at `domain`.
+
+    `algorithm` is the value of the signature's a= tag. `is_slow` says that a signature takes much
+    longer than the usual quarter of a millisecond: the loop of a process has no time for it.
+    """
 
     domain: str
     selector: str
     private: PrivateKey = field(repr=False)
     relaxed_body: bool = False
+    algorithm: Algorithm = field(init=False)
+    is_slow: bool = field(init=False)
 
-    @property
-    def algorithm(self) -> Algorithm:
-        """The value of the signature's a= tag."""
-        return "rsa-sha256" if isinstance(self.private, RSAPrivateKey) else "ed25519-sha256"
+    def __post_init__(self) -> None:
+        # Known once, because asking what kind a key is takes as long as the rest of `sign`.
+        is_rsa = isinstance(self.private, RSAPrivateKey)
+        object.__setattr__(self, "algorithm", "rsa-sha256" if is_rsa else "ed25519-sha256")
+        is_slow = isinstance(self.private, RSAPrivateKey) and self.private.key_size > QUICK_RSA_BITS
+        object.__setattr__(self, "is_slow", is_slow)
 
     def sign(self, data: bytes) -> bytes:
         """The signature over the SHA-256 of `data` (RFC 6376 §3.3, RFC 8463 §3)."""
-        if isinstance(self.private, RSAPrivateKey):
-            return self.private.sign(data, PKCS1v15(), SHA256())
-        return self.private.sign(sha256(data).digest())
+        if self.algorithm == "rsa-sha256":
+            return cast("RSAPrivateKey", self.private).sign(data, _PADDING, _SHA256)
+        return cast("Ed25519PrivateKey", self.private).sign(sha256(data).digest())
 
 
 class KeyRing:

@@ -8,9 +8,10 @@ and those whose addition would mislead are *oversigned*: named once more than th
 nobody can add one. The tag l= is never written: it would let anybody append to a body.
 """
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.signing.keys import SigningKey
 from relay.store.values import Body
@@ -33,8 +34,8 @@ _NAMES = tuple((name, name.lower().encode(), 1) for name in OVERSIGNED) + tuple(
 )
 _WANTED = frozenset(name for _, name, _ in _NAMES)
 
-_FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n", re.MULTILINE)
 _COLUMNS = 76
+_USUAL_FIELDS = 64  # more fields than this are laid out anew each time, to keep the memory small
 
 
 def dkim_fields(header: bytes, body: Body, keys: Sequence[SigningKey], now: int) -> bytes:
@@ -58,31 +59,62 @@ def relaxed_field(name: bytes, value: bytes) -> bytes:
     return name.lower() + b":" + value.strip(b" ")
 
 
-def _select(header: bytes) -> tuple[list[str], bytes]:
-    """The names for h=, and the canonical fields they select: each name from the bottom up."""
-    present: dict[bytes, list[bytes]] = {}
-    for name, value in _FIELD.findall(header):
-        wanted = name.lower()
-        if wanted in _WANTED:
-            present.setdefault(wanted, []).append(value)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What is signed of a header with certain fields: the names for h=, folded, and the places of
+    the fields they select, each name from the bottom up."""
+
+    names: str
+    places: tuple[int, ...]
+
+
+def _select(header: bytes) -> tuple[str, bytes]:
+    """The names for h=, and the canonical fields that they select.
+
+    The block is canonicalised whole before it is split, which is many times quicker than field by
+    field.
+    """
+    block = header.replace(b"\t", b" ").replace(b"\r\n ", b" ")
+    while b"  " in block:  # each turn halves the longest run
+        block = block.replace(b"  ", b" ")
+    present: list[bytes] = []
+    fields: list[bytes] = []
+    for line in block.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.rstrip(b" ").lower()
+        if name in _WANTED:
+            present.append(name)
+            fields.append(b"%b:%b\r\n" % (name, value.strip(b" ")))
+    lay_out = _known_layout if len(present) <= _USUAL_FIELDS else _layout
+    layout = lay_out(tuple(present))
+    return layout.names, b"".join([fields[place] for place in layout.places])
+
+
+def _layout(present: tuple[bytes, ...]) -> _Layout:
+    places: dict[bytes, list[int]] = {}
+    for place, name in enumerate(present):
+        places.setdefault(name, []).append(place)
     names: list[str] = []
-    signed: list[bytes] = []
+    selected: list[int] = []
     for spelling, wanted, more in _NAMES:
-        values = present.get(wanted, ())
-        names += [spelling] * (len(values) + more)
-        signed += [relaxed_field(wanted, value) for value in reversed(values)]
-    signed.append(b"")  # so that the last field, too, ends with CRLF
-    return names, b"\r\n".join(signed)
+        found = places.get(wanted, ())
+        names += [spelling] * (len(found) + more)
+        selected += reversed(found)
+    return _Layout(_folded_names(names), tuple(selected))
 
 
-def _field(names: Sequence[str], signed: bytes, body: Body, key: SigningKey, now: int) -> bytes:
+_known_layout = lru_cache(maxsize=512)(_layout)
+"""Mail of one application has the same fields in the same order, message after message."""
+
+
+def _field(names: str, signed: bytes, body: Body, key: SigningKey, now: int) -> bytes:
     relaxed = body.relaxed_digest if key.relaxed_body else None
     form = "simple" if relaxed is None else "relaxed"
     digest = b64encode(relaxed or body.simple_digest).decode()
     unsigned = (
         f" v=1; a={key.algorithm}; c=relaxed/{form};\r\n"
         f"\td={key.domain}; s={key.selector}; t={now};\r\n"
-        f"\th={_folded_names(names)};\r\n"
+        f"\th={names};\r\n"
         f"\tbh={digest};\r\n"
         "\tb="
     ).encode()

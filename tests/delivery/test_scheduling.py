@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from relay.signing.keys import SigningKey
+from relay.signing.make import make_private_key
 from relay.store.interface import StoreUnavailable
 from relay.store.values import NewMessage
 from tests.delivery.outgoing import Outgoing, make_config, make_message, now_ms, with_lease
@@ -372,7 +374,8 @@ async def test_an_unforeseen_error_defers_the_message_and_is_logged(tmp_path: Pa
         def broken(*_: object) -> bytes:
             raise RuntimeError("no such luck")
 
-        relay.scheduler._signer.keyring = type("Ring", (), {"keys_for": lambda *_: ("a key",)})()
+        key = SigningKey("sender.test", "s", make_private_key("ed25519"))
+        relay.scheduler._signer.keyring = type("Ring", (), {"keys_for": lambda *_: (key,)})()
         relay.scheduler._signer._sign = broken
         await relay.send("b@example.test")
         line = (await relay.until_attempted())[0]
