@@ -1,19 +1,21 @@
 """What the store costs per message: `python -m bench.micro.store`.
 
-Each process inserts messages of 4 KB, claimed, and settles them, with some producers at a time, as
-a worker does; the loop also spends a while per message on work of its own, as it does there, so
-that the threads contend for the interpreter. Printed is the CPU of all processes per message (user
-and kernel), less that work. Every commit is synced, as always: the data directory must be on a
-real disk for the figures to mean anything.
+Each process inserts messages of 4 KB, claimed, for some clients at a time, and settles them beside
+that, as a worker does; the loop also spends a while per message on work of its own, as it does
+there, so that the threads contend for the interpreter. Printed is the CPU of all processes per
+message (user and kernel), less that work. Every commit is synced, as always: the data directory
+must be on a real disk for the figures to mean anything.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,8 +26,9 @@ import uvloop
 from relay.mail.envelope import Envelope, Recipient
 from relay.observe.logging import make_logger
 from relay.store.sqlite import SqliteStore
-from relay.store.values import Body, Message, NewMessage, Owner, Settlement
+from relay.store.values import Body, Delivery, Message, NewMessage, Owner, Settlement
 
+WARM_UP = 500
 HEADER = b"".join(b"X-Field-%d: some forty octets of a header field\r\n" % n for n in range(12))
 
 
@@ -64,47 +67,57 @@ def make_new(process: int, number: int, content: bytes) -> NewMessage:
 
 
 async def produce(
-    store: SqliteStore, owner: Owner, process: int, load: Load, turns_per_us: float
+    store: SqliteStore, owner: Owner, news: Sequence[NewMessage], producers: int, turns: int
 ) -> None:
-    content = b"x" * load.size
-    numbers = iter(range(load.messages))
-    turns = round(load.work_us * turns_per_us / 2)
+    coming = iter(news)
+    accepted: asyncio.Queue[Delivery | None] = asyncio.Queue()
 
-    async def one_by_one() -> None:
-        for number in numbers:
+    async def accept() -> None:
+        for new in coming:
             spin(turns)
-            accepted = await store.insert(make_new(process, number, content), owner)
+            accepted.put_nowait((await store.insert(new, owner)).deliveries[0])
+
+    async def deliver() -> None:
+        while (delivery := await accepted.get()) is not None:
             spin(turns)
-            if not await store.settle(owner, Settlement(accepted.deliveries[0])):
+            if not await store.settle(owner, Settlement(delivery)):
                 raise RuntimeError("the claim was lost")
 
-    await asyncio.gather(*(one_by_one() for _ in range(load.producers)))
+    delivering = [asyncio.create_task(deliver()) for _ in range(2 * producers)]
+    await asyncio.gather(*(accept() for _ in range(producers)))
+    for _ in delivering:
+        accepted.put_nowait(None)
+    await asyncio.gather(*delivering)
 
 
 async def run_process(directory: Path, process: int, joining: bool, load: Load) -> None:
-    commits = []
+    commits: list[float] = []
     store = SqliteStore(
         directory,
-        on_commit=lambda seconds, operations: commits.append(operations),
+        on_commit=lambda seconds, operations: commits.append(seconds),
         log=make_logger(level="error"),
     )
     await (store.open(joining=True) if joining else store.open())
     owner = await store.register(f"worker-{process}", 60_000)
-    await produce(store, owner, process, Load(500, load.producers, load.size, 0), 0)
+    content = b"x" * load.size
+    news = [make_new(process, number, content) for number in range(WARM_UP + load.messages)]
+    await produce(store, owner, news[:WARM_UP], load.producers, 0)
+    turns = round(load.work_us * turns_per_microsecond() / 2)
+    gc.freeze()
     commits.clear()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    turns_per_us = turns_per_microsecond()
     cpu, wall = time.process_time(), time.perf_counter()
-    await produce(store, owner, process, load, turns_per_us)
+    await produce(store, owner, news[WARM_UP:], load.producers, turns)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    print(json.dumps({"cpu": cpu, "wall": wall, "commits": len(commits)}), flush=True)
+    said = {"cpu": cpu, "wall": wall, "commits": len(commits), "committing": sum(commits)}
+    print(json.dumps(said), flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     await store.close()
 
 
 def measure(place: Path | None, processes: int, load: Load) -> dict[str, float]:
-    """Microseconds of CPU per message, operations per commit, and messages per second."""
+    """CPU per message (us), operations per commit, duration of one (ms), messages per second."""
     with tempfile.TemporaryDirectory(prefix="store-", dir=place) as directory:
         keeper = asyncio.Runner()
         store = SqliteStore(Path(directory), log=make_logger(level="error"))
@@ -122,9 +135,11 @@ def measure(place: Path | None, processes: int, load: Load) -> dict[str, float]:
         keeper.run(store.close())
         keeper.close()
     messages = load.messages * processes
+    commits = sum(one["commits"] for one in found)
     return {
         "cpu": sum(one["cpu"] for one in found) * 1e6 / messages - load.work_us,
-        "batch": 2 * messages / sum(one["commits"] for one in found),
+        "batch": 2 * messages / commits,
+        "commit": sum(one["committing"] for one in found) * 1e3 / commits,
         "rate": messages / max(one["wall"] for one in found),
     }
 
@@ -153,14 +168,14 @@ def main() -> None:
         uvloop.run(run_process(given.place, given.process, given.joining, Load(*given.load)))
         return
     load = Load(given.messages, given.producers, given.size, given.work)
-    print("processes   CPU us/message (each run)    operations/commit   messages/s")
+    print("processes   CPU us/message (each run)    operations/commit   ms/commit   messages/s")
     for processes in map(int, given.processes.split(",")):
         runs = [measure(given.place, processes, load) for _ in range(given.runs)]
         each = " ".join(f"{run['cpu']:.0f}" for run in runs)
         middle = {name: median(run[name] for run in runs) for name in runs[0]}
         print(
             f"{processes:9}   {middle['cpu']:6.0f}  ({each})".ljust(41)
-            + f"{middle['batch']:17.1f}   {middle['rate']:10.0f}"
+            + f"{middle['batch']:17.1f}   {middle['commit']:9.2f}   {middle['rate']:10.0f}"
         )
 
 

@@ -174,6 +174,26 @@ async def test_what_was_submitted_before_the_end_is_done(house: House) -> None:
         house.writer.submit(charge, "late")
 
 
+async def test_what_nobody_hurries_for_goes_with_the_next_commit(house: House) -> None:
+    unhurried = [house.writer.submit(charge, f"k{n}", unhurried=True) for n in range(3)]
+    assert await house.writer.submit(charge, "k3") == "K3"
+    assert await asyncio.gather(*unhurried) == ["K0", "K1", "K2"]
+    assert await house.all_commits() == [4]
+
+
+async def test_what_nobody_hurries_for_does_not_wait_for_ever(house: House) -> None:
+    for round_ in range(3):
+        unhurried = [house.writer.submit(charge, f"k{round_}{n}", unhurried=True) for n in range(3)]
+        await asyncio.wait_for(asyncio.gather(*unhurried), 5)
+    assert await house.all_commits() == [3, 3, 3]
+
+
+async def test_what_nobody_hurries_for_is_done_before_the_end(house: House) -> None:
+    unhurried = [house.writer.submit(charge, f"k{n}", unhurried=True) for n in range(2 * MAX_BATCH)]
+    house.writer.end()
+    assert len(await asyncio.gather(*unhurried)) == 2 * MAX_BATCH
+
+
 # Turns with other processes
 
 

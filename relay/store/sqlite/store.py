@@ -24,9 +24,10 @@ from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.lists import Lists
 from relay.store.sqlite.prepare import check_joinable, mark_clean, prepare
 from relay.store.sqlite.reader import Reader
+from relay.store.sqlite.requests import Operation
 from relay.store.sqlite.schema import connect
 from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
-from relay.store.sqlite.writer import Operation, Writer
+from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Accepted,
     Delivery,
@@ -292,6 +293,7 @@ class SqliteStore(Lists):
             messages.settle,
             (owner, settlement),
             lambda lost: self._undo(self._forget_settled(settlement, lost)),
+            unhurried=True,
         )
         if settled.message_gone:
             await self._forget_settled(settlement, settled)
