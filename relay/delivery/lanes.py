@@ -165,22 +165,16 @@ class Way:
         """Whether more mail would only wait here for long, and keep other mail out of memory."""
         return self.most_until > now and self.waiting >= self.most
 
-    def is_in_the_way(self, wants_any: deque["Way"]) -> bool:
+    def is_in_the_way(self) -> bool:
         """Whether a connection that is not used now keeps another way from having one."""
-        return any(way is not self for line in (self.site.wanting, wants_any) for way in line)
+        return any(way is not self for way in self.site.wanting)
 
-    def should_yield(self, carried: int, wants_any: deque["Way"]) -> bool:
-        """Whether a connection that has just carried its message makes room for another way.
-
-        It does for a way of the same site, or of another one when all connections are in use,
-        that has fewer; a way that has none waits for a quantum at most.
-        """
+    def should_yield(self, carried: int) -> bool:
+        """Whether a connection that has just carried its message makes room for another way of the
+        same site that has fewer; one that has none waits for a quantum at most."""
         for other in self.site.wanting:
             if other is not self:
-                return _is_due(self.connections, other.connections, carried)
-        for other in wants_any:
-            if other.site is not self.site:
-                return _is_due(self.site.connections, other.site.connections, carried)
+                return is_due(self.connections, other.connections, carried)
         return False
 
 
@@ -192,16 +186,17 @@ def _names(which: QueueFilter, delivery: Delivery) -> bool:
 
 
 def next_in_line(line: deque[Way]) -> Way:
-    """Take the way out of a line that has the fewest connections; the first of equals.
+    """Take the way out of a site's line that has the fewest connections; the first of equals.
 
     Only the front of a long line is looked at. Raises `ValueError` where nobody stands in it.
     """
-    front = islice(line, _FRONT)
-    way = min(front, key=lambda way: (way.site.connections, way.connections))
+    way = min(islice(line, _FRONT), key=lambda way: way.connections)
     line.remove(way)
     way.wanting = False
     return way
 
 
-def _is_due(ours: int, theirs: int, carried: int) -> bool:
+def is_due(ours: int, theirs: int, carried: int) -> bool:
+    """Whether those who have `ours` connections make room for those who have `theirs`, with one
+    that has carried so many messages."""
     return ours > theirs + 1 or (theirs == 0 and carried >= QUANTUM)

@@ -25,6 +25,7 @@ from relay.delivery.signer import Sign, Signer
 from relay.delivery.telling import Telling
 from relay.delivery.workers import Workers
 from relay.limits.gatekeeper import Gatekeeper
+from relay.limits.slots import SlotSource
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.router import Router
@@ -57,12 +58,14 @@ class Scheduler:
         config: Config,
         metrics: Metrics,
         log: Logger,
+        slots: SlotSource | None = None,
         register: Callable[[], Awaitable[Owner]] | None = None,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: Random | None = None,
         sign: Sign = dkim_fields,
     ) -> None:
-        """`register` gives a new owner when the lease was lost; by default the same name's."""
+        """`slots` count connections, where other processes deliver too. `register` gives a new
+        owner when the lease was lost; by default the same name's."""
         self._store = store
         self._config = config
         self._metrics = metrics
@@ -80,6 +83,7 @@ class Scheduler:
             attempts=Attempts(store, self._signer, log, wall),
             claims=self._claims,
             log=log,
+            slots=slots,
         )
         self._dispatcher = self._workers.mail = Dispatcher(
             config=config,

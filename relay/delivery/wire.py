@@ -73,6 +73,11 @@ class Wire(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the peer sees no connection any more."""
+        return self._ended
+
     def send(self, data: bytes, replies: int, seconds: float) -> None:
         """Write commands that will be answered by `replies` replies, each within `seconds`."""
         self._owed += replies

@@ -1,16 +1,16 @@
 """Connection workers: one task for each open connection, none for mail that waits.
 
 A worker opens its connection, then carries one delivery after the other from the lanes of its way,
-and parks when there is none. Owns how many connections there are: in all, and to each destination.
-Where more ways want one than may be open, those that have many make room for those that have few,
-so that a slow or busy destination holds its own share and no more.
+and parks when there is none. How many there may be, in all and to each destination, is counted for
+all processes together (`relay.delivery.turns`). Where more ways want one than may be open, those
+that have many make room for those that have few, so that a slow or busy destination holds its own
+share and no more.
 
 A worker that is cancelled gives its delivery back. One that fails in an unforeseen way logs it and
 defers its delivery.
 """
 
 import asyncio
-from collections import deque
 from typing import Protocol
 
 from relay.config.model import Config
@@ -18,9 +18,11 @@ from relay.delivery.attempt import Attempts, Results
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
-from relay.delivery.lanes import Lane, Way, next_in_line
+from relay.delivery.lanes import Lane, Way
 from relay.delivery.transaction import Timeouts
+from relay.delivery.turns import Turns
 from relay.feedback.settle import results_for_all
+from relay.limits.slots import SlotSource
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.routing.plan import Destination, Family, Host, RoutingFailure
@@ -54,7 +56,8 @@ class Resolver(Protocol):
 
 
 class Workers:
-    """`mail` is set before anything else is called."""
+    """`mail` is set before anything else is called. `slots` count connections with those of other
+    processes; None: there are no others."""
 
     mail: Mail
 
@@ -67,6 +70,7 @@ class Workers:
         attempts: Attempts,
         claims: Claims,
         log: Logger,
+        slots: SlotSource | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connections = connections
@@ -74,19 +78,18 @@ class Workers:
         self._claims = claims
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wanting: deque[Way] = deque()
         self._parked: dict[asyncio.Future[bool], Way] = {}
         self._busy: dict[Connection, tuple[float, Delivery]] = {}
         self._draining = False
+        self._turns = Turns(slots, self._start, self._make_room)
         self.configure(config, router)
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def __repr__(self) -> str:
-        return (
-            f"<Workers {len(self._tasks)} open, {len(self._busy)} busy, {len(self._parked)} parked>"
-        )
+        busy, parked = len(self._busy), len(self._parked)
+        return f"<Workers {len(self._tasks)} open, {busy} busy, {parked} parked>"
 
     def configure(self, config: Config, router: Resolver) -> None:
         """Put a configuration in force for what starts from now on. What is parked is closed."""
@@ -95,6 +98,7 @@ class Workers:
         self._timeouts = Timeouts(
             self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
         )
+        self._turns.configure(self._bounds)
         self._close_parked()
 
     # Who gets a connection
@@ -108,54 +112,57 @@ class Workers:
             if not future.done():
                 future.set_result(True)
                 return
-        if way.opening >= way.waiting or way.connections >= max(1, int(way.window)):
-            return
-        if way.site.connections >= self._bounds.connections_per_destination:
-            self._stand_in_line(way, way.site.wanting)
-        elif len(self._tasks) >= self._bounds.connections:
-            self._stand_in_line(way, self._wanting)
-        else:
-            self._start(way)
+        if self._has_use(way):
+            self._turns.stand_in_line(way)
 
-    def _stand_in_line(self, way: Way, line: deque[Way]) -> None:
-        if way.wanting:
-            return
-        way.wanting = True
-        line.append(way)
-        for future, other in self._parked.items():
-            if not future.done() and (line is self._wanting or other.site is way.site):
-                future.set_result(False)  # a connection that nobody uses makes room
-                return
+    def _has_use(self, way: Way) -> bool:
+        """Whether `way` has more mail than connections that are being opened for it."""
+        return way.opening < way.waiting and way.connections < max(1, int(way.window))
 
-    def _start(self, way: Way) -> None:
+    def _start(self, way: Way) -> bool:
+        """Open a connection, where there is still mail for it."""
+        if self._draining or not self._has_use(way):
+            return False
         way.connections += 1
         way.opening += 1
         way.site.connections += 1
-        task = self._loop.create_task(self._work(way))
+        held: list[Connection] = []
+        task = self._loop.create_task(self._work(way, held))
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._ended(way, done))
+        task.add_done_callback(lambda done: self._ended(way, done, held))
+        return True
 
-    def _ended(self, way: Way, task: "asyncio.Task[None]") -> None:
+    def _ended(self, way: Way, task: "asyncio.Task[None]", held: list[Connection]) -> None:
+        """A worker is done. Its connection counts until it is closed, when QUIT is answered."""
+        self._tasks.discard(task)
+        if held and not held[0].wire.is_closed:
+            held[0].on_end = lambda: self._closed(way)
+        else:
+            self._closed(way)
+
+    def _closed(self, way: Way) -> None:
         """A connection is gone: the next in line may have one."""
         way.connections -= 1
         way.site.connections -= 1
-        self._tasks.discard(task)
-        for line in (way.site.wanting, self._wanting):
-            while line:
-                other, before = next_in_line(line), len(self._tasks)
-                self.rouse(other)
-                if other.wanting or len(self._tasks) > before:
-                    break  # else it has no use for a connection any more, and the next one may
+        self._turns.ended(way)
         if way.turns:
             self.rouse(way)
 
+    def _make_room(self) -> None:
+        """A connection that nobody uses makes room."""
+        for future, way in self._parked.items():
+            if not future.done() and self._turns.is_in_the_way(way):
+                future.set_result(False)
+                return
+
     # A worker's life
 
-    async def _work(self, way: Way) -> None:
+    async def _work(self, way: Way, held: list[Connection]) -> None:
         connection: Connection | None = None
         try:
             connection = await self._open(way)
             if connection is not None:
+                held.append(connection)
                 await self._serve(way, connection)
         except asyncio.CancelledError:
             if connection is not None:
@@ -195,7 +202,7 @@ class Workers:
         while connection.wire.is_usable and not self._draining:
             got = await self.mail.next(way) if self._claims.is_valid else None
             if got is None:
-                if way.retired or way.is_in_the_way(self._wanting):
+                if way.retired or self._turns.is_in_the_way(way):
                     return
                 if not await self._park(way, connection):
                     return
@@ -203,7 +210,7 @@ class Workers:
             await self._carry(way, connection, *got)
             if connection.carried >= self._bounds.messages_per_connection:
                 return
-            if way.should_yield(connection.carried, self._wanting):
+            if self._turns.should_yield(way, connection.carried):
                 return
             await self._claims.room()
 

@@ -124,6 +124,7 @@ class Outgoing:
         bind: Any = None,
         clock: Any = time.monotonic,
         wall: Any = now_ms,
+        slots: Any = None,
     ) -> None:
         self.config = config
         self.metrics = Metrics()
@@ -135,6 +136,7 @@ class Outgoing:
         self._keyring = keyring or KeyRing.load(config)
         self._bind = bind
         self._clock, self.wall = clock, wall
+        self.slots = slots
 
     async def __aenter__(self) -> Self:
         await self.store.open()
@@ -163,6 +165,7 @@ class Outgoing:
             log=self.log,
             rng=Random(7),
             wall=self.wall,
+            slots=self.slots,
         )
         self._running = asyncio.create_task(self.scheduler.run())
 
