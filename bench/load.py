@@ -56,7 +56,7 @@ def message(load: Load, number: int) -> bytes:
 
 def header(load: Load, number: int) -> bytes:
     """The header of message `number`, the empty line included."""
-    chosen = f"X-SES-CONFIGURATION-SET: set{number % load.sets}\r\n" if load.sets else ""
+    chosen = f"X-SES-CONFIGURATION-SET: set{_own(number) % load.sets}\r\n" if load.sets else ""
     return (
         f"From: Sender <{load.sender}>\r\nTo: <r0@{load.recipient_domain}>\r\n{chosen}"
         f"Subject: Benchmark message {number}\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n"
@@ -141,7 +141,12 @@ def recipient(load: Load, number: int, n: int) -> str:
     """
     if not load.spread_recipients:
         return f"r{n}"
-    return f"{(number * load.recipients + n + 1) * 2_654_435_761 % 2**32:08x}"
+    return f"{(_own(number) * load.recipients + n) * 2_654_435_761 % 2**32:08x}"
+
+
+def _own(number: int) -> int:
+    """A number that the messages of other generators have not had."""
+    return os.getpid() * 1_009 + number
 
 
 class Client(asyncio.Protocol):

@@ -160,7 +160,7 @@ def _sets_variants(levels: Sequence[int]) -> list[Variant]:
         sets = {f"set{n}": {"pool": "default"} for n in range(count)}
         relay = Relay(changes={"configuration_sets": sets})
         case = replace(_LEVEL, sets=count)
-        variants.append(Variant(f"{count:,} sets", relay, _ports(), case))
+        variants.append(Variant(f"{count:,} set{'s' if count > 1 else ''}", relay, _ports(), case))
     return variants
 
 

@@ -73,16 +73,20 @@ def _levels(levels: list[Level]) -> list[str]:
         "| memory MB |",
         "|---|---|---|---|---|---|",
     ]
-    steepest = 0.0
+    dearest, slowest = 1.0, 1.0
     for level in levels:
         rate = median(level.runs, "rate") / median(first.runs, "rate")
         cpu = median(level.runs, "cpu_per_1000") / median(first.runs, "cpu_per_1000")
-        steepest = max(steepest, cpu - 1, 1 - rate)
+        dearest, slowest = max(dearest, cpu), min(slowest, rate)
         note = f" ({level.note})" if level.note else ""
         lines.append(
             f"| {level.label}{note} | {spread([run.rate for run in level.runs])} | {rate:.2f} "
             f"| {spread([run.cpu_per_1000 for run in level.runs])} | {cpu:.2f} "
             f"| {max(run.memory for run in level.runs) / 1e6:.0f} |"
         )
-    verdict = "flat" if steepest <= _FLAT else "NOT flat"
-    return ["\n".join([*lines, "", f"{verdict} within {_FLAT:.0%}: {steepest:.0%} at most.", ""])]
+    flat = dearest <= 1 + _FLAT and slowest >= 1 - _FLAT
+    said = (
+        f"{'Flat' if flat else 'NOT flat'} within {_FLAT:.0%}: at most {dearest:.2f} times the "
+        f"CPU, at least {slowest:.2f} times the rate."
+    )
+    return ["\n".join([*lines, "", said, ""])]
