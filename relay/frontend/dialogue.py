@@ -9,6 +9,7 @@ import re
 
 from relay.frontend import replies
 from relay.frontend.commands import parse_mail, parse_rcpt
+from relay.frontend.intake import Sender
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
 from relay.frontend.transaction import Transaction
@@ -134,6 +135,10 @@ class Dialogue:
             return refusal
         self._messages += 1
         return replies.SEND_DATA
+
+    def sender(self) -> Sender:
+        """Who sends it."""
+        return Sender(self.client_name, self.tls, self.credential)
 
     def envelope(self) -> Envelope:
         """Of the message that `data` let come."""

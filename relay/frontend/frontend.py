@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from relay.config.model import Config, Tls
 from relay.frontend.authenticator import Authenticator
 from relay.frontend.gatekeeper import Gatekeeper
-from relay.frontend.handshake import TLS_SHUTDOWN
 from relay.frontend.service import Accept, Admission, Service, SpoolStore
 from relay.frontend.session import SmtpSession
 from relay.frontend.tls import server_context
@@ -27,7 +26,6 @@ from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
 
 _DISK_CHECK = 2.0
-_HANDSHAKE_TIMEOUT = 30.0
 _CUT = 5.0  # seconds for sessions to end after their connections were cut
 
 
@@ -119,7 +117,7 @@ class Frontend:
 
         def done(task: "asyncio.Task[None]") -> None:
             self._beginning.discard(task)
-            if not session.began:  # it never came to life, and will not end by itself
+            if not session.has_begun:  # it never came to life, and will not end by itself
                 connection.close()
                 self._ended(session)
 
@@ -128,21 +126,11 @@ class Frontend:
 
     async def _begin(self, session: SmtpSession, connection: socket.socket) -> None:
         """The root of a task: from a socket to a running session, or to nothing."""
-        visit, loop = session.visit, asyncio.get_running_loop()
+        loop, visit = asyncio.get_running_loop(), session.visit
         try:
-            if visit.implicit_tls:
-                await loop.connect_accepted_socket(
-                    lambda: session,
-                    connection,
-                    ssl=self._service.tls,
-                    ssl_handshake_timeout=_HANDSHAKE_TIMEOUT,
-                    ssl_shutdown_timeout=TLS_SHUTDOWN,
-                )
-            else:
-                await loop.connect_accepted_socket(lambda: session, connection)
-        except OSError as problem:  # gone, or the handshake failed
-            if visit.implicit_tls and not visit.verdict:
-                session.note_failed_handshake(str(problem))
+            await loop.connect_accepted_socket(lambda: session.connection, connection)
+        except OSError:
+            return  # gone already
         except Exception:
             self._log.exception("connection failed", listener=visit.listener, client=visit.client)
 

@@ -1,10 +1,11 @@
 """One message while it arrives: undotted, checked, its header kept, its body hashed and written on.
 
 Owns the octets of a message between `354` and the final reply. Memory is bounded whatever the size:
-the header by its limit, the body by what a `BodyWriter` keeps before it spills; both are charged to
-the budget of all sessions. What makes a message impossible does not end the reading: the rest is
-read and thrown away up to the real end (`CRLF . CRLF`), and the refusal is the final reply, so that
-client and server never disagree on where the message ended.
+the header by its limit, the body by the block that is held until it is spilled, and by what a
+`BodyWriter` keeps; all of it is charged to the budget of all sessions. What makes a message
+impossible does not end the reading: the rest is read and thrown away up to the real end
+(`CRLF . CRLF`), and the refusal is the final reply, so that client and server never disagree on
+where the message ended.
 """
 
 from contextlib import suppress
@@ -21,6 +22,7 @@ from relay.store.values import Body
 
 _END = b"\r\n.\r\n"
 _EMPTY_LINE = b"\r\n\r\n"
+_BLOCK = 262_144  # octets of body that are worth a hand-over to the store
 _PATIENCE = 4  # times the size limit, after which a message is not even thrown away to its end
 
 
@@ -33,7 +35,26 @@ class Limits:
 
 
 class Incoming:
-    """Feed it chunks until `ended`; then `finish` gives header and body, or the refusal."""
+    """Feed it chunks until `ended`, and `spill` it when it `is_full`; then `finish` gives header
+    and body, or the refusal."""
+
+    __slots__ = (
+        "_budget",
+        "_charged",
+        "_hash",
+        "_header",
+        "_header_ended",
+        "_held",
+        "_held_size",
+        "_limits",
+        "_reader",
+        "_size",
+        "_tail",
+        "_writer",
+        "ended",
+        "refusal",
+        "rest",
+    )
 
     def __init__(
         self, writer: BodyWriter, limits: Limits, budget: Budget, *, relaxed: bool = False
@@ -51,13 +72,20 @@ class Incoming:
         self._header = bytearray()
         self._header_ended = False
         self._hash = BodyHash(relaxed)
+        self._held: list[bytes] = []
+        self._held_size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is held that it should be spilled before more is fed."""
+        return self._held_size >= _BLOCK
 
     @property
     def is_hopeless(self) -> bool:
         """Whether so much came of a refused message that its end is not worth waiting for."""
         return self.refusal is not None and self._size > _PATIENCE * self._limits.size
 
-    async def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> None:
         """Take the next octets as they came. `rest` is what follows the end."""
         if self.refusal is not None:
             self._skim(chunk)
@@ -65,7 +93,7 @@ class Incoming:
         try:
             content = self._reader.feed(chunk)
         except BareLineEnd as problem:
-            await self._refuse(replies.bare_line_end(str(problem)))
+            self._refuse(replies.bare_line_end(str(problem)))
             self._skim(chunk)
             return
         self._tail = (self._tail + chunk[-4:])[-4:]
@@ -73,16 +101,33 @@ class Incoming:
             self.ended = True
             self.rest = self._reader.rest
         if content:
-            await self._take(content)
+            self._take(content)
+
+    async def spill(self) -> None:
+        """Hand the body that is held on to the writer; a store that fails refuses the message."""
+        block = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        self._held.clear()
+        self._held_size = 0
+        try:
+            await self._writer.write(block)
+        except StoreError as problem:
+            self._refuse(store_answer(problem))
+        else:
+            if not self._charge():
+                self._refuse(replies.IN_FLIGHT)
 
     async def finish(self) -> tuple[Headers, Body] | Answer:
         """Header and body, the body durable; or the refusal, with nothing kept."""
+        if self.refusal is None and self._held:
+            await self.spill()
         if self.refusal is not None:
+            await self.discard()
             return self.refusal
         try:
             headers = Headers.parse(bytes(self._header))
         except HeaderError as problem:
-            await self._refuse(replies.bad_header(str(problem)))
+            self._refuse(replies.bad_header(str(problem)))
+            await self.discard()
             return replies.bad_header(str(problem))
         simple, relaxed = self._hash.digests()
         try:
@@ -91,12 +136,14 @@ class Incoming:
             )
         except StoreError as problem:
             answer = store_answer(problem)
-            await self._refuse(answer)
+            self._refuse(answer)
+            await self.discard()
             return answer
         return headers, body
 
     async def discard(self) -> None:
         """Forget the message. Not after it was stored."""
+        self._held.clear()
         self.release()
         # Where the store cannot even delete, it sweeps what nothing refers to at its next start.
         with suppress(StoreError):
@@ -107,28 +154,25 @@ class Incoming:
         self._budget.give_back(self._charged)
         self._charged = 0
 
-    async def _take(self, content: bytes) -> None:
+    def _take(self, content: bytes) -> None:
         self._size += len(content)
         if self._size > self._limits.size:
-            await self._refuse(replies.too_long(self._limits.size))
+            self._refuse(replies.too_long(self._limits.size))
             return
         if b"\0" in content:
-            await self._refuse(replies.NUL_IN_MESSAGE)
+            self._refuse(replies.NUL_IN_MESSAGE)
             return
         if not self._header_ended:
             content = self._take_header(content)
             if len(self._header) > self._limits.header:
-                await self._refuse(replies.header_too_long(self._limits.header))
+                self._refuse(replies.header_too_long(self._limits.header))
                 return
         if content:
             self._hash.update(content)
-            try:
-                await self._writer.write(content)
-            except StoreError as problem:
-                await self._refuse(store_answer(problem))
-                return
+            self._held.append(content)
+            self._held_size += len(content)
         if not self._charge():
-            await self._refuse(replies.IN_FLIGHT)
+            self._refuse(replies.IN_FLIGHT)
 
     def _take_header(self, content: bytes) -> bytes:
         """Add to the header up to the empty line; what follows that is body."""
@@ -148,14 +192,17 @@ class Incoming:
         return rest
 
     def _charge(self) -> bool:
-        holds = len(self._header) + self._writer.in_memory
+        holds = len(self._header) + self._held_size + self._writer.in_memory
         more, self._charged = holds - self._charged, holds
         return self._budget.take(more)
 
-    async def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: Answer) -> None:
+        """From now on only the end is looked for. What the writer has is discarded at the end."""
         self.refusal = answer
         self._header.clear()
-        await self.discard()
+        self._held.clear()
+        self._held_size = 0
+        self._charge()
 
     def _skim(self, chunk: bytes) -> None:
         """Look for nothing but the end."""

@@ -1,45 +1,66 @@
-"""One client session: aiosmtpd's `SMTP` with its reader, loop, timers and handlers replaced.
+"""One SMTP session: from the greeting, over TLS, login and messages, to the last reply.
 
-Of aiosmtpd is kept the shape: a protocol object for a connection, a coroutine `_handle_client` that
-runs it, a method `smtp_VERB` for what a command does. Octets are a `Channel`'s, the order of
-commands and most of their answers a `Dialogue`'s, logins a `LoginDesk`'s, and a message is taken by
-`intake`. Left here: the callbacks of the loop, the life of the session, TLS.
+The session is a state machine that a `Connection` drives: commands and content are taken inside the
+callback in which they came, without a task, a future or a timer of their own. Most answers are a
+`Dialogue`'s. What takes time (a login, the end of a message) is the session's one piece of *work*,
+a task; what the client sends meanwhile waits.
 
 Fails by closing: an error of ours is logged under a reference, and the client hears 451 with that
-reference and nothing else. A session never ends another, and cancels nothing that is being stored.
+reference and nothing else. A session never ends another, and cancels nothing that is being stored:
+a client that is gone is noticed when the work is done.
 """
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import cast
-
-from aiosmtpd.smtp import SMTP
+from collections.abc import Callable, Coroutine
+from math import inf
 
 from relay.frontend import replies
-from relay.frontend.channel import (
-    AUTH_LINE,
-    BadLine,
-    Channel,
-    ConnectionLost,
-    Interrupted,
-    TimedOut,
-)
+from relay.frontend.connection import Connection
 from relay.frontend.dialogue import Dialogue
-from relay.frontend.handshake import HandshakeFailed, shake_hands, version
-from relay.frontend.intake import Sender, take_message
+from relay.frontend.intake import Reception
+from relay.frontend.lines import AUTH_LINE, COMMAND_LINE, BadLine
 from relay.frontend.login import LoginDesk
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
 from relay.frontend.visit import Visit
 
 _BREATH = 200  # commands answered from the buffer before other sessions have their turn
-_SWALLOW = 1.0  # seconds in which a client that is sending may notice that it was refused
-_LINGER = 10.0  # seconds for the last reply to be taken
+_HANDSHAKE = 30.0  # seconds
 
 
-class SmtpSession(SMTP):
+class _Unanswered(Exception):
+    """The client will not answer what it was asked; `answer` is what it hears, if it is there."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class SmtpSession:
     """A session. `ended` is called once, when nothing of it is left."""
+
+    __slots__ = (
+        "_asked",
+        "_began",
+        "_dialogue",
+        "_ended",
+        "_has_heard",
+        "_in_handshake",
+        "_interrupted",
+        "_is_closed",
+        "_is_closing",
+        "_is_over",
+        "_is_sending",
+        "_login_by",
+        "_logins",
+        "_loop",
+        "_reception",
+        "_service",
+        "_work",
+        "connection",
+        "visit",
+    )
 
     def __init__(
         self,
@@ -48,117 +69,209 @@ class SmtpSession(SMTP):
         ended: Callable[["SmtpSession"], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        # Not aiosmtpd's constructor: it looks through all methods of itself and its handler for
-        # each connection (some 80 µs) to fill tables of which only that of the commands is used,
-        # and makes a StreamReader. What its kept methods need is set here.
-        self.loop = loop
-        self.transport = None
-        self._handler_coroutine = None
         self.visit = visit
+        self.connection = Connection(self, loop)
         self._service = service
         self._ended = ended
-        self._channel = Channel(loop)
+        self._loop = loop
         self._dialogue = Dialogue(service)
-        self._logins = LoginDesk(service, visit.listener, visit.client)
-        self._wire: asyncio.Transport | None = None
-        self._closing = False
-        self._is_sending = False
-        self._connection_is_lost = False
-        self._linger: asyncio.TimerHandle | None = None
+        self._logins: LoginDesk | None = None
+        self._reception: Reception | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._asked: asyncio.Future[bytes] | None = None
         self._login_by = loop.time() + service.bounds.login_timeout
+        self._began = self._in_handshake = self._interrupted = False
+        self._is_closing = self._is_over = self._is_closed = False
+        self._is_sending = False  # the client is sending what was refused before its end
+        self._has_heard = True  # whether a line came since the deadline was set
 
-    # --- callbacks of the transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._speak_through(transport)
-        if self.visit.implicit_tls:
-            self._begin_anew(transport)
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
-
-    def _speak_through(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self._wire = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
-        self._channel.attach(self._wire)
-
-    def data_received(self, data: bytes) -> None:
-        self._channel.feed(data)
-
-    def eof_received(self) -> bool:
-        self._channel.lose()
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._channel.lose()
-        self._connection_is_lost = True
-        self._finish()
-
-    def pause_writing(self) -> None:
-        self._channel.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._channel.resume_writing()
-
-    # --- the life of a session
+    # --- for whoever began it
 
     @property
-    def began(self) -> bool:
-        """Whether the connection was made (for implicit TLS: the handshake done)."""
-        return self._wire is not None
+    def has_begun(self) -> bool:
+        """Whether the connection was made."""
+        return self._began
 
     def interrupt(self) -> None:
         """End when no message is under way: now, or after it."""
-        self._channel.interrupt()
+        self._interrupted = True
+        if self._began and not self._is_over:
+            self.go_on()
 
     def abort(self) -> None:
         """Cut the connection. A message that is being stored is stored all the same."""
-        self._channel.lose()
-        if self._wire is not None:
-            self._wire.abort()
+        self.connection.abort()
 
-    async def _handle_client(self) -> None:
-        """The root of the session's task."""
-        try:
-            await self._converse()
-        except ConnectionLost:
-            pass
-        except Interrupted:
-            self._answer(replies.SHUTTING_DOWN)
-        except TimedOut:
+    # --- told by the connection
+
+    def began(self) -> None:
+        self._began = True
+        if self.visit.implicit_tls:
+            self._shake_hands()
+        else:
+            self._greet()
+
+    def secured(self, version: str) -> None:
+        metrics = self._service.metrics
+        metrics.child(metrics.tls_sessions, "in", version).inc()
+        self._in_handshake = False
+        self._dialogue.begin_anew(version)
+        if self.visit.implicit_tls:
+            self._greet()
+        else:
+            self.go_on()
+
+    def not_secured(self, problem: str) -> None:
+        self._is_closing = True
+        visit, metrics = self.visit, self._service.metrics
+        if visit.implicit_tls and visit.verdict:
+            return  # counted as refused already
+        metrics.child(metrics.connections_refused, visit.listener, "tls handshake").inc()
+        self._service.log.debug(
+            "TLS handshake failed", listener=visit.listener, client=visit.client, problem=problem
+        )
+
+    def timed_out(self) -> None:
+        if self._asked is not None:
+            self._leave_unanswered(replies.TIMED_OUT)
+        elif self._work is None and self._reception is not None:
+            if self._reception.is_refused:  # no need to have it whole
+                self._perform(self._complete())
+            else:
+                self._perform(self._give_up(replies.TIMED_OUT))
+        elif self._work is None:
             self._answer(replies.TIMED_OUT)
-        except Exception:
-            self._answer(self._log_failure())
-        finally:
             self._end()
 
-    async def _converse(self) -> None:
-        channel, dialogue = self._channel, self._dialogue
-        self._answer(self._refusal() or self._service.greeting)
-        breath = 0
-        while not self._closing:
-            channel.interruptible(dialogue.between_messages)
-            self._set_deadline()
-            try:
-                line = await channel.line()
-                await self._command(line)
-            except BadLine as bad:
+    def lost(self) -> None:
+        if self._in_handshake and not self._is_closing:
+            self.not_secured("the connection was lost")
+        self.go_on()
+
+    def is_closed(self) -> None:
+        self._is_closed = True
+        self._finish()
+
+    def go_on(self) -> None:
+        """The root of what callbacks set off."""
+        if self._is_over:
+            return
+        try:
+            self._advance()
+        except Exception:
+            self._answer(self._log_failure())
+            self._end_when_free()
+        if not self._is_over:
+            self.connection.flush()
+
+    # --- taking what comes
+
+    def _advance(self) -> None:
+        connection = self.connection
+        for _ in range(_BREATH):
+            if self._is_closing or connection.is_lost:
+                self._end_when_free()
+                return
+            if self._in_handshake or connection.is_choked:
+                return
+            if self._work is not None and self._asked is None:
+                return
+            if self._reception is not None:
+                if not self._take_content(self._reception):
+                    return
+            elif not self._take_line():
+                return
+        connection.go_on_later()
+
+    def _take_line(self) -> bool:
+        """Take the next line; False where none is there."""
+        asked = self._asked
+        try:
+            line = self.connection.input.line(COMMAND_LINE if asked is None else AUTH_LINE)
+        except BadLine as bad:
+            if asked is None:
                 self._answer(bad.answer)
-            breath += 1
-            if breath >= _BREATH:
-                breath = 0
-                channel.flush()
-                await asyncio.sleep(0)
-        if channel.has_input or self._is_sending:
-            await channel.swallow(_SWALLOW)
+            else:
+                self._asked = None
+                asked.set_exception(bad)
+            return True
+        if line is None:
+            self._wait_for_line()
+            return False
+        self._has_heard = True
+        if asked is None:
+            self._command(line)
+        else:
+            self._asked = None
+            asked.set_result(line)
+        return True
 
-    def _refusal(self) -> Answer | None:
-        """What is said instead of the greeting."""
-        return replies.SHUTTING_DOWN if self._service.draining else replies.unwelcome(self.visit)
+    def _wait_for_line(self) -> None:
+        if self._interrupted and self._dialogue.between_messages:
+            if self._asked is not None:
+                self._leave_unanswered(replies.SHUTTING_DOWN)
+            else:
+                self._answer(replies.SHUTTING_DOWN)
+                self._end()
+        elif self._has_heard:  # a line that comes octet by octet has its time in all
+            self._has_heard = False
+            deadline = self._loop.time() + self._service.bounds.command_timeout
+            if not self._dialogue.credential:
+                deadline = min(deadline, self._login_by)
+            self.connection.deadline.set(deadline)
 
-    def _set_deadline(self) -> None:
-        deadline = self.loop.time() + self._service.bounds.command_timeout
-        self._channel.deadline = (
-            deadline if self._dialogue.credential else min(deadline, self._login_by)
-        )
+    def _take_content(self, reception: Reception) -> bool:
+        """Take what came of a message; False where nothing did."""
+        connection = self.connection
+        octets = connection.input.content()
+        if not octets:
+            connection.deadline.set(reception.deadline)
+            return False
+        reception.feed(octets, self._loop.time())
+        if reception.is_complete:
+            connection.takes_content = False
+            connection.input.put_back(reception.rest)
+            self._perform(self._complete())
+        elif reception.is_full:
+            self._perform(self._spill())
+        return True
+
+    def _command(self, line: bytes) -> None:
+        try:
+            word, _, argument = line.decode().partition(" ")
+        except UnicodeDecodeError:
+            self._answer(replies.NOT_UTF8)
+            return
+        verb = word.upper() if word.isascii() else ""
+        dialogue = self._dialogue
+        answered, performed = _ANSWERED.get(verb), _PERFORMED.get(verb)
+        if answered is None and performed is None:
+            self._answer(replies.UNKNOWN_COMMAND)
+        elif (refusal := dialogue.out_of_order(verb)) is not None:
+            self._answer(refusal)
+        elif answered is not None:
+            self._answer(answered(dialogue, argument.strip(" ")))
+        elif performed is not None:
+            performed(self, argument.strip(" "))
+
+    # --- answering
+
+    def _greet(self) -> None:
+        draining = replies.SHUTTING_DOWN if self._service.draining else None
+        refusal = draining or replies.unwelcome(self.visit)
+        self._answer(refusal or self._service.greeting)
+        self.go_on()
+
+    def _answer(self, answer: Answer) -> None:
+        self.connection.say(answer.octets)
+        if answer.reason:
+            metrics = self._service.metrics
+            metrics.child(metrics.commands_refused, self.visit.listener, answer.reason).inc()
+            if self._dialogue.too_many_errors(answer) and not self._is_closing:
+                self.connection.say(replies.TOO_MANY_ERRORS.octets)
+                self._is_closing = True
+        if answer.closes:
+            self._is_closing = True
 
     def _log_failure(self) -> Answer:
         reference = secrets.token_hex(4)
@@ -171,132 +284,133 @@ class SmtpSession(SMTP):
         )
         return replies.failed(reference)
 
-    def _end(self) -> None:
-        """The conversation is over; the connection is when the last reply was taken."""
-        if self._dialogue.credential:
-            self._service.gatekeeper.log_out(self._dialogue.credential)
-        self._channel.close()
-        if not self._connection_is_lost and self._wire is not None:
-            self._linger = self.loop.call_later(_LINGER, self._wire.abort)
-        self._handler_coroutine = None
+    # --- what takes time
+
+    def _perform(self, work: Coroutine[None, None, None]) -> None:
+        """Begin a piece of work; until it is done the client waits, and no deadline runs."""
+        self.connection.deadline.set(inf)
+        self._has_heard = True
+        self._work = self._loop.create_task(self._to_its_end(work))
+
+    async def _to_its_end(self, work: Coroutine[None, None, None]) -> None:
+        """The root of the session's task."""
+        try:
+            await work
+        except BadLine as bad:
+            self._answer(bad.answer)
+        except _Unanswered as ending:
+            self._is_closing = True
+            if ending.answer is not None:
+                self._answer(ending.answer)
+        except Exception:
+            self._reception = None
+            self._answer(self._log_failure())
+        finally:
+            self._work = None
+        self.go_on()
         self._finish()
 
-    def _finish(self) -> None:
-        if self._connection_is_lost and self._handler_coroutine is None:
-            if self._linger is not None:
-                self._linger.cancel()
-            self._ended(self)
-
-    def _answer(self, answer: Answer) -> None:
-        self._channel.say(answer.octets)
-        if answer.reason:
-            metrics = self._service.metrics
-            metrics.child(metrics.commands_refused, self.visit.listener, answer.reason).inc()
-            if self._dialogue.too_many_errors(answer) and not self._closing:
-                self._channel.say(replies.TOO_MANY_ERRORS.octets)
-                self._closing = True
-        if answer.closes:
-            self._closing = True
-
-    async def _command(self, line: bytes) -> None:
-        word, _, rest = line.partition(b" ")
-        try:
-            verb = word.decode("ascii").upper()
-            argument = rest.decode().strip(" ")
-        except UnicodeDecodeError:
-            self._answer(replies.NOT_UTF8)
-            return
-        answered, performed = _ANSWERED.get(verb), _PERFORMED.get(verb)
-        refusal = self._dialogue.out_of_order(verb)
-        if answered is None and performed is None:
-            self._answer(replies.UNKNOWN_COMMAND)
-        elif refusal is not None:
-            self._answer(refusal)
-        elif answered is not None:
-            self._answer(answered(self._dialogue, argument))
-        elif performed is not None:
-            await performed(self, argument)
-
-    # --- TLS
-
-    async def smtp_STARTTLS(self, argument: str) -> None:
-        answer = self._dialogue.starttls(argument)
-        self._answer(answer)
-        if answer is not replies.START_TLS:
-            return
-        self._channel.detach()
-        wire = cast("asyncio.Transport", self._wire)
-        seconds = self._login_by - self.loop.time()
-        try:
-            encrypted = await shake_hands(wire, self, self._service.tls, seconds)
-        except HandshakeFailed as problem:
-            self.note_failed_handshake(str(problem))
-            self._channel.lose()
-            self._connection_is_lost = True
-            raise ConnectionLost from problem
-        self._speak_through(encrypted)
-        self._begin_anew(encrypted)
-
-    def _begin_anew(self, encrypted: asyncio.BaseTransport) -> None:
-        tls, metrics = version(encrypted), self._service.metrics
-        metrics.child(metrics.tls_sessions, "in", tls).inc()
-        self._dialogue.begin_anew(tls)
-
-    def note_failed_handshake(self, problem: str) -> None:
-        """Count it."""
-        visit, metrics = self.visit, self._service.metrics
-        metrics.child(metrics.connections_refused, visit.listener, "tls handshake").inc()
-        self._service.log.debug(
-            "TLS handshake failed",
-            listener=visit.listener,
-            client=visit.client,
-            problem=problem,
-        )
-
-    # --- commands
-
-    async def smtp_AUTH(self, argument: str) -> None:
-        refusal = self._dialogue.auth()
-        if refusal is not None:
-            self._answer(refusal)
-            return
+    async def _log_in(self, argument: str) -> None:
+        if self._logins is None:
+            self._logins = LoginDesk(self._service, self.visit.listener, self.visit.client)
         outcome = await self._logins.log_in(argument, self._ask)
         self._dialogue.credential = outcome.credential
         for answer in outcome.answers:
             self._answer(answer)
 
     async def _ask(self, challenge: bytes) -> bytes:
-        self._channel.say(challenge)
-        return await self._channel.line(AUTH_LINE)
+        self.connection.say(challenge)
+        asked: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked = asked
+        self.go_on()
+        return await asked
 
-    async def smtp_DATA(self, argument: str) -> None:
+    def _leave_unanswered(self, answer: Answer | None) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.set_exception(_Unanswered(answer))
+
+    async def _spill(self) -> None:
+        if self._reception is not None:
+            await self._reception.spill()
+            self._reception.go_on(self._loop.time())
+
+    async def _complete(self) -> None:
+        """From the end of a message to its reply."""
+        reception = self._reception
+        assert reception is not None
+        result = await reception.complete(lambda: self.connection.is_lost)
+        self._reception = None
+        self._dialogue.message_done()
+        if isinstance(result, Answer):  # counted as a message refused, not as a command
+            self.connection.say(result.octets)
+            self._is_closing, self._is_sending = result.closes, result.is_early
+        else:
+            self.connection.say(result)
+
+    async def _give_up(self, answer: Answer | None) -> None:
+        """Forget the message that did not come to its end, and close."""
+        reception, self._reception = self._reception, None
+        self._is_closing = True
+        if reception is not None:
+            await reception.discard()
+        if answer is not None:
+            self._answer(answer)
+
+    # --- the end
+
+    def _end_when_free(self) -> None:
+        if self._asked is not None:
+            self._leave_unanswered(None)
+        elif self._work is not None:
+            return
+        elif self._reception is not None:
+            self._perform(self._give_up(None))
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """The conversation is over; the connection is when the last reply was taken."""
+        self._is_over = True
+        if self._dialogue.credential:
+            self._service.gatekeeper.log_out(self._dialogue.credential)
+        self.connection.end(is_sending=self._is_sending)
+
+    def _finish(self) -> None:
+        if self._is_closed and self._is_over and self._work is None:
+            self._ended(self)
+
+    # --- commands that need more than an answer
+
+    def _shake_hands(self) -> None:
+        self._in_handshake = True
+        until = min(self._login_by, self._loop.time() + _HANDSHAKE)
+        self.connection.secure(self._service.tls, until)
+
+    def smtp_STARTTLS(self, argument: str) -> None:
+        answer = self._dialogue.starttls(argument)
+        self._answer(answer)
+        if answer is replies.START_TLS:
+            self._shake_hands()
+
+    def smtp_AUTH(self, argument: str) -> None:
+        refusal = self._dialogue.auth()
+        if refusal is not None:
+            self._answer(refusal)
+        else:
+            self._perform(self._log_in(argument))
+
+    def smtp_DATA(self, argument: str) -> None:
         dialogue = self._dialogue
         answer = dialogue.data(argument)
         self._answer(answer)
-        if answer is not replies.SEND_DATA:
-            return
-        visit = self.visit
-        result = await take_message(
-            self._service,
-            self._channel,
-            Sender(
-                visit.listener,
-                visit.client,
-                dialogue.client_name,
-                dialogue.tls,
-                dialogue.credential,
-            ),
-            dialogue.envelope(),
-            self.loop.time,
-        )
-        dialogue.message_done()
-        if isinstance(result, Answer):  # counted as a message refused, not as a command
-            self._channel.say(result.octets)
-            self._closing, self._is_sending = result.closes, result.is_early
-        else:
-            self._channel.say(result)
+        if answer is replies.SEND_DATA:
+            self.connection.takes_content = True
+            self._reception = Reception(
+                self._service, self.visit, dialogue.sender(), dialogue.envelope(), self._loop.time()
+            )
 
-    async def smtp_BDAT(self, argument: str) -> None:
+    def smtp_BDAT(self, argument: str) -> None:
         """CHUNKING is not offered. Octets follow that are no commands and must not be read."""
         self._answer(replies.NO_CHUNKING)
 
@@ -314,8 +428,8 @@ _ANSWERED: dict[str, Callable[[Dialogue, str], Answer]] = {
     "VRFY": Dialogue.vrfy,
     "EXPN": Dialogue.vrfy,
 }
-# Commands that need the network.
-_PERFORMED: dict[str, Callable[[SmtpSession, str], Awaitable[None]]] = {
+# Commands of which the session does a part.
+_PERFORMED: dict[str, Callable[[SmtpSession, str], None]] = {
     "STARTTLS": SmtpSession.smtp_STARTTLS,
     "AUTH": SmtpSession.smtp_AUTH,
     "DATA": SmtpSession.smtp_DATA,

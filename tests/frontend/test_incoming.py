@@ -34,7 +34,7 @@ def receive(
         ends = [*sorted(cuts or []), len(sent)]
         for start, end in zip([0, *ends], ends, strict=False):
             if start < end and not incoming.ended:
-                await incoming.feed(sent[start:end])
+                incoming.feed(sent[start:end])
             elif start < end:
                 incoming.rest += sent[start:end]
         return await incoming.finish()
