@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_JOBS ?= 2
 
-.PHONY: run test check unit lint format types layers bench clean
+.PHONY: run test check unit lint format types layers bench bench-check clean
 
 run: $(VENV)/.run
 	$(BIN)/relay serve --config config/dev.yaml --first-start
@@ -30,8 +30,13 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+# About a quarter of an hour; installs no peer and no plotter: see bench/README.md.
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench --output bench/RESULTS.md
+	$(BIN)/python -m bench.spread --output bench/SPREAD.md
+
+bench-check: $(VENV)/.dev
+	$(BIN)/python -m bench.guard
 
 clean:
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache

@@ -26,7 +26,7 @@ from bench.systems.relay import Relay
 from bench.systems.system import System
 
 _HERE = Path(__file__).parent
-_WARM_UP = replace(BASE, messages=100)
+_WARM_UP = replace(BASE, messages=1000)  # a compiler that works at run time needs as many
 _CHECKS = (
     replace(BASE, messages=200),
     replace(BASE, messages=50, recipients=10),

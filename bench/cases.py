@@ -42,7 +42,7 @@ class Case:
         return replace(self, messages=max(least, round(self.messages * share)))
 
 
-BASE = Case(size=4 * _KB, connections=10, per_connection=10, messages=2000)
+BASE = Case(size=4 * _KB, connections=10, per_connection=10, messages=3000)
 
 # The name of each row says in what it differs from the base.
 ROWS: dict[str, Case] = {
