@@ -5,6 +5,7 @@ deliver messages whole, once, signed, and synced before they were acknowledged.
 """
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ _QUICK = 0.1
 
 def main() -> None:
     options = _options()
+    if shutil.which("smtp-sink") is None:
+        raise SystemExit("smtp-sink, which comes with Postfix, is needed: see bench/README.md")
     results_file = options.results
     results = load(results_file)
     if "matrix" in options.parts:
@@ -109,10 +112,12 @@ def _systems(only: str | None) -> tuple[list[System], dict[str, str]]:
     left_out = {}
     if Relay.has_workers():
         systems.append(Relay(workers=1))
-    if missing := Postfix.missing():
-        left_out["Postfix"] = f"not installed: {', '.join(missing)}"
-    else:
-        systems += [Postfix(signing=True), Postfix(signing=False)]
+    for signing in (True, False):
+        postfix = Postfix(signing)
+        if missing := Postfix.missing(signing):
+            left_out[postfix.name] = f"not installed: {', '.join(missing)}"
+        else:
+            systems.append(postfix)
     if missing := Haraka.missing():
         left_out["Haraka"] = f"not installed: {', '.join(missing)}"
     else:

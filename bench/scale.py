@@ -73,8 +73,7 @@ def measure(only: Sequence[str] = PARTS, quick: bool = False) -> Scale:
 def _large(messages: int) -> list[Large]:
     """40 MB messages through relay and, where it is installed, Postfix."""
     systems: list[System] = [Relay()]
-    if not Postfix.missing():
-        systems += [Postfix(signing=True), Postfix(signing=False)]
+    systems += [Postfix(signing) for signing in (True, False) if not Postfix.missing(signing)]
     found = []
     for system in systems:
         progress(f"large messages: {system.name}")

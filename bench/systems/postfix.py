@@ -14,7 +14,8 @@ from pathlib import Path
 from bench.systems.system import PASSWORD, USER, Ports
 from bench.systems.tls import write_certificate
 
-_PROGRAMS = ("postfix", "opendkim", "opendkim-genkey", "saslpasswd2", "smtp-sink")
+_PROGRAMS = ("postfix", "saslpasswd2", "smtp-sink")
+_SIGNING_PROGRAMS = ("opendkim", "opendkim-genkey")
 
 _MAIN = """\
 compatibility_level = 3.6
@@ -84,9 +85,10 @@ class Postfix:
         self._dkim: subprocess.Popen[bytes] | None = None
 
     @staticmethod
-    def missing() -> list[str]:
+    def missing(signing: bool) -> list[str]:
         """Programs that are not installed."""
-        return [name for name in _PROGRAMS if shutil.which(name) is None]
+        needed = (*_PROGRAMS, *_SIGNING_PROGRAMS) if signing else _PROGRAMS
+        return [name for name in needed if shutil.which(name) is None]
 
     def start(self, directory: Path, ports: Ports) -> None:
         self._dir = directory
