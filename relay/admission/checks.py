@@ -12,7 +12,6 @@ from relay.admission.policy import CredentialPolicy, Policy
 from relay.admission.reading import Reading, read_header
 from relay.admission.submission import Refusal, Submission
 from relay.admission.tags import parse_tags
-from relay.config.identities import find_identity
 from relay.config.model import ConfigurationSet
 from relay.mail.received import MAXIMUM_HOPS
 
@@ -52,7 +51,7 @@ def examine(submission: Submission, policy: Policy) -> Approved | Refusal:
     return Approved(
         reading=reading,
         credential=credential,
-        identity=find_identity(policy.identities, reading.from_addresses[0]) or "",
+        identity=policy.identity_of(reading.from_addresses[0]) or "",
         set_name=set_name,
         configuration_set=policy.sets[set_name],
         tags=parse_tags(reading.tags) if reading.tags else (),
@@ -97,7 +96,7 @@ def check_identities(submission: Submission, reading: Reading, policy: Policy) -
     addresses = dict.fromkeys((*reading.from_addresses, *reading.sender_addresses))
     if reverse_path:
         addresses[reverse_path] = None
-    unknown = [one for one in addresses if find_identity(policy.identities, one) is None]
+    unknown = [one for one in addresses if policy.identity_of(one) is None]
     if unknown:
         return refusals.identities_unknown(unknown)
     credential = policy.credentials[submission.credential]
@@ -121,7 +120,7 @@ def choose_set(reading: Reading, credential: CredentialPolicy, policy: Policy) -
             None,
         )
         if chosen is None:
-            identity = find_identity(policy.identities, address) or address
+            identity = policy.identity_of(address) or address
             return refusals.set_missing(identity, credential.name)
     else:
         chosen = named

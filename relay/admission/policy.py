@@ -1,18 +1,25 @@
 """A configuration as admission asks it: everything that does not depend on a message, worked out
 once when the configuration comes into force."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Self
 
 from relay.config.identities import find_identity
 from relay.config.model import Config, ConfigurationSet, Credential, Identity
 from relay.limits.specs import ACCOUNT, Limit, config_limits, credential_key
 
+_ADDRESSES = 4_096  # whose identity is remembered; those that send mail are fewer, mostly
+_ADDRESSES_OF_CREDENTIAL = 64
+
+FindIdentity = Callable[[str], str | None]
+"""The identity that covers an address, as `find_identity` finds it."""
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialPolicy:
-    """What one credential may do. None for `identities` and `sets` means all.
+    """What one credential may do. None for `identity_of` and `sets` means all.
 
     `charged` are the limits its mail counts against; `may_queue` those of them that delay mail
     where the others refuse it.
@@ -20,7 +27,7 @@ class CredentialPolicy:
 
     name: str
     enabled: bool
-    identities: Mapping[str, Identity] | None
+    identity_of: FindIdentity | None = field(repr=False)
     sets: frozenset[str] | None
     default_set: str | None
     charged: tuple[str, str]
@@ -28,7 +35,7 @@ class CredentialPolicy:
 
     def may_send_as(self, address: str) -> bool:
         """Whether one of its identities covers the address."""
-        return self.identities is None or find_identity(self.identities, address) is not None
+        return self.identity_of is None or self.identity_of(address) is not None
 
     def may_use(self, configuration_set: str) -> bool:
         return self.sets is None or configuration_set in self.sets
@@ -44,14 +51,20 @@ class Policy:
     recipients: int
     received_header: bool
     credentials: Mapping[str, CredentialPolicy]
-    identities: Mapping[str, Identity]
-    identities_with_set: Mapping[str, Identity]
+    identity_of: FindIdentity = field(repr=False)
+    identity_with_set_of: FindIdentity = field(repr=False)
+    set_of_identity: Mapping[str, str]
     sets: Mapping[str, ConfigurationSet]
     default_set: str | None
     limits: Mapping[str, Limit]
 
     @classmethod
     def of(cls, config: Config, hostname: str) -> Self:
+        with_set = {
+            name: identity
+            for name, identity in config.identities.items()
+            if identity.configuration_set is not None
+        }
         return cls(
             hostname=hostname,
             message_size=config.bounds.message_size,
@@ -62,10 +75,11 @@ class Policy:
                 name: _credential(config, name, credential)
                 for name, credential in config.credentials.items()
             },
-            identities=config.identities,
-            identities_with_set={
-                name: identity
-                for name, identity in config.identities.items()
+            identity_of=_remembering(config.identities, _ADDRESSES),
+            identity_with_set_of=_remembering(with_set, _ADDRESSES),
+            set_of_identity={
+                name: identity.configuration_set
+                for name, identity in with_set.items()
                 if identity.configuration_set is not None
             },
             sets=config.configuration_sets,
@@ -76,14 +90,19 @@ class Policy:
     def default_sets(self, address: str, credential: CredentialPolicy) -> tuple[str | None, ...]:
         """The sets for mail that names none, the first that is allowed counts: that of the most
         specific identity that has one, the credential's, everybody's, the only one there is."""
-        identity = find_identity(self.identities_with_set, address)
+        identity = self.identity_with_set_of(address)
         usable = self.sets if credential.sets is None else credential.sets & self.sets.keys()
         return (
-            self.identities_with_set[identity].configuration_set if identity else None,
+            self.set_of_identity[identity] if identity else None,
             credential.default_set,
             self.default_set,
             next(iter(usable)) if len(usable) == 1 else None,
         )
+
+
+def _remembering(identities: Mapping[str, Identity], addresses: int) -> FindIdentity:
+    """Senders are few and come again: the answers for the last of them are kept."""
+    return lru_cache(maxsize=addresses)(partial(find_identity, identities))
 
 
 def _credential(config: Config, name: str, credential: Credential) -> CredentialPolicy:
@@ -92,11 +111,14 @@ def _credential(config: Config, name: str, credential: Credential) -> Credential
     return CredentialPolicy(
         name=name,
         enabled=credential.enabled,
-        identities={
-            identity: config.identities[identity]
-            for identity in credential.identities
-            if identity in config.identities
-        }
+        identity_of=_remembering(
+            {
+                identity: config.identities[identity]
+                for identity in credential.identities
+                if identity in config.identities
+            },
+            _ADDRESSES_OF_CREDENTIAL,
+        )
         if credential.identities
         else None,
         sets=frozenset(credential.configuration_sets) or None,

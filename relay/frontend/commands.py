@@ -7,17 +7,20 @@ is unknown, repeated or malformed refuses the command. AUTH= is checked and not 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from relay.frontend import replies
 from relay.frontend.replies import Answer, echo, error, refuse
-from relay.mail.address import AddressError, parse_path
+from relay.mail.address import ORDINARY, PATH_OCTETS, AddressError, parse_path
 from relay.mail.envelope import BodyType, Recipient, Return
 
 # A path ends at the first ">" that is not inside a quoted local part.
 _COMMAND = re.compile(
     r'(?P<word>[A-Za-z]+):[ ]?(?P<path><(?:[^<>"]|"(?:[^"\\]|\\.)*")*>)(?P<rest>(?:[ ].*)?)'
 ).fullmatch
+# Nearly every RCPT there is.
+_ORDINARY_RCPT = re.compile(rf"[Tt][Oo]:[ ]?<{ORDINARY}>").fullmatch
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?").fullmatch
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+").fullmatch
 _HEX = re.compile(r"\+([0-9A-F]{2})")
@@ -46,6 +49,8 @@ class _Refused(ValueError):
         self.answer = answer
 
 
+# Senders are few and come again. Bounded, as what a line may hold is.
+@lru_cache(maxsize=256)
 def parse_mail(argument: str, *, size_limit: int, extended: bool = True) -> Mail | Answer:
     """The argument of MAIL. `extended` is false after HELO, where no parameters are allowed."""
     match = _COMMAND(argument)
@@ -65,6 +70,10 @@ def parse_rcpt(
     argument: str, *, smtputf8: bool = False, extended: bool = True
 ) -> Recipient | Answer:
     """The argument of RCPT."""
+    ordinary = _ORDINARY_RCPT(argument)
+    if ordinary is not None and len(argument) <= PATH_OCTETS + len("TO:"):
+        local, domain = ordinary.groups()
+        return Recipient(local + domain.lower())
     match = _COMMAND(argument)
     if match is None or match["word"].upper() != "TO":
         return replies.RCPT_SYNTAX

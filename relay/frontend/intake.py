@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from relay.admission.submission import Refusal, Submission
 from relay.frontend import replies
-from relay.frontend.incoming import Incoming, Limits, store_answer
+from relay.frontend.incoming import Incoming, store_answer
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
 from relay.frontend.visit import Visit
@@ -62,7 +62,7 @@ class Reception:
         self._envelope = envelope
         self._incoming = Incoming(
             service.store.new_body(),
-            Limits(bounds.message_size, bounds.header_size),
+            service.limits,
             service.budget,
             relaxed=service.relaxed,
         )

@@ -14,6 +14,7 @@ from relay.frontend import replies
 from relay.frontend.authenticator import Authenticator
 from relay.frontend.budget import Budget
 from relay.frontend.gatekeeper import Gatekeeper
+from relay.frontend.incoming import Limits
 from relay.frontend.replies import Answer
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
@@ -63,6 +64,7 @@ class Service:
         self.wall = wall
         self.bounds = bounds
         self.budget = Budget(self.bounds.bytes_in_flight)
+        self.limits = Limits(bounds.message_size, bounds.header_size)
         self.hostname = ""
         self.relaxed = False
         self.draining = False
@@ -82,6 +84,7 @@ class Service:
         self._tls = tls
         self.hostname = config.hostname
         self.bounds = config.bounds
+        self.limits = Limits(config.bounds.message_size, config.bounds.header_size)
         self.budget.limit = config.bounds.bytes_in_flight
         self.relaxed = any(
             key.canonicalization == "relaxed/relaxed"

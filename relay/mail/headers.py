@@ -18,7 +18,10 @@ LINE_OCTETS = 998  # RFC 5322 §2.1.1, without the CRLF
 _FOLD_AT = 76
 
 # Name, optional space (obsolete, RFC 5322 §4.5.8), colon, then lines that begin with white space.
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+").match
+_PATTERN = rb"([!-9;-~]++)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+"
+_FIELD = re.compile(_PATTERN).match
+# All fields in one go; from the first octet that is of none, the rest is one match without a name.
+_FIELDS = re.compile(rb"(" + _PATTERN + rb")|[\x00-\xff]++").findall
 _NAME = re.compile(r"[!-9;-~]{1,126}").fullmatch
 _WORDS = re.compile(r"[ \t]*[^ \t]+")
 
@@ -50,15 +53,10 @@ class Headers:
     @classmethod
     def parse(cls, block: bytes) -> Self:
         """Split `block`: fields each ended by CRLF, no empty line. `HeaderError` if not so."""
-        fields: list[Field] = []
-        at, end = 0, len(block)
-        while at < end:
-            field = _FIELD(block, at)
-            if field is None:
-                raise HeaderError(_explain(block, at, len(fields)))
-            fields.append(Field(field[1].decode("ascii").lower(), field[0]))
-            at = field.end()
-        return cls(tuple(fields))
+        fields = tuple([Field(name.decode("ascii").lower(), raw) for raw, name in _FIELDS(block)])
+        if fields and not fields[-1].raw:
+            raise HeaderError(_explain(block))
+        return cls(fields)
 
     def get_all(self, name: str) -> list[str]:
         """The values of all fields of that name, from the top."""
@@ -131,7 +129,11 @@ def header_field(name: str, value: str, *, smtputf8: bool = False) -> bytes:
     return b"\r\n".join(octets) + b"\r\n"
 
 
-def _explain(block: bytes, at: int, number: int) -> str:
+def _explain(block: bytes) -> str:
+    """Why a block is none: the first line that is not of a field."""
+    at = number = 0
+    while (field := _FIELD(block, at)) is not None:
+        at, number = field.end(), number + 1
     line = block[at:].partition(b"\r\n")[0]
     line_number = block.count(b"\r\n", 0, at) + 1
     place = f"line {line_number} of the header"

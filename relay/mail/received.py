@@ -6,6 +6,7 @@ name is never written.
 """
 
 import re
+from functools import lru_cache
 
 from relay.mail.dates import format_date
 
@@ -34,17 +35,23 @@ def received_field(
     UTC milliseconds, `tls` a version such as `TLSv1.3` or empty. `recipient` is written where the
     message has just one (otherwise it would tell each of the others).
     """
-    name = helo if _HOST(helo) or _LITERAL(helo) else "unknown"
-    literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
-    address = literal if _LITERAL(literal) else "unknown"
-    encryption = f"\r\n\t(using {tls})" if _TLS(tls) else ""
     named = recipient and recipient.isprintable() and (smtputf8 or recipient.isascii())
     addressee = f"\r\n\tfor <{recipient}>" if named else ""
     protocol = _protocol(bool(tls), authenticated, smtputf8)
     return (
-        f"Received: from {name} ({address}){encryption}\r\n"
+        f"Received: {_origin(helo, client, tls)}\r\n"
         f"\tby {by} with {protocol}\r\n\tid {message_id}{addressee};\r\n\t{format_date(at)}\r\n"
     ).encode()
+
+
+@lru_cache(maxsize=1_024)
+def _origin(helo: str, client: str, tls: str) -> str:
+    """Where it came from: the same for all messages of a session."""
+    name = helo if _HOST(helo) or _LITERAL(helo) else "unknown"
+    literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
+    address = literal if _LITERAL(literal) else "unknown"
+    encryption = f"\r\n\t(using {tls})" if _TLS(tls) else ""
+    return f"from {name} ({address}){encryption}"
 
 
 def _protocol(tls: bool, authenticated: bool, smtputf8: bool) -> str:
