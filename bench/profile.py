@@ -39,6 +39,7 @@ _THREAD = re.compile(r"thread \((\d+)\)(?:: (.*))?")
 _FRAME = re.compile(r"(.*) \((.*):(\d+)\)")
 _WAITING = re.compile(r"\.(get|wait|acquire|join|select)\(")
 _OURS = re.compile(r"relay/\w+/[\w/]+\.py$")
+_LOOP = "Runner.run "
 _ROOM = re.compile(r"\brelay/(\w+)")
 _WARM_UP = replace(BASE, messages=300)
 
@@ -53,8 +54,10 @@ class Stack:
     seconds: float
 
     def room(self) -> str:
-        """The room that its innermost frame of relay's own code is in."""
+        """The room of its innermost frame of relay's own code, inside the event loop's frame."""
         for frame in reversed(self.frames):
+            if frame.startswith(_LOOP):
+                break
             if found := _ROOM.search(frame):
                 return f"relay.{found[1]}"
         return "outside"

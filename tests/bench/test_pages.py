@@ -56,7 +56,8 @@ def test_samples_become_cpu_time_of_the_room_that_called_the_library() -> None:
     raw = (
         "thread (7): MainThread;run (/lib/asyncio/runners.py:1);"
         "ask (/app/relay/frontend/session.py:3);write (/lib/ssl.py:4) 30\n"
-        "thread (7): MainThread;run (/lib/asyncio/runners.py:1) 10\n"
+        "thread (7): MainThread;serve (/app/relay/runtime/main.py:1);"
+        "Runner.run (/lib/asyncio/runners.py:1) 10\n"
         "thread (8): writer;commit (/app/relay/store/writer.py:9) 99\n"
     )
     seen = stacks(raw, "worker 1", {7: 0.4, 8: 0.1, 9: 0.5})
