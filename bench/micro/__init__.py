@@ -1,1 +1,1 @@
-"""Benchmarks of one room each, in one process, by the CPU that it takes: `python -m bench.micro.X`."""
+"""Benchmarks of one room each, by the CPU that it takes: `python -m bench.micro.ROOM`."""

@@ -80,6 +80,11 @@ class Stored:
         self.more.set()
         return True
 
+    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
+        self.settled += len(deliveries)
+        self.more.set()
+        return [True] * len(deliveries)
+
     async def read_body(self, message: Message) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         self._file.seek(0)
@@ -179,6 +184,7 @@ def _described(body: bytes) -> Body:
         simple_digest=digest.digests()[0],
         inline=body if len(body) <= _INLINE else None,
         ref="" if len(body) <= _INLINE else "spool",
+        dots=False,
     )
 
 

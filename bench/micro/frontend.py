@@ -58,11 +58,16 @@ class Discarding:
             self.in_memory += len(chunk)
 
     async def finish(
-        self, *, simple_digest: bytes, relaxed_digest: bytes | None, eight_bit: bool
+        self,
+        *,
+        simple_digest: bytes,
+        relaxed_digest: bytes | None,
+        eight_bit: bool,
+        dots: bool | None = None,
     ) -> Body:
         inline = b"".join(self._chunks) if self._size <= _INLINE else None
         reference = "" if inline is not None else "nowhere"
-        return Body(self._size, simple_digest, relaxed_digest, eight_bit, inline, reference)
+        return Body(self._size, simple_digest, relaxed_digest, eight_bit, inline, reference, dots)
 
     async def discard(self) -> None:
         self._chunks.clear()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from relay.delivery.commands import UnsafeCommand, mail_of
 from relay.delivery.connections import Connection
-from relay.delivery.content import content_of
+from relay.delivery.content import content_of, whole_content
 from relay.delivery.signer import Signer
-from relay.delivery.transaction import MAX_RECIPIENTS, Answer, Timeouts, Transaction
+from relay.delivery.transaction import MAX_RECIPIENTS, Answer, Content, Timeouts, Transaction
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.settle import result_for, results_for_all
 from relay.mail.dots import BareLineEnd
@@ -20,7 +20,7 @@ from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.store.interface import BodyDamaged, QueueStore, StoreError
-from relay.store.values import Delivery
+from relay.store.values import Delivery, Message
 
 Results = tuple[RecipientResult, ...]
 
@@ -55,10 +55,9 @@ class Attempts:
         message = delivery.message
         try:
             signature = await self._signer.signature(message, self._wall() // 1000)
-            if len(delivery.recipients) <= MAX_RECIPIENTS:
-                return await self._transact(
-                    connection, delivery, delivery.recipients, signature, timeouts
-                )
+            recipients = delivery.recipients
+            if len(recipients) <= MAX_RECIPIENTS:
+                return await self._transact(connection, message, recipients, signature, timeouts)
             return await self._in_parts(connection, delivery, signature, timeouts)
         except BodyDamaged:
             raise
@@ -80,7 +79,8 @@ class Attempts:
             if start and not connection.wire.is_usable:
                 break  # those without a result are tried again
             part = everybody[start : start + MAX_RECIPIENTS]
-            attempted = await self._transact(connection, delivery, part, signature, timeouts)
+            message = delivery.message
+            attempted = await self._transact(connection, message, part, signature, timeouts)
             if attempted.untouched and not start:
                 return attempted
             results += attempted.results
@@ -89,13 +89,17 @@ class Attempts:
     async def _transact(
         self,
         connection: Connection,
-        delivery: Delivery,
+        message: Message,
         recipients: tuple[Recipient, ...],
         signature: bytes,
         timeouts: Timeouts,
     ) -> Attempted:
-        message = delivery.message
-        content = await content_of(self._store, message, signature)
+        body = message.body.inline
+        content: Content
+        if body is not None:
+            content = whole_content(message, signature, body)
+        else:
+            content = await content_of(self._store, message, signature)
         transaction = Transaction(
             connection.wire,
             connection.peer,
@@ -111,9 +115,11 @@ class Attempts:
 
 
 def _results(connection: Connection, answers: list[Answer]) -> Results:
-    remote = str(connection.peer)
+    remote = connection.remote
     dsn = connection.peer.dsn
     return tuple(
-        result_for(answer.recipient, answer.reply, answer.phase, remote, dsn_relayed=dsn)
-        for answer in answers
+        [
+            result_for(answer.recipient, answer.reply, answer.phase, remote, dsn_relayed=dsn)
+            for answer in answers
+        ]
     )

@@ -1,10 +1,7 @@
-"""What this process has claimed of the queue: the lease, the settlements, what is given back.
+"""What this process has claimed of the queue: the lease, and every delivery that is held.
 
-Owns every claimed delivery from `take` until the store has its outcome or has it back, and the
-count of them. Outcomes are settled in the background, many at a time (the store commits them
-together), so that a connection goes on with the next message; their number is bounded, and when
-the store is slow or fails, delivering waits for it. An outcome is kept and offered again until the
-store has taken it: forgetting it would deliver the message twice.
+Owns every claimed delivery from `take` until the store has its outcome (`settling`) or has it back,
+and the count of them.
 
 Never delivers when the lease may have run out: another worker may then have the same mail.
 """
@@ -14,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
+from relay.delivery.settling import Settling
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, Settlement
 
-MOST_UNSETTLED = 256
 MOST_OCTETS = 64 * 1024 * 1024  # of bodies in memory; beyond it they are read back when they go
 GIVEN_BACK_WITHIN = 5.0
 _RETRY_FIRST, _RETRY_LONGEST = 0.25, 15.0
@@ -44,16 +41,13 @@ class Claims:
         self.lease_seconds = lease_seconds
         self._notice = notice
         self._store = store
-        self._metrics = metrics
         self._log = log
         self._clock = clock
         self._valid_until = clock() + lease_seconds
         self._held: dict[int, Delivery] = {}
         self._octets = 0
-        self._settling: dict[asyncio.Task[None], int] = {}
+        self._settling = Settling(store, metrics, log, self.forget)
         self._unseen: set[int] = set()
-        self._room = asyncio.Event()
-        self._room.set()
         self._given_back: dict[int, int] = {}
         self._giving: asyncio.Task[None] | None = None
 
@@ -103,15 +97,16 @@ class Claims:
             self._notice(settlement.due_at)
         for report in settlement.reports:
             self._notice(report.due_at)
-        task = asyncio.create_task(self._settle(settlement))
-        self._settling[task] = settlement.delivery.id
-        task.add_done_callback(self._settled)
-        if len(self._settling) >= MOST_UNSETTLED:
-            self._room.clear()
+        self._settling.settle(self.owner.name, settlement)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the store has too many outcomes to take: wait for `room`."""
+        return self._settling.is_full
 
     async def room(self) -> None:
         """Wait until fewer outcomes than the bound are unsettled."""
-        await self._room.wait()
+        await self._settling.room()
 
     def give_back(self, delivery: Delivery, due_at: int) -> None:
         """Return a delivery to the store, unattempted; it is due again at `due_at` (UTC ms).
@@ -138,7 +133,7 @@ class Claims:
 
         A safety net under a fault of our own: no message may stay with us for ever.
         """
-        unseen = self._held.keys() - seen - set(self._settling.values())
+        unseen = self._held.keys() - seen - self._settling.ids
         lost = unseen & self._unseen
         self._unseen = unseen
         for identifier in lost:
@@ -169,19 +164,9 @@ class Claims:
 
     async def finish(self, seconds: float) -> None:
         """Let the outcomes be settled within `seconds`; then free every claim that is left."""
-        if self._settling:
-            await asyncio.wait(tuple(self._settling), timeout=seconds)
-        unsettled = tuple(self._settling)
-        for task in unsettled:
-            task.cancel()
+        await self._settling.finish(seconds)
         if self._giving is not None:
             await asyncio.wait([self._giving], timeout=max(1.0, seconds))
-        if unsettled:
-            self._log.error(
-                "outcomes could not be stored: these messages may be delivered twice",
-                count=len(unsettled),
-            )
-            await asyncio.wait(unsettled)
         self._drop_all()
         try:
             await self._store.resign(self.owner)
@@ -189,40 +174,6 @@ class Claims:
             self._log.warning(
                 "claims could not be freed; their lease ends by itself", error=str(error)
             )
-
-    async def _settle(self, settlement: Settlement) -> None:
-        wait = _RETRY_FIRST
-        # In the name that claimed it: after a lost lease this outcome is not the new claim's.
-        owner = Owner(self.owner.name, settlement.delivery.epoch)
-        while True:
-            try:
-                done = await self._store.settle(owner, settlement)
-            except StoreError as error:
-                self._log.error(
-                    "an outcome could not be stored; trying again",
-                    message_id=settlement.delivery.message.id,
-                    seconds=wait,
-                    error=str(error),
-                )
-                await asyncio.sleep(wait)
-                wait = min(_RETRY_LONGEST, wait * 2)
-            else:
-                break
-        if not done:
-            self._metrics.claims_lost.inc()
-            self._log.warning(
-                "outcome dropped: another worker has taken the delivery over",
-                message_id=settlement.delivery.message.id,
-                domain=settlement.delivery.domain,
-            )
-        self.forget(settlement.delivery)
-
-    def _settled(self, task: asyncio.Task[None]) -> None:
-        self._settling.pop(task, None)
-        if len(self._settling) < MOST_UNSETTLED:
-            self._room.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("settling failed unexpectedly", error=repr(error))
 
     async def _give_back(self) -> None:
         wait = _RETRY_FIRST

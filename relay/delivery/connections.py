@@ -39,13 +39,15 @@ _NOT_OUR_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENO
 
 
 class Connection:
-    """A connection that is ready for transactions, and how many it has carried."""
+    """A connection that is ready for transactions, and how many it has carried. `remote` names
+    its peer in results."""
 
-    __slots__ = ("carried", "needs_reset", "on_end", "path", "peer", "wire")
+    __slots__ = ("carried", "needs_reset", "on_end", "path", "peer", "remote", "wire")
 
     def __init__(self, path: Path, peer: Peer) -> None:
         self.path = path
         self.peer = peer
+        self.remote = str(peer)
         self.wire: Wire
         self.carried = 0
         self.needs_reset = False

@@ -14,7 +14,14 @@ from relay.delivery.lanes import Lane
 from relay.delivery.telling import Telling
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
-from relay.feedback.settle import conclude, expire, postpone, results_for_all, settle
+from relay.feedback.settle import (
+    conclude,
+    expire,
+    postpone,
+    results_for_all,
+    settle,
+    settle_delivered,
+)
 from relay.routing.plan import RoutingFailure
 from relay.store.values import Delivery
 
@@ -50,13 +57,15 @@ class Endings:
     ) -> None:
         """An attempt has ended with `results`. `lane` is None where there was no way to take."""
         now = self._wall()
-        results = conclude(delivery, results, now)
-        settlement = settle(delivery, results, policies=self._policies, now=now, rng=self._rng)
+        settlement = settle_delivered(delivery, results)
+        if settlement is None:
+            results = conclude(delivery, results, now)
+            settlement = settle(delivery, results, policies=self._policies, now=now, rng=self._rng)
+            bounced = any(result.kind == "bounced" for result in results)
+            self._telling.reported(settlement.reports, bounced=bounced)
         self._claims.settle(settlement)
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
         self._telling.attempted(delivery, results, pool, source, seconds, now)
-        bounced = any(result.kind == "bounced" for result in results)
-        self._telling.reported(settlement.reports, bounced=bounced)
 
     def unreachable(self, delivery: Delivery, lane: Lane, failure: ConnectFailure) -> None:
         """There was no connection to be had."""

@@ -12,12 +12,33 @@ from relay.observe.metrics import Metrics
 from relay.store.values import Delivery, NewMessage, Settlement
 
 
+class _Stream:
+    """The metrics of mail that a configuration set sends from one source, when it arrives."""
+
+    __slots__ = ("_age", "_attempts", "_recipients", "_seconds")
+
+    def __init__(self, metrics: Metrics, configuration_set: str, pool: str, source: str) -> None:
+        self._attempts = metrics.child(metrics.attempts, pool, source, "delivered")
+        self._seconds = metrics.child(metrics.attempt_seconds, pool)
+        self._recipients = metrics.child(
+            metrics.recipients_delivered, configuration_set, pool, source
+        )
+        self._age = metrics.child(metrics.delivery_seconds, configuration_set)
+
+    def delivered(self, recipients: int, seconds: float, age: float) -> None:
+        self._attempts.inc()
+        self._seconds.observe(seconds)
+        self._recipients.inc(recipients)
+        self._age.observe(age)
+
+
 class Telling:
     """Tells of results after they are concluded, so that what is counted is what is settled."""
 
     def __init__(self, metrics: Metrics, log: Logger) -> None:
         self._metrics = metrics
         self._log = log
+        self._streams: dict[tuple[str, str, str], _Stream] = {}
 
     def attempted(
         self,
@@ -29,14 +50,17 @@ class Telling:
         now: int,
     ) -> None:
         """An attempt has ended; `now` in UTC ms. Pool and source are empty without one."""
-        metrics, message = self._metrics, delivery.message
+        message = delivery.message
         told = _most_telling(results)
-        metrics.child(metrics.attempts, pool, source, told.outcome).inc()
-        metrics.child(metrics.attempt_seconds, pool).observe(seconds)
-        self._count(message.configuration_set, pool, source, results)
-        if any(result.kind == "delivered" for result in results):
-            since = max(0.0, (now - message.accepted_at) / 1000)
-            metrics.child(metrics.delivery_seconds, message.configuration_set).observe(since)
+        age = max(0.0, (now - message.accepted_at) / 1000)
+        if told.kind == "delivered":
+            key = message.configuration_set, pool, source
+            stream = self._streams.get(key)
+            if stream is None:
+                stream = self._streams[key] = _Stream(self._metrics, *key)
+            stream.delivered(len(results), seconds, age)
+        else:
+            self._count(message.configuration_set, pool, source, results, told, seconds, age)
         self._log.info(
             "delivery attempt",
             message_id=message.id,
@@ -119,9 +143,20 @@ class Telling:
         metrics.child(metrics.limit_wait_seconds, level, name, kind).inc(seconds)
 
     def _count(
-        self, configuration_set: str, pool: str, source: str, results: Sequence[RecipientResult]
+        self,
+        configuration_set: str,
+        pool: str,
+        source: str,
+        results: Sequence[RecipientResult],
+        told: RecipientResult,
+        seconds: float,
+        age: float,
     ) -> None:
         metrics = self._metrics
+        metrics.child(metrics.attempts, pool, source, told.outcome).inc()
+        metrics.child(metrics.attempt_seconds, pool).observe(seconds)
+        if any(result.kind == "delivered" for result in results):
+            metrics.child(metrics.delivery_seconds, configuration_set).observe(age)
         for result in results:
             if result.kind == "delivered":
                 child = metrics.child(metrics.recipients_delivered, configuration_set, pool, source)

@@ -12,6 +12,7 @@ delivered twice (RFC 5321 §4.5.4.2, RFC 1047).
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import islice
 
 from relay.delivery.commands import Mail, mail_command, rcpt_command, unfit
 from relay.delivery.peer import Peer
@@ -80,6 +81,7 @@ class Transaction:
         self._timeouts = timeouts
         self._mail = mail
         self._recipients = recipients
+        self._count = 0  # commands in the group that went out together
         self._replies: deque[PeerReply] = deque()
         self._answers: dict[int, Answer] = {}
 
@@ -105,6 +107,10 @@ class Transaction:
         """The whole dialogue; the reply for the recipients that were not refused, and its phase."""
         if self._peer.pipelining:
             await self._say_together()
+            if self._is_all_taken():
+                self.untouched = False
+                self.needs_reset = True
+                return await self._send_content(content), "final"
         if self.needs_reset:
             await self._ask(b"RSET\r\n", "mail", allowed="2")
             self.needs_reset = False
@@ -145,25 +151,34 @@ class Transaction:
         while len(self._replies) > 1:  # to RCPT, after MAIL was refused
             self._replies.popleft()
         code, _ = await self._ask(b"", "data", allowed="345")
-        if code < 400:
-            self._wire.send(b".\r\n", 1, self._timeouts.final)
-            if await self._wire.replies(1):
-                self.needs_reset = False
+        if code < 400 and await self._wire.ask(b".\r\n", 1, self._timeouts.final):
+            self.needs_reset = False
 
     async def _say_together(self) -> None:
         """All commands in one group; `_ask` finds the replies (RFC 2920)."""
-        reset = [b"RSET\r\n"] if self.needs_reset else []
-        mail = mail_command(self._peer, self._mail, self._recipients)
-        recipients = [rcpt_command(self._peer, recipient) for recipient in self._recipients]
-        commands = [*reset, mail, *recipients, b"DATA\r\n"]
-        self._wire.send(b"".join(commands), len(commands), self._timeouts.command)
-        self._replies.extend(await self._wire.replies(len(commands)))
+        commands = [mail_command(self._peer, self._mail, self._recipients)]
+        commands += [rcpt_command(self._peer, recipient) for recipient in self._recipients]
+        commands.append(b"DATA\r\n")
+        if self.needs_reset:
+            commands.insert(0, b"RSET\r\n")
+        self._count = len(commands)
+        seconds = self._timeouts.command
+        self._replies.extend(await self._wire.ask(b"".join(commands), self._count, seconds))
+
+    def _is_all_taken(self) -> bool:
+        """Whether every command of the group was answered with yes, as nearly always."""
+        replies = self._replies
+        return (
+            len(replies) == self._count
+            and replies[-1][0] == 354
+            and all(200 <= code < 300 for code, _ in islice(replies, self._count - 1))
+            and self._wire.fault is None
+        )
 
     async def _ask(self, command: bytes, phase: Phase, *, allowed: str) -> PeerReply:
         """The reply to a command, which is sent now unless its group has gone out already."""
         if not self._replies and not self._peer.pipelining:
-            self._wire.send(command, 1, self._timeouts.command)
-            self._replies.extend(await self._wire.replies(1))
+            self._replies.extend(await self._wire.ask(command, 1, self._timeouts.command))
         fault = self._wire.fault
         if fault is not None and fault.kind in ("protocol", "unsolicited"):
             raise self._fault(fault, phase)
@@ -180,12 +195,13 @@ class Transaction:
 
     async def _send_content(self, content: Content) -> Reply:
         """Send it all and read the reply to the final dot."""
-        if isinstance(content, bytes):
+        if not isinstance(content, bytes):
+            last = await self._send_stream(content)
+        elif len(content) > _BLOCK:
             last = await self._send_blocks(content)
         else:
-            last = await self._send_stream(content)
-        self._wire.send(last, 1, self._timeouts.final)
-        replies = await self._wire.replies(1)
+            last = content
+        replies = await self._wire.ask(last, 1, self._timeouts.final)
         fault = self._wire.fault
         if not replies:
             raise self._fault(fault or _GONE, "final")
@@ -203,7 +219,7 @@ class Transaction:
         while len(content) - start > _BLOCK:
             await self._send_block(content[start : start + _BLOCK])
             start += _BLOCK
-        return content[start:] if start else content
+        return content[start:]
 
     async def _send_stream(self, content: AsyncIterator[bytes]) -> bytes:
         """The same for content that is read as it goes out."""
@@ -230,6 +246,8 @@ class Transaction:
 
     def _close(self, phase: Phase, reply: Reply) -> list[Answer]:
         answers = self._answers
+        if not answers:
+            return [Answer(recipient, reply, phase) for recipient in self._recipients]
         return [
             answers.get(index) or Answer(recipient, reply, phase)
             for index, recipient in enumerate(self._recipients)

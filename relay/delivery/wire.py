@@ -48,8 +48,9 @@ class Wire(asyncio.Protocol):
         self._parser = ReplyParser()
         self._inbox: list[PeerReply] = []
         self._owed = 0
-        self._wanted = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._asking: asyncio.Future[list[PeerReply]] | None = None
+        self._wanted = 0  # replies, by whoever asks
+        self._room: asyncio.Future[None] | None = None
         self._paused = False
         self._parted = False  # the peer has said 421: it answers nothing more (RFC 5321 §3.8)
         self._leaving = False
@@ -78,21 +79,23 @@ class Wire(asyncio.Protocol):
         """Whether the peer sees no connection any more."""
         return self._ended
 
-    def send(self, data: bytes, replies: int, seconds: float) -> None:
-        """Write commands that will be answered by `replies` replies, each within `seconds`."""
+    def ask(self, data: bytes, count: int, seconds: float) -> "asyncio.Future[list[PeerReply]]":
+        """Write commands; the future has their `count` replies, each given within `seconds`.
+
+        It has fewer where a 421 or a `fault` ends the connection. One question at a time.
+        """
+        answer = self._asking = self._loop.create_future()
+        self._wanted = count
+        self._say(data, count, seconds)
+        if self.fault is not None or self._parted:
+            self._answer()
+        return answer
+
+    def _say(self, data: bytes, replies: int, seconds: float) -> None:
         self._owed += replies
         self._set_deadline(seconds)
         if self.fault is None:
             self._transport.write(data)
-
-    async def replies(self, count: int) -> list[PeerReply]:
-        """The next `count` replies. Fewer where a 421 or a `fault` ends the connection."""
-        while len(self._inbox) < count and self.fault is None and not self._parted:
-            self._wanted = count
-            await self._wait()
-        self._clear_deadline()
-        taken, self._inbox = self._inbox[:count], self._inbox[count:]
-        return taken
 
     async def send_block(self, data: bytes, seconds: float) -> bool:
         """Write a block of content; wait, at most `seconds`, until there is room for the next.
@@ -104,15 +107,16 @@ class Wire(asyncio.Protocol):
         if self._paused and self.fault is None:
             self._set_deadline(seconds)
             while self._paused and self.fault is None:
-                await self._wait()
-            self._clear_deadline()
+                self._room = self._loop.create_future()
+                await self._room
+            self._deadline = 0.0
         return self.fault is None
 
     def quit(self) -> None:
         """Say QUIT where the connection is in order, and close it when the peer has answered."""
         if self.is_usable:
             self._leaving = True
-            self.send(b"QUIT\r\n", 1, GOODBYE_SECONDS)
+            self._say(b"QUIT\r\n", 1, GOODBYE_SECONDS)
         elif not self._leaving:
             self.abort()
 
@@ -141,21 +145,22 @@ class Wire(asyncio.Protocol):
         if self._leaving:
             self._transport.close()
         elif len(self._inbox) >= self._wanted or self._parted:
-            self._wake()
-        elif replies:
-            self._deadline_moves()
+            self._answer()
+        elif replies and self._deadline:
+            # Each reply of a pipelined group has the whole time.
+            self._deadline = self._loop.time() + self._seconds
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
-        self._clear_deadline()
+        self._deadline = 0.0
         if self._timer is not None:
             self._timer.cancel()
         if self.fault is None:
             self.fault = Fault("lost", str(exc) if exc else "the peer closed the connection")
-        self._wake()
+        self._answer()
         self._on_end()
 
     def pause_writing(self) -> None:
@@ -163,25 +168,30 @@ class Wire(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._wake()
+        self._let_go_on()
 
     # --- inner workings
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _answer(self) -> None:
+        """Give whoever asks the replies that have come, and let whoever sends see how it stands."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            self._deadline = 0.0
+            replies, self._inbox = self._inbox, []
+            if not asking.done():
+                asking.set_result(replies)
+        if self._room is not None:
+            self._let_go_on()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _let_go_on(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     def _fail(self, kind: FaultKind, text: str, reply: PeerReply | None = None) -> None:
         self.fault = Fault(kind, text, reply)
         self._transport.abort()
-        self._wake()
+        self._answer()
 
     # The timer is moved only when a deadline comes before it; when it fires early it is set again.
     # So a connection that works touches the loop's heap once in minutes, not per command.
@@ -194,14 +204,6 @@ class Wire(asyncio.Protocol):
         elif self._timer_at > self._deadline:
             self._timer.cancel()
             self._start_timer()
-
-    def _deadline_moves(self) -> None:
-        """Each reply of a pipelined group has the whole time."""
-        if self._deadline:
-            self._deadline = self._loop.time() + self._seconds
-
-    def _clear_deadline(self) -> None:
-        self._deadline = 0.0
 
     def _start_timer(self) -> None:
         self._timer_at = self._deadline

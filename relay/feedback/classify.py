@@ -95,6 +95,9 @@ class Classification:
     hard_bounce: bool = False
 
 
+_DELIVERED = Classification("delivered", "delivered")
+
+
 def classify(reply: Reply, phase: Phase, recipient: str = "") -> Classification:
     """What `reply` means for a recipient when it is all that `phase` gave.
 
@@ -102,7 +105,7 @@ def classify(reply: Reply, phase: Phase, recipient: str = "") -> Classification:
     only where its text names the address.
     """
     if phase == "final" and 200 <= reply.code < 300:
-        return Classification("delivered", "delivered")
+        return _DELIVERED
     if not 400 <= reply.code < 600:
         return Classification("deferred", "protocol")
     outcome = _outcome(reply, phase)

@@ -49,6 +49,21 @@ def result_for(
     )
 
 
+def settle_delivered(delivery: Delivery, results: Sequence[RecipientResult]) -> Settlement | None:
+    """The settlement of an attempt after which everybody has the message and nobody is to be told,
+    as nearly always; None where it is not so, and `conclude` and `settle` have to look closer."""
+    if len(results) != len(delivery.recipients):
+        return None
+    for result, recipient in zip(results, delivery.recipients, strict=True):
+        if (
+            result.kind != "delivered"
+            or result.recipient is not recipient
+            or "SUCCESS" in recipient.notify
+        ):
+            return None
+    return Settlement(delivery)
+
+
 def conclude(
     delivery: Delivery, results: Sequence[RecipientResult], now: int
 ) -> tuple[RecipientResult, ...]:

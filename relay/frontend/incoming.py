@@ -132,7 +132,10 @@ class Incoming:
         simple, relaxed = self._hash.digests()
         try:
             body = await self._writer.finish(
-                simple_digest=simple, relaxed_digest=relaxed, eight_bit=self._hash.eight_bit
+                simple_digest=simple,
+                relaxed_digest=relaxed,
+                eight_bit=self._hash.eight_bit,
+                dots=self._reader.has_dots,
             )
         except StoreError as problem:
             answer = store_answer(problem)

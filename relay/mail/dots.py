@@ -26,10 +26,11 @@ class DotReader:
     """Reads what follows `354` until the end of data.
 
     `feed` returns content (undotted, CRLF kept) as it becomes certain. Once `done`, `rest` holds
-    the octets after the end: commands that the client has pipelined.
+    the octets after the end: commands that the client has pipelined. `has_dots` tells whether a
+    line of the content may begin with a dot.
     """
 
-    __slots__ = ("_held", "_skip", "done", "rest")
+    __slots__ = ("_held", "_skip", "done", "has_dots", "rest")
 
     def __init__(self) -> None:
         # The CRLF of the DATA command begins the first line (RFC 5321 §4.1.1.4): it is fed
@@ -37,6 +38,7 @@ class DotReader:
         self._held = b"\r\n"
         self._skip = 2
         self.done = False
+        self.has_dots = False
         self.rest = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -59,8 +61,10 @@ class DotReader:
         if end >= 0:
             self.done = True
             self.rest = seen[end + len(_END) :]
-        dotted = dot is not None and dot.start() < len(certain)
-        content = certain.replace(b"\r\n.", b"\r\n") if dotted else certain
+        content = certain
+        if dot is not None and dot.start() < len(certain):
+            content = certain.replace(b"\r\n.", b"\r\n")
+            self.has_dots = self.has_dots or len(content) < len(certain)
         if self._skip and content:
             content = content[self._skip :]
             self._skip = 0
@@ -68,18 +72,23 @@ class DotReader:
 
 
 class DotWriter:
-    """Writes content as DATA carries it: leading dots doubled, then the end of data."""
+    """Writes content as DATA carries it: leading dots doubled, then the end of data.
 
-    __slots__ = ("_held", "_skip")
+    Line ends that were `checked` before are not checked again.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_checked", "_held", "_skip")
+
+    def __init__(self, *, checked: bool = False) -> None:
+        self._checked = checked
         self._held = b"\r\n"
         self._skip = 2
 
     def feed(self, chunk: bytes) -> bytes:
         """The octets to send for `chunk`. Raises `BareLineEnd` where the content has one."""
         certain, self._held = _split_open_end(self._held + chunk, b"\r\n")
-        check_line_ends(certain)
+        if not self._checked:
+            check_line_ends(certain)
         return self._dotted(certain)
 
     def finish(self) -> bytes:
@@ -95,8 +104,8 @@ class DotWriter:
     def _dotted(self, certain: bytes) -> bytes:
         if not certain:
             return b""
-        dotted = certain.replace(b"\r\n.", b"\r\n..")[self._skip :]
-        self._skip = 0
+        dotted = certain.replace(b"\r\n.", b"\r\n..") if _DOT(certain) else certain
+        dotted, self._skip = dotted[self._skip :], 0
         return dotted
 
 

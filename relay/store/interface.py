@@ -57,9 +57,15 @@ class BodyWriter(Protocol):
     async def write(self, chunk: bytes) -> None: ...
 
     async def finish(
-        self, *, simple_digest: bytes, relaxed_digest: bytes | None, eight_bit: bool
+        self,
+        *,
+        simple_digest: bytes,
+        relaxed_digest: bytes | None,
+        eight_bit: bool,
+        dots: bool | None = None,
     ) -> Body:
-        """Make the body durable (a spilled file and its directory are synced) and describe it."""
+        """Make the body durable (a spilled file and its directory are synced) and describe it; see
+        `Body`."""
 
     async def discard(self) -> None:
         """Forget the body. Safe after `finish` too, until the message is inserted."""
@@ -105,6 +111,10 @@ class QueueStore(Protocol):
         """The body in chunks of at most 256 KiB. Raises BodyDamaged."""
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...
+
+    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
+        """Settle deliveries that are over and leave nothing to note, all in one operation: for
+        each, what `settle` would say. Their bodies have no `ref`."""
 
     async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
         """Give deliveries back unattempted: pairs of (delivery id, due_at)."""

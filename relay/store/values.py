@@ -16,7 +16,9 @@ class Body:
     `inline` holds the octets where they are in memory. Where it is None the body is read with
     `Store.read_body`. `ref` is the store's own name for a body kept outside its rows.
     The digests are SHA-256 of the canonical body (RFC 6376 §3.4); `relaxed` is None where
-    no key asked for it when the message came in.
+    no key asked for it when the message came in. `dots` tells whether a line begins with a dot, as
+    was found when its line ends were checked; None where they were not, so that whoever sends it
+    checks them.
     """
 
     size: int
@@ -25,6 +27,7 @@ class Body:
     eight_bit: bool = False
     inline: bytes | None = field(default=None, repr=False)
     ref: str = ""
+    dots: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

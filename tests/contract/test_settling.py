@@ -39,6 +39,19 @@ async def test_many_settlements_at_once_end_each_its_own(store: Store, owner: Ow
     assert await store.find_message(deliveries[9].message.id) is None
 
 
+async def test_deliveries_that_end_together_end_each_its_own(store: Store, owner: Owner) -> None:
+    deliveries = [d for _ in range(90) for d in await insert(store, owner, "a@x.test", "b@y.test")]
+    lost = deliveries[7]
+    await store.release(owner, [(lost.id, NOW)])
+    first, second = deliveries[:60], deliveries[60:]
+    answers = await asyncio.gather(store.end(first), store.end(second))
+    assert [list(answer) for answer in answers] == [[d is not lost for d in first], [True] * 120]
+    assert list(await store.end(first)) == [False] * 60
+    assert sum(depth.queued for depth in await store.depths()) == 1
+    assert await store.find_message(lost.message.id) is not None
+    assert await store.find_message(deliveries[9].message.id) is None
+
+
 async def test_what_remains_is_tried_again_when_it_is_due(store: Store, owner: Owner) -> None:
     (delivery,) = await insert(store, owner, "a@x.test", "b@x.test")
     remaining = (Recipient("b@x.test"),)

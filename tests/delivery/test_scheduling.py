@@ -313,7 +313,10 @@ async def test_a_store_that_fails_for_a_while_loses_no_outcome(tmp_path: Path) -
             done: bool = await settle(owner, settlement)
             return done
 
-        relay.store.settle = failing
+        async def none(deliveries: Any) -> list[bool]:
+            raise StoreUnavailable("the disk has gone")
+
+        relay.store.settle, relay.store.end = failing, none
         await relay.send("b@example.test")
         await relay.until_empty()
         assert len(failures) == 2

@@ -43,9 +43,15 @@ class MemoryBody:
         self.octets += chunk
 
     async def finish(
-        self, *, simple_digest: bytes, relaxed_digest: bytes | None, eight_bit: bool
+        self,
+        *,
+        simple_digest: bytes,
+        relaxed_digest: bytes | None,
+        eight_bit: bool,
+        dots: bool | None = None,
     ) -> Body:
-        return Body(len(self.octets), simple_digest, relaxed_digest, eight_bit, bytes(self.octets))
+        octets = bytes(self.octets)
+        return Body(len(octets), simple_digest, relaxed_digest, eight_bit, octets, "", dots)
 
     async def discard(self) -> None:
         self.store.discarded += 1

@@ -118,6 +118,26 @@ def test_what_is_written_is_read_back_exactly(
 
 
 @given(ANY_OCTETS, st.lists(st.integers(0, 100)))
+def test_content_without_dots_has_none_at_the_beginning_of_a_line(
+    data: bytes, places: list[int]
+) -> None:
+    reader, content = DotReader(), b""
+    try:
+        for chunk in cut(data, places):
+            content += reader.feed(chunk)
+    except BareLineEnd:
+        return
+    assert reader.has_dots or b"\r\n." not in b"\r\n" + content
+
+
+@given(CONTENT, st.lists(st.integers(0, 200)))
+def test_what_was_checked_before_is_written_alike(content: bytes, places: list[int]) -> None:
+    writer = DotWriter(checked=True)
+    wire = b"".join([writer.feed(chunk) for chunk in cut(content, places)]) + writer.finish()
+    assert wire == write(content)
+
+
+@given(ANY_OCTETS, st.lists(st.integers(0, 100)))
 def test_what_is_written_ends_once_and_has_no_bare_line_end(
     content: bytes, places: list[int]
 ) -> None:

@@ -31,6 +31,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     body_crc: int  # of an inline body; a spool file's is in its reference
     relaxed_digest: bytes | None = None
     eight_bit: bool = False
+    dots: bool | None = None
     tags: tuple[tuple[str, str], ...] = ()
 
 
@@ -55,6 +56,7 @@ def encode_facts(message: Message) -> bytes:
             body_crc=crc32(body.inline or b""),
             relaxed_digest=body.relaxed_digest,
             eight_bit=body.eight_bit,
+            dots=body.dots,
             tags=message.tags,
         )
     )
@@ -96,6 +98,7 @@ def decode_message(message_id: str, facts: bytes, ref: str | None, header: bytes
             relaxed_digest=known.relaxed_digest,
             eight_bit=known.eight_bit,
             ref=ref or "",
+            dots=known.dots,
         ),
         tags=known.tags,
     )

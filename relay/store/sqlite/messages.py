@@ -10,7 +10,7 @@ a time cost about as many such turns as one does.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,15 +189,12 @@ def _reason(
 
 def settle(db: sqlite3.Connection, requests: Sequence[tuple[Owner, Settlement]]) -> list[Settled]:
     """Apply the ends of attempts; those whose claim is gone change nothing."""
-    plain: dict[int, list[int]] = {}
-    for owner, settlement in requests:
-        if _is_plain_end(settlement):
-            plain.setdefault(owner.epoch, []).append(settlement.delivery.id)
-    ended: set[tuple[int, int]] = set()
-    for epoch, identifiers in plain.items():
-        for some in chunks(identifiers):
-            if _end_all(db, epoch, some):
-                ended.update((epoch, identifier) for identifier in some)
+    plain = [
+        (owner.epoch, settlement.delivery.id)
+        for owner, settlement in requests
+        if _is_plain_end(settlement)
+    ]
+    ended = _end_by_epoch(db, plain)
     done = Settled(done=True)
     return [
         done
@@ -205,6 +202,38 @@ def settle(db: sqlite3.Connection, requests: Sequence[tuple[Owner, Settlement]])
         else _settle_one(db, owner, settlement)
         for owner, settlement in requests
     ]
+
+
+def end(db: sqlite3.Connection, requests: Sequence[Sequence[Delivery]]) -> list[list[bool]]:
+    """Apply plain ends, as `settle` does one by one."""
+    ended = _end_by_epoch(db, [(d.epoch, d.id) for some in requests for d in some])
+    return [
+        [
+            (delivery.epoch, delivery.id) in ended or _settle_one(db, *_end_of(delivery)).done
+            for delivery in some
+        ]
+        for some in requests
+    ]
+
+
+def _end_of(delivery: Delivery) -> tuple[Owner, Settlement]:
+    return Owner("", delivery.epoch), Settlement(delivery)
+
+
+def _end_by_epoch(
+    db: sqlite3.Connection, claims: Iterable[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """End deliveries given as (epoch, id), many at a time; those that were ended. Where a claim is
+    gone, its whole chunk is left to be looked at one by one."""
+    by_epoch: dict[int, list[int]] = {}
+    for epoch, identifier in claims:
+        by_epoch.setdefault(epoch, []).append(identifier)
+    ended: set[tuple[int, int]] = set()
+    for epoch, identifiers in by_epoch.items():
+        for some in chunks(identifiers):
+            if _end_all(db, epoch, some):
+                ended.update((epoch, identifier) for identifier in some)
+    return ended
 
 
 def _is_plain_end(settlement: Settlement) -> bool:

@@ -150,7 +150,12 @@ class SpoolingWriter:
             await self._flush()
 
     async def finish(
-        self, *, simple_digest: bytes, relaxed_digest: bytes | None, eight_bit: bool
+        self,
+        *,
+        simple_digest: bytes,
+        relaxed_digest: bytes | None,
+        eight_bit: bool,
+        dots: bool | None = None,
     ) -> Body:
         """Raises StoreError when the body could not be made durable."""
         inline = None
@@ -168,6 +173,7 @@ class SpoolingWriter:
             eight_bit=eight_bit,
             inline=inline,
             ref=reference,
+            dots=dots,
         )
 
     async def discard(self) -> None:

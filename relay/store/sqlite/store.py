@@ -301,6 +301,9 @@ class SqliteStore(Lists):
             self._on_suppressed(report, suppressed)
         return settled.done
 
+    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
+        return await self._writer.submit(messages.end, deliveries, unhurried=True)
+
     async def _forget_settled(
         self, settlement: Settlement, settled: messages.Settled | None
     ) -> None:
