@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import Load, message
+from bench.dialogue import Load, message
 from bench.measure import tree
 from bench.sink import Sink
 from bench.systems.system import PASSWORD, SENDER, Ports, System

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench.load import Exchange, Load, message, session
+from bench.dialogue import Exchange, Load, message, session
 
 LOAD = Load(
     host="127.0.0.1",
