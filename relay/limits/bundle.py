@@ -36,6 +36,7 @@ class _Waiter:
     n: int
     patience: float
     answer: "asyncio.Future[Decision]"
+    lease: Lease | None = None  # by which it was answered
 
 
 class Bundle:
@@ -65,8 +66,9 @@ class Bundle:
         self._is_strict = any(limit.rate is not None and limit.strict for limit in limits)
         self._has_quota = any(limit.quota is not None for limit in limits)
         self._way = 0.0  # seconds that answers take to come here, doubled; the slow ones count
-        self._gone = 0  # recipients since the last question
-        self._asked_at = clock()
+        self._gone = 0  # recipients since the time below
+        self._since = clock()
+        self._pace = 0.0  # recipients per second, lately
         self._refusal = NOW
         self._refused_until = 0.0  # when it is worth asking again
         self._free_at = 0.0  # when a permit may be free, as the refusal said
@@ -92,11 +94,16 @@ class Bundle:
 
     async def ask(self, n: int, patience: float) -> Decision:
         """The answer of the authority."""
-        waiter = _Waiter(n, patience, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_for_all())
-        return await waiter.answer
+        while True:
+            waiter = _Waiter(n, patience, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiter)
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask_for_all())
+            decision = await waiter.answer
+            if waiter.lease is None or not decision.now or self._is_timely(waiter.lease):
+                return decision
+            # The process was held up between hearing and doing.
+            self._return(n, waiter.lease)
 
     def give_back(self) -> None:
         """Nothing at hand is to be spent any more."""
@@ -147,24 +154,30 @@ class Bundle:
         except LessorGone:
             gone = Decision(_MEMORY, self._keys[0], "store", charged=False)
             lease = Lease((gone,) * len(batch), until=self._clock() + hold)
-        now = self._clock()
-        self._way = max(2 * (now - lease.until + hold), self._way * 0.95)
-        if self._is_strict and now > lease.until:
+        self._way = max(2 * (self._clock() - lease.until + hold), self._way * 0.95)
+        if not self._is_timely(lease):
             self._too_late(batch, lease)
             return
         self._take_over(lease)
         for waiter, decision in zip(batch, lease.decisions, strict=True):
             self._waiting.popleft()
+            waiter.lease = lease
             self._tell(waiter, decision)
+        while self._someone_waits() and self._waiting[0].n <= self.free:
+            waiter = self._waiting.popleft()  # it came meanwhile
+            waiter.lease = lease
+            self.free -= waiter.n
+            self._tell(waiter, NOW)
         if self.free and self._retired:
             self.give_back()
 
     def _likely(self, now: float) -> int:
         """How many recipients will go while permits may be kept, if things go on as they did."""
-        elapsed = max(now - self._asked_at, self._hold)
-        likely = int(self._gone * self._hold / elapsed)
-        self._asked_at, self._gone = now, 0
-        return 0 if self._retired else likely
+        elapsed = now - self._since
+        if elapsed >= self._hold:
+            self._pace = self._gone / elapsed
+            self._since, self._gone = now, 0
+        return 0 if self._retired else int(max(self._pace * (self._hold + self._way), self._gone))
 
     def _take_over(self, lease: Lease) -> None:
         self.free, self.until, self._blocks = lease.extra, lease.until, lease.blocks
@@ -194,8 +207,18 @@ class Bundle:
             else:
                 self._waiting.remove(waiter)
                 self._tell(waiter, decision)
-        if granted and self._has_quota:
-            self._lessor.give_back(Returned(self._keys, granted, lease.until, lease.blocks))
+        if granted:
+            self._return(granted, lease)
+
+    def _is_timely(self, lease: Lease) -> bool:
+        """Whether what was granted may still go: a strict rate counts it until the lease is over,
+        other limits have counted it for good."""
+        return not self._is_strict or self._clock() <= lease.until
+
+    def _return(self, n: int, lease: Lease) -> None:
+        """Permits that were not used, too late for any but a quota."""
+        if self._has_quota:
+            self._lessor.give_back(Returned(self._keys, n, lease.until, lease.blocks))
 
     def _leftover(self) -> tuple[Returned, ...]:
         """What is at hand, to be given back; nothing is at hand after that."""

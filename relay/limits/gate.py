@@ -47,7 +47,7 @@ def lend(gates: Sequence[Gate], wanted: int, now: float, until: float) -> int:
     them; how many that are."""
     for gate in gates:
         if gate.pace is not None:
-            wanted = min(wanted, gate.pace.spare(now))
+            wanted = min(wanted, gate.pace.spare(now, until))
         if gate.quota is not None:
             wanted = min(wanted, gate.quota.spare())
     if wanted <= 0:

@@ -18,6 +18,7 @@ _LONGEST_PAUSE = 60.0  # seconds; a slow rate (24/day) must survive being restar
 _STRICT_HOLD = 0.01  # of a window: what lending may cost of the rate
 _LONGEST_HOLD = 0.05  # seconds; a strict flow is no less even than that
 _LENIENT_HOLD = 0.1  # seconds
+_ROUNDING = 1e-6  # of a permit: what floats may lose
 _LENIENT_SHARE = 0.02  # of a second's worth: what one loan may be of a burst
 
 
@@ -54,15 +55,14 @@ class Pace:
         self._window.take(n, until)
         return self._flow.take(n * self._cost(until - now), now)
 
-    def spare(self, now: float) -> int:
-        """How many permits may be lent without anyone else missing them."""
-        hold = hold_of(self.rate, strict=self._window is not None)
+    def spare(self, now: float, until: float) -> int:
+        """How many permits may be lent until `until` without anyone else missing them."""
+        per_second = self.rate.per_second
         if self._window is not None:
-            share = int(self.rate.per_second * hold)
+            share = int(per_second * min(_LONGEST_HOLD, until - now) + _ROUNDING)
             return max(0, min(share, self.rate.count - self._window.used(now)))
-        burst = self.rate.per_second
-        plenty = burst / 2 - max(self._flow.spent(now), burst * hold)
-        return max(0, int(min(burst * _LENIENT_SHARE, plenty)))
+        plenty = per_second / 2 - max(self._flow.spent(now), per_second * (until - now))
+        return max(0, int(min(per_second * _LENIENT_SHARE, plenty)))
 
     def lend(self, n: int, now: float, until: float) -> None:
         """Charge `n` permits, no more than can be spared, that go at `until` at the latest."""

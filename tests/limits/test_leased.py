@@ -161,6 +161,46 @@ async def test_an_answer_that_comes_too_late_is_asked_for_again_with_more_time(
     assert (rate.used, quota.used) == (2, 1)
 
 
+async def test_a_process_that_is_held_up_between_hearing_and_doing_asks_again(
+    limits, worker, line, clock
+):
+    configure(limits, worker, {"pool:main": Limit(Rate(1_000, 1), 1_000)})
+    clock.advance(2)
+    lease = line.lease
+
+    async def lease_and_hold_up(request):
+        answer = await lease(request)
+        line.lease = lease
+        asyncio.get_running_loop().call_soon(clock.advance, 0.02)
+        return answer
+
+    line.lease = lease_and_hold_up
+    assert (await worker.admit(("pool:main",), 1)).now
+    assert len(line.requests) == 2
+    rate, quota = await limits.levels(["pool:main"])
+    assert (rate.used, quota.used) == (2, 1)
+
+
+async def test_those_who_come_while_a_question_is_under_way_are_served_from_its_answer(
+    limits, worker, line
+):
+    configure(limits, worker, {"pool:main": Limit(quota=1_000_000)})
+    for _ in range(30):
+        await worker.admit(("pool:main",), 1)
+    while next(iter(worker._bundles.values())).free:
+        await worker.admit(("pool:main",), 1)
+    line.answering.clear()
+    asked = len(line.requests)
+    answers = [asyncio.create_task(worker.admit(("pool:main",), 1))]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    answers += [asyncio.create_task(worker.admit(("pool:main",), 1)) for _ in range(5)]
+    await asyncio.sleep(0)
+    line.answering.set()
+    assert all([(await answer).now for answer in answers])
+    assert len(line.requests) == asked + 1
+
+
 async def test_nothing_goes_while_the_authority_is_gone(limits, worker, line, clock):
     configure(limits, worker, {"pool:main": Limit(Rate(1_000, 1))})
     clock.advance(2)
