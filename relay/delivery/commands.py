@@ -53,7 +53,7 @@ def unfit(peer: Peer, mail: Mail, recipients: tuple[Recipient, ...]) -> Reply | 
             return _no_smtputf8(peer, "its header fields are in UTF-8")
         if not mail.envelope.reverse_path.isascii():
             return _no_smtputf8(peer, "its reverse-path is in UTF-8")
-        if any(not recipient.address.isascii() for recipient in recipients):
+        if _has_utf8("", recipients):
             return _no_smtputf8(peer, "a recipient's address is in UTF-8")
     if mail.eight_bit and not peer.eight_bit:
         text = f"the message has 8-bit content, and {peer.name} takes 7-bit only (no 8BITMIME)"
@@ -95,7 +95,8 @@ def rcpt_command(peer: Peer, recipient: Recipient) -> bytes:
 
 
 def _has_utf8(reverse_path: str, recipients: tuple[Recipient, ...]) -> bool:
-    return not reverse_path.isascii() or any(not r.address.isascii() for r in recipients)
+    # A join, because a loop of Python's takes longer even for one recipient.
+    return not (reverse_path + "".join([r.address for r in recipients])).isascii()
 
 
 class UnsafeCommand(ValueError):

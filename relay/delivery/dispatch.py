@@ -21,6 +21,7 @@ from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.telling import Telling
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision, Gatekeeper
+from relay.limits.specs import config_limits
 from relay.mail.replies import Reply
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
@@ -67,6 +68,7 @@ class Dispatcher:
 
     def _configure(self, config: Config, router: Router) -> None:
         self._router = router
+        self._ways.limited = frozenset(config_limits(config))
         # A way that is down is tried again at least as often as a message that waits for it.
         self._longest_back_off = max(config.retry.schedule)
 
@@ -101,7 +103,7 @@ class Dispatcher:
             if delivery.due_at > now:
                 self._place_later(delivery, (delivery.due_at - now) / 1000)
             else:
-                self._place(delivery, fresh, avoid)
+                self._place(delivery, fresh, avoid, now)
 
     def _place_later(self, delivery: Delivery, seconds: float) -> None:
         """It was accepted to go later. Soon: then it waits here; else in the store.
@@ -120,10 +122,10 @@ class Dispatcher:
     def _place_due(self, delivery: Delivery) -> None:
         self._later.discard(delivery.id)
         if self._claims.holds(delivery):
-            self._place(delivery, True, ())
+            self._place(delivery, True, (), self._wall())
 
-    def _place(self, delivery: Delivery, fresh: bool, avoid: Collection[str]) -> None:
-        if self._endings.has_expired(delivery):
+    def _place(self, delivery: Delivery, fresh: bool, avoid: Collection[str], now: int) -> None:
+        if self._endings.has_expired(delivery, now):
             return
         try:
             plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
@@ -166,10 +168,10 @@ class Dispatcher:
         """The next delivery that may go on `way` now; None where there is none."""
         while (lane := way.next_lane()) is not None:
             delivery = lane.take()
-            if self._endings.has_expired(delivery):
+            if self._endings.has_expired(delivery, self._wall()):
                 lane.take_turn()
                 continue
-            if delivery.id != lane.paid:
+            if lane.keys and delivery.id != lane.paid:
                 decision = await self._ask(lane, delivery)
                 if not decision.now:
                     self._refused(lane, delivery, decision)
@@ -192,7 +194,7 @@ class Dispatcher:
 
     def _refused(self, lane: Lane, delivery: Delivery, decision: Decision) -> None:
         if lane.way.retired:
-            self._place(delivery, False, ())
+            self._place(delivery, False, (), self._wall())
             return
         self._holding.hold(lane, decision, len(delivery.recipients))
         lane.put_first(delivery)
@@ -205,7 +207,7 @@ class Dispatcher:
     def put_back(self, lane: Lane, delivery: Delivery) -> None:
         """A delivery that was handed out comes first again, its permits spent."""
         if lane.way.retired:
-            self._place(delivery, False, ())
+            self._place(delivery, False, (), self._wall())
             return
         lane.put_first(delivery)
         lane.paid = delivery.id
@@ -260,7 +262,7 @@ class Dispatcher:
         others = [c for c in plan.eligible if c.family != way.path.family and c.weight > 0]
         if others:
             avoid = {c.address for c in plan.candidates if c.family == way.path.family}
-            self._place(delivery, False, avoid)
+            self._place(delivery, False, avoid, self._wall())
         return bool(others)
 
     def source_gone(self, way: Way, fault: SourceUnavailable) -> None:
@@ -282,7 +284,7 @@ class Dispatcher:
             for lane in way.lanes.values():
                 if any(is_expired(delivery, wall) for delivery in lane.waiting):
                     for delivery in lane.take_last(len(lane.waiting)):
-                        if not self._endings.has_expired(delivery):
+                        if not self._endings.has_expired(delivery, wall):
                             lane.put(delivery)
         if short_of_room:
             self._holding.relieve()

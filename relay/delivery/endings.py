@@ -88,9 +88,8 @@ class Endings:
         self._claims.settle(settlement)
         self._telling.postponed(delivery, reason)
 
-    def has_expired(self, delivery: Delivery) -> bool:
-        """Give an expired delivery up; True where it was one."""
-        now = self._wall()
+    def has_expired(self, delivery: Delivery, now: int) -> bool:
+        """Give up a delivery that has expired at `now`, in UTC ms; True where it was one."""
         if not is_expired(delivery, now):
             return False
         settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)

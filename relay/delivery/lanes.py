@@ -33,7 +33,8 @@ class Site:
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """Deliveries of one configuration set and pool on one way. `keys` are those of its limits."""
+    """Deliveries of one configuration set and pool on one way. `keys` are those of its limits;
+    empty where it has none."""
 
     configuration_set: str
     pool: str

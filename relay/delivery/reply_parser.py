@@ -6,9 +6,11 @@ Owns the octets of a reply that has not ended yet, at most `REPLY_OCTETS` of the
 """
 
 import re
+from functools import lru_cache
 
 LINE_OCTETS = 4_096
 REPLY_OCTETS = 32_768
+_USUAL_OCTETS = 64
 
 PeerReply = tuple[int, str]  # the code, and the text with its lines joined by "\n"
 
@@ -52,13 +54,12 @@ class ReplyParser:
         return replies
 
     def _take(self, line: bytes) -> PeerReply | None:
-        match = _LINE(line) if len(line) <= LINE_OCTETS else None
-        if match is None:
-            raise ProtocolError(_what_is_wrong(line))
-        code, separator, text = match.groups(b"")
         if not self._lines:
-            if separator != b"-":
-                return int(code), text.decode("utf-8", "replace")
+            whole = _usual_reply(line) if len(line) <= _USUAL_OCTETS else _one_line_reply(line)
+            if whole is not None:
+                return whole
+        code, separator, text = _split(line)
+        if not self._lines:
             self._code, self._octets = code, 0
         elif code != self._code:
             raise ProtocolError("a reply whose lines have different codes")
@@ -70,6 +71,25 @@ class ReplyParser:
             return None
         lines, self._lines = self._lines, []
         return int(code), b"\n".join(lines).decode("utf-8", "replace")
+
+
+def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Code, separator and text. Raises `ProtocolError`."""
+    match = _LINE(line) if len(line) <= LINE_OCTETS else None
+    if match is None:
+        raise ProtocolError(_what_is_wrong(line))
+    code, separator, text = match.groups(b"")
+    return code, separator, text
+
+
+def _one_line_reply(line: bytes) -> PeerReply | None:
+    """A reply of this line alone; None where more lines belong to it."""
+    code, separator, text = _split(line)
+    return None if separator == b"-" else (int(code), text.decode("utf-8", "replace"))
+
+
+_usual_reply = lru_cache(maxsize=1024)(_one_line_reply)
+"""Peers say the same short lines to MAIL, RCPT and DATA, message after message."""
 
 
 def _what_is_wrong(line: bytes) -> str:

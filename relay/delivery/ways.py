@@ -12,9 +12,11 @@ _MOST_REMEMBERED = 10_000  # ways that are not in use
 
 
 class Ways:
-    """Plain maps; nothing is decided here."""
+    """Plain maps; nothing is decided here. `limited` are the keys that have a limit: a lane asks
+    for no others, and one without any asks nothing."""
 
     def __init__(self) -> None:
+        self.limited: frozenset[str] = frozenset()
         self._ways: dict[Path, Way] = {}
         self._sites: dict[str, Site] = {}
         self._lanes: dict[tuple[str, ...], Lane] = {}
@@ -39,7 +41,8 @@ class Ways:
             path = Path(address, candidate.family, candidate.ehlo, plan.route, domain)
             way = self._way(path)
             keys = delivery_keys(plan.configuration_set, plan.pool, address)
-            lane = self._lanes[key] = Lane(plan.configuration_set, plan.pool, way, keys)
+            limited = tuple([key for key in keys if key in self.limited])
+            lane = self._lanes[key] = Lane(plan.configuration_set, plan.pool, way, limited)
             way.lanes[key] = lane
         return lane
 

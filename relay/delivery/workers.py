@@ -78,7 +78,9 @@ class Workers:
         self._claims = claims
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
-        self._parked: dict[asyncio.Future[bool], Way] = {}
+        # In the order in which they close, for all of them may be idle for the same time.
+        self._parked: dict[asyncio.Future[bool], tuple[Way, float]] = {}
+        self._closing: asyncio.TimerHandle | None = None
         self._busy: dict[Connection, tuple[float, Delivery]] = {}
         self._draining = False
         self._turns = Turns(slots, self._start, self._make_room)
@@ -99,6 +101,9 @@ class Workers:
             self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
         )
         self._turns.configure(self._bounds)
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
         self._close_parked()
 
     # Who gets a connection
@@ -150,7 +155,7 @@ class Workers:
 
     def _make_room(self) -> None:
         """A connection that nobody uses makes room."""
-        for future, way in self._parked.items():
+        for future, (way, _) in self._parked.items():
             if not future.done() and self._turns.is_in_the_way(way):
                 future.set_result(False)
                 return
@@ -212,7 +217,8 @@ class Workers:
                 return
             if self._turns.should_yield(way, connection.carried):
                 return
-            await self._claims.room()
+            if self._claims.is_full:
+                await self._claims.room()
 
     async def _carry(
         self, way: Way, connection: Connection, lane: Lane, delivery: Delivery
@@ -250,18 +256,30 @@ class Workers:
             if not future.done():
                 future.set_result(False)
 
-        timer = self._loop.call_later(self._bounds.idle_timeout, wake)
+        until = self._loop.time() + self._bounds.idle_timeout
+        if self._closing is None:
+            self._closing = self._loop.call_at(until, self._close_idle)
         connection.on_end = wake
         way.parked.append(future)
-        self._parked[future] = way
+        self._parked[future] = way, until
         try:
             return await future
         finally:
-            timer.cancel()
             connection.on_end = None
             del self._parked[future]
             if future in way.parked:
                 way.parked.remove(future)
+
+    def _close_idle(self) -> None:
+        """One timer for all that are parked: most are wanted again long before it fires."""
+        self._closing = None
+        now = self._loop.time()
+        for future, (_, until) in self._parked.items():
+            if until > now:
+                self._closing = self._loop.call_at(until, self._close_idle)
+                return
+            if not future.done():
+                future.set_result(False)
 
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""

@@ -33,7 +33,9 @@ def split_reply(code: int, text: str) -> Reply:
 
 def printable_text(text: str, limit: int = REPLY_TEXT_CHARACTERS) -> str:
     """`text` on one line: runs of white space made one space, what cannot be printed made `?`."""
-    text = _SPACES.sub(" ", text).strip()
+    if not text.isprintable() or "  " in text:  # the only white space that is printable is " "
+        text = _SPACES.sub(" ", text)
+    text = text.strip()
     if len(text) > limit:
         text = text[: limit - 3] + "..."
     if text.isprintable():

@@ -54,10 +54,10 @@ class Candidate:
     ehlo: str
     weight: int
     excluded: str = ""
+    address: str = field(init=False)
 
-    @property
-    def address(self) -> str:
-        return str(self.source.address)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", str(self.source.address))
 
     @property
     def family(self) -> Family:

@@ -41,6 +41,7 @@ class Router:
         )
         self._candidates: dict[str, tuple[int, tuple[Candidate, ...]]] = {}
         self._destinations: dict[tuple[str, str], Destination] = {}
+        self._plans: dict[tuple[str, str], tuple[int, Plan]] = {}
 
     def __repr__(self) -> str:
         return (
@@ -53,6 +54,15 @@ class Router:
         Raises a transient `RoutingFailure` where the set is no longer configured: its pool is
         unknown then, and mail never leaves from another set's addresses.
         """
+        target = self._routes.find(domain)
+        known = self._plans.get((configuration_set, target.match))
+        if known is not None and known[0] == self._health.version:
+            return known[1]
+        version, plan = self._health.version, self._make_plan(target, configuration_set)
+        self._plans[configuration_set, target.match] = version, plan
+        return plan
+
+    def _make_plan(self, target: RouteTarget, configuration_set: str) -> Plan:
         chosen = self._config.configuration_sets.get(configuration_set)
         if chosen is None:
             text = f"configuration set {configuration_set} is no longer configured"
@@ -61,7 +71,7 @@ class Router:
             configuration_set=configuration_set,
             pool=chosen.pool,
             candidates=self._candidates_of(chosen.pool),
-            route=self._destination(self._routes.find(domain), configuration_set),
+            route=self._destination(target, configuration_set),
         )
 
     def _candidates_of(self, pool: str) -> tuple[Candidate, ...]:
