@@ -50,7 +50,10 @@ class DotReader:
             self.rest += data
             return b""
         seen = self._held + data
-        dot = _DOT(seen)  # most chunks have no line that begins with one, and so no end either
+        # Most chunks have no line that begins with a dot, and so no end either; base64, which makes
+        # up what is large, has no dot at all.
+        first = seen.find(b".")
+        dot = _DOT(seen, max(0, first - 1)) if first >= 0 else None
         end = seen.find(_END, max(0, dot.start() - 1)) if dot is not None else -1
         if end >= 0:
             certain, held = seen[: end + 2], b""
