@@ -60,6 +60,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._input = bytearray()
+        self._output: list[bytes] = []
         self._asked = 0
         self._open: dict[int, tuple[asyncio.Future[Any], type]] = {}
         self._answering: set[asyncio.Task[None]] = set()
@@ -97,12 +98,23 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """Say nothing more. What was said is still sent."""
         if self._transport is not None:
+            if self._output:
+                self._flush()
             self._transport.close()
 
     def _send(self, kind: int, number: int, message: object) -> None:
-        if self._transport is not None:
-            octets = self._encode(message)
-            self._transport.write(_FRAME.pack(len(octets), kind, number) + octets)
+        """What is said in one turn of the loop is sent together: each write wakes a process."""
+        if self._transport is None:
+            return
+        octets = self._encode(message)
+        if not self._output:
+            self._loop.call_soon(self._flush)
+        self._output += (_FRAME.pack(len(octets), kind, number), octets)
+
+    def _flush(self) -> None:
+        output, self._output = self._output, []
+        if output and self._transport is not None:
+            self._transport.write(b"".join(output))
 
     # Listening
 
