@@ -6,7 +6,8 @@ and written together when the session has taken all it could, which batches thos
 commands. Reading is paused while much waits to be taken, so that a fast client waits and does not
 fill memory, and a client that does not read is not read from.
 
-Octets of all connections arrive in the same buffers: they are taken before the next can come.
+Octets of all connections arrive in the same buffers: they are taken before the next can come. So
+there is one event loop of connections in a process.
 """
 
 import asyncio
@@ -110,6 +111,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline.cancel()
         self._transport = None
         self._lose()
+        self._encryption = None  # its memory is not left to the next collection of garbage
         self._session.is_closed()
 
     def pause_writing(self) -> None:
@@ -205,6 +207,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.is_lost or self._ending:
             return
         if self._encryption is not None:
+            if not self._encryption.is_established:
+                return  # nobody hears
             self._encryption.encrypt(octets)
             octets = self._encryption.outgoing()
         self._send(octets)
