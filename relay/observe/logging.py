@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, Protocol, Self, TextIO
 
 import msgspec
@@ -136,7 +137,14 @@ def console_renderer(*, colors: bool) -> Render:
 
 
 def _now() -> str:
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    """Written once for all lines of that second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
 
 
 def _shown(value: object) -> str:
