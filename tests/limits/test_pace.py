@@ -81,6 +81,73 @@ def test_a_strict_rate_holds_in_every_window_after_it_was_changed(rate, old, ste
         assert sum(inside[:-1]) < rate.count
 
 
+# A schedule of loans, in phases: an idle time, then so many messages as soon as they may go. Their
+# permits may be kept for so long; so many are lent besides; they go after such a part of the time.
+LOANS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.06, 0.4, 1.0]),
+        st.integers(1, 200),
+        st.sampled_from([0.01, 0.05, 0.4]),
+        st.integers(0, 30),
+        st.sampled_from([0.0, 1.0, 0.5]),
+    ),
+    max_size=5,
+)
+
+
+def run_loans(pace: Pace, loans, *, strict: bool, back: int = 0) -> list[float]:
+    """When each permit went, the messages charged to a lenient pace at once. Of each loan `back`
+    come back in the end."""
+    gone, now = [], 60.0
+    for idle, messages, hold, wanted, part in loans:
+        now += idle
+        for _ in range(messages):
+            now = pace.ready_at(now)
+            until = now + hold
+            at = now + part * hold
+            pace.take(1, now, until)
+            gone.append(at if strict else now)
+            lent = min(wanted, pace.spare(now, until))
+            if lent:
+                pace.lend(lent, now, until)
+                gone += [at] * max(0, lent - back)
+            if lent and back:
+                pace.restore(min(lent, back), at, until)
+                now = at
+    return sorted(gone)
+
+
+@given(
+    rate=st.builds(Rate, st.integers(1, 300), st.sampled_from([1, 60])),
+    loans=LOANS,
+    back=st.integers(0, 30),
+)
+def test_a_strict_rate_holds_in_every_window_whenever_what_is_lent_is_spent(rate, loans, back):
+    gone = run_loans(Pace(rate, strict=True, now=50.0), loans, strict=True, back=back)
+    starts_and_ends = zip(gone, gone[rate.count :], strict=False)
+    assert all(end >= start + rate.seconds for start, end in starts_and_ends)
+
+
+@given(rate=st.builds(Rate, st.integers(1, 300), st.just(1)), loans=LOANS)
+def test_a_lenient_rate_lends_nothing_that_could_exceed_its_flow_and_burst(rate: Rate, loans):
+    ahead = last = 0.0
+    for at in run_loans(Pace(rate, strict=False, now=0.0), loans, strict=False):
+        ahead = max(0.0, ahead - (at - last) * rate.count) + 1
+        assert ahead <= max(1, rate.count) + 1e-3
+        last = at
+
+
+def test_what_comes_back_in_time_is_free_again_and_too_late_it_is_not():
+    pace = Pace(Rate(100, 1), strict=True, now=0.0)
+    pace.take(1, 10.0, 10.05)
+    pace.lend(5, 10.0, 10.05)
+    assert pace.used(10.0) == 6
+    pace.restore(3, 10.04, 10.05)
+    assert pace.used(10.04) == 3
+    pace.restore(2, 10.06, 10.05)
+    assert pace.used(10.06) == 3
+
+
 @pytest.mark.parametrize("late", [0.0, 0.0015, 0.004])
 @pytest.mark.parametrize("count", [1, 20, 500])
 def test_a_strict_rate_is_reached_although_timers_are_late(count: int, late: float):
