@@ -27,10 +27,14 @@ class Ballast:
         self.aboard = False  # as far as is known; any thread may look
         self._next_attempt = 0.0
 
+    def was_left_alone(self) -> bool:
+        """Whether neither this process nor another has thrown it; changes nothing."""
+        return self.aboard and os.path.exists(self._path)
+
     def is_aboard(self, *, try_now: bool = False) -> bool:
         """Whether there is room to accept. Tries to take new ballast where it is gone, now or,
         for who asks often, once in a while."""
-        if self.aboard and os.path.exists(self._path):
+        if self.was_left_alone():
             return True
         self.aboard = False
         now = time.monotonic()

@@ -165,7 +165,7 @@ class SqliteStore(Lists):
         self._spool.close()
 
     async def free_space(self) -> int:
-        if not self._ballast.aboard and not await self._writer.submit(self._board, None):
+        if not self._ballast.was_left_alone() and not await self._writer.submit(self._board, None):
             return 0
         status = await self._spool.run(lambda: os.statvfs(self._data_dir))
         no_inodes = status.f_files > 0 and status.f_favail == 0
