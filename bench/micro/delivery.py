@@ -11,6 +11,7 @@ here; the median of several rounds is shown, and the lowest.
 
 import argparse
 import asyncio
+import base64
 import os
 import socket
 import statistics
@@ -20,14 +21,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bench.load import Load, message
 from relay.config.model import Config
 from relay.delivery.connections import Connections
 from relay.delivery.scheduler import Scheduler
@@ -148,7 +148,7 @@ class Bench:
             credential="app",
             configuration_set="main",
             identity="sender.test",
-            header=_header(self._number),
+            header=_HEADER % (self._number, self._number),
             body=self._body,
         )
         return Delivery(self._number, mail, "dest.test", recipients, now, epoch=_OWNER.epoch)
@@ -158,22 +158,21 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _content(size: int, number: int) -> tuple[bytes, bytes]:
-    values: dict[str, Any] = dict.fromkeys(Load.__slots__, 0)
-    load = Load(
-        **{**values, "size": size, "sender": "a@sender.test", "recipient_domain": "dest.test"}
-    )
-    header, _, body = message(load, number).removesuffix(b".\r\n").partition(b"\r\n\r\n")
-    return header + b"\r\n", body
-
-
-def _header(number: int) -> bytes:
-    received = b"Received: from load.test by relay.test; Tue, 24 Nov 2026 12:00:00 +0000\r\n"
-    return received + _content(0, number)[0]
+_HEADER = b"""\
+Received: from load.test by relay.test; Tue, 24 Nov 2026 12:00:00 +0000
+From: Sender <a@sender.test>
+To: <r0@dest.test>
+Subject: Benchmark message %d
+Date: Tue, 24 Nov 2026 12:00:00 +0000
+Message-ID: <%d@load.test>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=us-ascii
+""".replace(b"\n", b"\r\n")
 
 
 def _body(size: int) -> bytes:
-    return _content(size, 1)[1]
+    line = base64.b64encode(bytes(range(56))) + b"\r\n"
+    return line * max(1, (size - len(_HEADER)) // len(line))
 
 
 def _described(body: bytes) -> Body:

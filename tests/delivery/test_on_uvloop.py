@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.delivery import test_connections, test_dialogue, test_scheduling, test_tls_policies
+from tests.delivery import test_connections, test_dialogue, test_keeping, test_tls_policies
 from tests.delivery.conftest import Authority
 from tests.delivery.receiver import OFFERED
 
@@ -40,8 +40,8 @@ _CASES: dict[str, Case] = {
             path
         )
     ),
-    "drain": lambda path, _: (
-        test_scheduling.test_a_peer_that_never_answers_does_not_hold_up_the_end(path, 0.2)
+    "drain": lambda path, _: test_keeping.test_a_peer_that_never_answers_does_not_hold_up_the_end(
+        path, 0.2
     ),
 }
 

@@ -19,6 +19,7 @@ from relay.feedback.settle import (
     result_for,
     results_for_all,
     settle,
+    settle_delivered,
 )
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
@@ -44,6 +45,23 @@ def test_a_delivered_message_leaves_the_queue_without_a_trace(
     assert settlement.remaining == settlement.suppress == settlement.reports == ()
     assert settlement.attempted
     assert settlement.last_reply == ""
+
+
+@given(
+    st.lists(st.sampled_from([OK, LATER, UNKNOWN, None]), min_size=1, max_size=4),
+    st.sampled_from([(), ("NEVER",), ("SUCCESS", "FAILURE")]),
+)
+def test_what_is_settled_at_a_glance_is_what_a_closer_look_gives(
+    make_delivery: Any, policies: Policies, replies: list[Reply | None], notify: tuple[str, ...]
+) -> None:
+    recipients = [Recipient(f"r{n}@example.org", notify) for n in range(len(replies))]
+    delivery = make_delivery(*recipients)
+    results = [said(r, reply) for r, reply in zip(recipients, replies, strict=True) if reply]
+    at_a_glance = settle_delivered(delivery, results)
+    if set(replies) == {OK} and "SUCCESS" not in notify:
+        assert at_a_glance is not None
+    if at_a_glance is not None:
+        assert at_a_glance == settle(delivery, results, policies=policies, now=NOW, rng=Random(1))
 
 
 def test_only_the_recipients_that_failed_for_now_remain(

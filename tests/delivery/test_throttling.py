@@ -1,0 +1,129 @@
+"""Mail under a limit: what waits, where, for how long, and what passes it."""
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.delivery.outgoing import Outgoing, make_config, now_ms
+from tests.delivery.receiver import Receiver, Session
+
+_RATE = 20
+
+
+async def test_a_limit_is_kept_and_other_mail_does_not_wait_for_it(tmp_path: Path) -> None:
+    sets = {"main": {"pool": "main", "rate": f"{_RATE}/s"}, "other": {"pool": "other"}}
+    times: list[float] = []
+
+    def note(session: Session, line: str) -> bytes:
+        if session.client == "127.0.0.2":
+            times.append(asyncio.get_running_loop().time())
+        return b"250 ok\r\n"
+
+    async with (
+        Receiver({"end": note}) as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address, configuration_sets=sets)) as relay,
+    ):
+        for _ in range(3 * _RATE):
+            await relay.send("b@example.test")
+        for _ in range(20):
+            await relay.send("c@example.test", configuration_set="other")
+        await receiver.until(
+            lambda: sum(message.client == "127.0.0.3" for message in receiver.messages) == 20
+        )
+        throttled = len(receiver.messages) - 20
+        assert throttled <= _RATE
+        await receiver.until_messages(3 * _RATE + 20)
+        await relay.until_empty()
+        assert relay.metric("relay_limit_waits_total", level="set", name="main") > 0
+    span = times[-1] - times[0]
+    assert (len(times) - _RATE) / _RATE - 0.1 <= span <= len(times) / _RATE + 1.0
+    windows = [sum(start <= t < start + 1.0 for t in times) for start in times]
+    assert max(windows) <= _RATE + 4  # late arrivals: the receiver's clock is not the relay's
+
+
+async def test_mail_beyond_what_a_throttled_lane_keeps_waits_in_the_store_with_its_time(
+    tmp_path: Path,
+) -> None:
+    sets = {"main": {"pool": "main", "rate": "10/min"}, "other": {"pool": "other"}}
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address, configuration_sets=sets)) as relay,
+    ):
+        for _ in range(60):
+            await relay.send("b@example.test", lifetime=86_400)
+
+        async def given_back() -> bool:
+            return sum(not entry.claimed for entry in await relay.queue()) >= 45
+
+        await relay.until(given_back)
+        waiting = sorted(e.due_at for e in await relay.queue() if not e.claimed)
+        gaps = [(after - before) / 1000 for before, after in pairwise(waiting)]
+        assert min(gaps) > 5.5
+        assert max(gaps) < 6.5
+        assert waiting[-1] > now_ms() + 200_000
+        assert all(entry.attempts == 0 for entry in await relay.queue())
+        assert len(relay.scheduler._claims) <= 15
+
+
+async def test_a_used_up_quota_leaves_room_for_other_mail(tmp_path: Path) -> None:
+    sets = {"main": {"pool": "main", "quota": 5}, "other": {"pool": "other"}}
+    bounds = {"working_set": 20}
+    async with (
+        Receiver() as receiver,
+        Outgoing(
+            make_config(tmp_path, route=receiver.address, configuration_sets=sets, delivery=bounds)
+        ) as relay,
+    ):
+        for _ in range(40):
+            await relay.send("b@example.test", lifetime=200_000)
+        for _ in range(40):
+            await relay.send("c@example.test", configuration_set="other")
+        await receiver.until_messages(45)
+
+        async def settled() -> bool:
+            return len(await relay.queue()) == 35 and not any(
+                entry.claimed for entry in await relay.queue()
+            )
+
+        await relay.until(settled)
+        assert min(e.due_at for e in await relay.queue()) > now_ms() + 20 * 3_600_000
+
+
+async def test_a_thousand_lanes_under_one_limit_do_not_all_ask_at_once(tmp_path: Path) -> None:
+    sets = {"main": {"pool": "main", "rate": "100/s"}, "other": {"pool": "other"}}
+    bounds = {"connections": 50, "idle_timeout": "200ms"}
+    async with Receiver() as receiver:
+        routes = {f"d{n}.test": {"to": receiver.address} for n in range(200)}
+        config = make_config(tmp_path, routes=routes, configuration_sets=sets, delivery=bounds)
+        async with Outgoing(config) as relay:
+            admit, asked = relay.limits.admit, []
+
+            async def counting(*arguments: Any) -> Any:
+                asked.append(arguments)
+                return await admit(*arguments)
+
+            relay.limits.admit = counting  # type: ignore[method-assign]
+            for n in range(200):
+                await relay.send(f"b@d{n}.test")
+            await receiver.until_messages(200)
+            await relay.until_empty()
+            assert len(asked) < 3 * 200
+
+
+async def test_mail_does_not_wait_for_the_quota_of_one_source_while_another_is_free(
+    tmp_path: Path,
+) -> None:
+    pools = {
+        "main": {"sources": [{"address": "127.0.0.2", "quota": 5}, {"address": "127.0.0.4"}]},
+        "other": {"sources": [{"address": "127.0.0.3"}]},
+    }
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address, pools=pools)) as relay,
+    ):
+        await asyncio.gather(*(relay.send("b@example.test") for _ in range(60)))
+        await receiver.until_messages(60)
+        await relay.until_empty()
+    clients = [message.client for message in receiver.messages]
+    assert (clients.count("127.0.0.2"), clients.count("127.0.0.4")) == (5, 55)
