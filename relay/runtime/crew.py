@@ -101,10 +101,11 @@ class Crew:
                 return True
         return False
 
-    def tell(self, message: object) -> None:
-        """Tell all."""
+    def tell(self, message: object, but: Member | None = None) -> None:
+        """Tell all, `but` one."""
         for member in self.ready:
-            member.link.tell(message)
+            if member is not but:
+                member.link.tell(message)
 
     async def ask(self, question: Question[R], within: float = _READY_WITHIN) -> list[R]:
         """The answers of all; one that is gone, fails or is silent for `within` seconds is left

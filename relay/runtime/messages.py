@@ -6,6 +6,7 @@ Plain values. A `Question` names the type of its answer; anything else is told a
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from relay.frontend.authenticator import Known
 from relay.frontend.blocks import Block
 from relay.frontend.visit import Visit
 from relay.limits.gatekeeper import Level
@@ -31,16 +32,16 @@ class Begin(Question[str]):
     """Start. The answer is an empty string once mail can be taken, else why it cannot.
 
     `configuration` is the pickled `Config` in force; `clock_offset` is by how many milliseconds the
-    queue's clock is behind the wall clock.
+    queue's clock is behind the wall clock; `login_key` is what workers digest right logins with.
     """
 
     answer: ClassVar[Any] = str
     name: str
-    path: str
     workers: int
     configuration: bytes = field(repr=False)
     clock_offset: int = 0
     blocks: tuple[Block, ...] = ()
+    login_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,13 @@ class Blocked:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """A login was found right; told by the worker that found it, and passed on to the others."""
+
+    known: Known
+
+
+@dataclass(frozen=True, slots=True)
 class Drain(Question[bool]):
     """Take no more mail, finish what is in flight within `seconds`, free the rest, and end."""
 
@@ -215,6 +223,7 @@ KINDS: tuple[type, ...] = (
     SecretsChanged,
     AllowOnce,
     Blocked,
+    Learned,
     Drain,
     Registered,
     MayGo,

@@ -11,6 +11,7 @@ configuration in force, metrics and control. Never touches a message.
 import asyncio
 import pickle
 import platform
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -71,6 +72,7 @@ class Supervisor:
         self.queue_clock = QueueClock(time.monotonic, wall_ms)
         self._config = config
         self._configuration = pickle.dumps(config)
+        self._login_key = secrets.token_bytes(32)
         self._cleanup = AsyncExitStack()
         self._failed: asyncio.Future[str] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -233,11 +235,11 @@ class Supervisor:
         self.queue_clock.now()
         return say.Begin(
             name,
-            str(self.path),
             self.crew.size,
             self._configuration,
             self.queue_clock.offset,
             self.guard.blocks.in_force(),
+            self._login_key,
         )
 
     def _handlers(self, whom: Callable[[], Member]) -> Mapping[type, Handler]:
@@ -260,6 +262,9 @@ class Supervisor:
             for block in self.guard.failed(message.client, message.username):
                 self.crew.tell(say.Blocked(block))
 
+        def learned(message: say.Learned) -> None:
+            self.crew.tell(message, but=whom())
+
         def closed(message: say.Closed) -> None:
             whom().has_closed(message.visit)
             self.door.closed(message.visit)
@@ -273,6 +278,7 @@ class Supervisor:
             say.LogOut: log_out,
             say.LoginFailed: failed,
             say.Closed: closed,
+            say.Learned: learned,
         }
 
     async def _lost(self, member: Member) -> None:

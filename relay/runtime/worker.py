@@ -19,7 +19,6 @@ import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from pathlib import Path
 
 from relay import __version__
 from relay.admission.admission import Admission
@@ -69,6 +68,7 @@ class Worker:
         self._began = False
         self._workers = 1
         self.config: Config
+        self.authenticator: Authenticator
         self.scheduler: Scheduler
         self._prepared: tuple[Assembly, PreparedFrontend] | None = None
 
@@ -86,6 +86,7 @@ class Worker:
             say.MailIsDue: self._mail_is_due,
             say.SecretsChanged: self._load_secrets,
             say.AllowOnce: self._allow_once,
+            say.Learned: lambda message: self.authenticator.learn(message.known),
             say.Drain: self._drain,
         }
         self.link = await connect(line, lambda: Link(handlers, self.log, self._orphaned))
@@ -101,7 +102,8 @@ class Worker:
     # Starting
 
     async def _begin(self, message: say.Begin) -> str:
-        self._name, self._path, self._workers = message.name, Path(message.path), message.workers
+        self._name, self._workers = message.name, message.workers
+        self._login_key = message.login_key
         self.queue_clock = QueueClock(
             time.monotonic, wall_ms, self._clock_jumped, offset=message.clock_offset
         )
@@ -191,7 +193,9 @@ class Worker:
 
     async def _start_accepting(self, assembly: Assembly) -> None:
         config = assembly.config
-        self.authenticator = Authenticator()
+        self.authenticator = Authenticator(
+            key=self._login_key, learned=lambda known: self.link.tell(say.Learned(known))
+        )
         self._cleanup.callback(self.authenticator.close)
         self.authenticator.load(config, await self.store.secrets())
         self.admission = Admission(config, self.limits, config.hostname, self.metrics)

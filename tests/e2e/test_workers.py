@@ -198,6 +198,25 @@ def test_logins_of_a_credential_are_counted_over_all_workers(
         pass
 
 
+def test_a_known_client_logs_in_at_any_worker_while_strangers_guess(
+    program: Program, receiver: Receiver
+) -> None:
+    def change(document) -> None:
+        document["bounds"] = {"block_after": 2, "failed_login_delay": "0s"}
+
+    program.configure(change)
+    program.start()
+    with program.client():  # one worker finds the password right
+        pass
+    for last in range(20, 27):  # five times block_after failures of the user name
+        client = smtplib.SMTP("127.0.0.1", program.port, source_address=(f"127.0.0.{last}", 0))
+        client.starttls()
+        with client, pytest.raises(smtplib.SMTPException):
+            client.login("app", "a guess")
+    with program.client(), program.client():  # one at each worker
+        assert connections(program) == [1, 1]
+
+
 def test_a_client_that_guesses_is_blocked_by_every_worker(
     program: Program, receiver: Receiver
 ) -> None:
