@@ -81,6 +81,13 @@ class Seat(Protocol):
         """Return one slot."""
 
 
+class OwnSeat(Seat, Protocol):
+    """A seat as the process that counts has it."""
+
+    def leave(self) -> None:
+        """The process that sat here has ended: it holds nothing and wants nothing any more."""
+
+
 class SlotSource(Protocol):
     """Where a process gets its seat: from `Slots`, or from what speaks to them."""
 

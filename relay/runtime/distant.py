@@ -12,6 +12,7 @@ from relay.frontend.guard import client_key, user_key
 from relay.frontend.visit import Visit
 from relay.limits.gatekeeper import Level
 from relay.limits.leases import Lease, LeaseRequest, LessorGone, Returned
+from relay.limits.slots import Holder, ReturnSlot, Seat, SlotGranted, SlotWanted, WantSlot
 from relay.runtime.link import Handler, Link, LinkFault, LinkLost
 from relay.runtime.messages import (
     Blocked,
@@ -47,6 +48,28 @@ class DistantLessor:
 
     def give_back(self, returned: Returned) -> None:
         self._link.tell(GiveBack(returned))
+
+
+class DistantSlots:
+    """The connections of all workers (`relay.limits.slots.SlotSource`, and its one seat)."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def seat(self, holder: Holder) -> Seat:
+        self._link.handle(
+            {
+                SlotGranted: lambda message: holder.granted(message.site),
+                SlotWanted: holder.wanted,
+            }
+        )
+        return self
+
+    def want(self, site: str) -> None:
+        self._link.tell(WantSlot(site))
+
+    def give_back(self, site: str) -> None:
+        self._link.tell(ReturnSlot(site))
 
 
 class DistantGatekeeper:

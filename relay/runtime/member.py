@@ -15,6 +15,7 @@ from pathlib import Path
 import relay
 from relay.config.model import Logging
 from relay.frontend.visit import Visit
+from relay.limits.slots import OwnSeat, SlotGranted, SlotWanted
 from relay.observe.logging import Logger
 from relay.observe.merging import Family
 from relay.runtime.door_line import door_pair, pass_through, taken
@@ -38,6 +39,7 @@ class Member:
         self.owner: Owner | None = None
         self.visits: Counter[Visit] = Counter()
         self.logins: Counter[str] = Counter()
+        self.seat: OwnSeat | None = None
         self.connections = 0
         self.stock: tuple[Family, ...] = ()
         self.is_ready = False
@@ -50,6 +52,16 @@ class Member:
 
     def __repr__(self) -> str:
         return f"<Member {self.name} process {self.process.pid}, {self.connections} connections>"
+
+    # What `relay.limits.slots` tells it
+
+    def granted(self, site: str) -> None:
+        self.link.tell(SlotGranted(site))
+
+    def wanted(self, notice: SlotWanted) -> None:
+        self.link.tell(notice)
+
+    # Its connections and sessions
 
     def hand_over(self, visit: Visit, connection: socket.socket) -> bool:
         """Let it serve a connection; False where it cannot take one now."""

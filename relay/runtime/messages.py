@@ -11,6 +11,7 @@ from relay.frontend.blocks import Block
 from relay.frontend.visit import Visit
 from relay.limits.gatekeeper import Level
 from relay.limits.leases import Lease, LeaseRequest, Returned
+from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.observe.merging import Family
 from relay.store.values import QueueFilter
 
@@ -233,5 +234,9 @@ KINDS: tuple[type, ...] = (
     LogOut,
     LoginFailed,
     Closed,
+    WantSlot,
+    ReturnSlot,
+    SlotGranted,
+    SlotWanted,
 )
 """Every message, in the order of their numbers on the line."""

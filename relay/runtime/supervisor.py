@@ -26,6 +26,7 @@ from relay.admin.server import AdminServer, Listening, ServerError, listen_contr
 from relay.config.model import Config
 from relay.frontend.door import Door
 from relay.limits.limits import Limits
+from relay.limits.slots import OwnSeat, ReturnSlot, Slots, WantSlot
 from relay.limits.specs import config_limits
 from relay.observe.logging import Logger
 from relay.observe.merging import Merged
@@ -120,6 +121,8 @@ class Supervisor:
         self.router, self.keyring = assembly.router, assembly.keyring
         self.limits = Limits(self.store, time.monotonic, wall_ms)
         self.limits.configure(config_limits(config))
+        self.slots = Slots()
+        self._configure_slots(config)
         stack.push_async_callback(self.limits.close)
         # What else may be taken is bound before mail is: a start fails before it has begun.
         public, control = self._listen(config)
@@ -229,6 +232,10 @@ class Supervisor:
         task.add_done_callback(ended)
         self._cleanup.push_async_callback(cancel)
 
+    def _configure_slots(self, config: Config) -> None:
+        bounds = config.delivery
+        self.slots.configure(bounds.connections, bounds.connections_per_destination)
+
     # Workers
 
     def _begin(self, name: str) -> say.Begin:
@@ -262,6 +269,11 @@ class Supervisor:
             for block in self.guard.failed(message.client, message.username):
                 self.crew.tell(say.Blocked(block))
 
+        def seat() -> OwnSeat:
+            member = whom()
+            member.seat = member.seat or self.slots.seat(member)
+            return member.seat
+
         def learned(message: say.Learned) -> None:
             self.crew.tell(message, but=whom())
 
@@ -279,6 +291,8 @@ class Supervisor:
             say.LoginFailed: failed,
             say.Closed: closed,
             say.Learned: learned,
+            WantSlot: lambda message: seat().want(message.site),
+            ReturnSlot: lambda message: seat().give_back(message.site),
         }
 
     async def _lost(self, member: Member) -> None:
@@ -293,6 +307,8 @@ class Supervisor:
                     error=str(error),
                 )
             self.crew.tell(say.MailIsDue(self.queue_clock.now()))
+        if member.seat is not None:
+            member.seat.leave()
         for visit, connection in member.take_back():
             self.door.offer(visit, connection)
         for credential in member.logins.elements():
@@ -335,6 +351,7 @@ class Supervisor:
         self._config, self._configuration = config, configuration
         # Limits first: a worker that knows of a new one asks for it.
         self.limits.configure(config_limits(config))
+        self._configure_slots(config)
         await self.crew.put_in_force()
         self.door.put_in_force(prepared)
         self.health.reconfigure(config)

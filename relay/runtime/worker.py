@@ -37,7 +37,7 @@ from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
 from relay.runtime import messages as say
 from relay.runtime.assembly import Assembly, AssemblyError, assemble, name_servers
-from relay.runtime.distant import DistantGatekeeper, DistantLessor
+from relay.runtime.distant import DistantGatekeeper, DistantLessor, DistantSlots
 from relay.runtime.door_line import DoorEnd
 from relay.runtime.gauges import wall_ms
 from relay.runtime.intake import Intake, tell_suppressed
@@ -172,6 +172,7 @@ class Worker:
             health=self.health,
             connections=self.connections,
             limits=self.limits,
+            slots=DistantSlots(self.link),
             keyring=assembly.keyring,
             config=config,
             metrics=self.metrics,

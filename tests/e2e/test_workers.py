@@ -59,7 +59,9 @@ def test_a_killed_worker_is_replaced_and_its_mail_goes_out_at_once(
     program: Program, receiver: Receiver
 ) -> None:
     # Its lease would end in five minutes: that is not what frees the mail.
-    program.configure(lambda document: document.update(store={"lease": "300s"}))
+    program.configure(
+        lambda document: document.update(store={"lease": "300s"}, shutdown={"grace": "1s"})
+    )
     receiver.behave = lambda stage, text: Later(600) if stage == "final" else None
     program.start()
     before = program.workers()
@@ -180,6 +182,31 @@ def test_a_quota_holds_for_all_workers_together(program: Program, receiver: Rece
                 refused.append(refusal.smtp_code)
     assert (taken, refused) == (25, [454] * 15)
     wait_until(lambda: len(receiver.messages) == 25, what="delivery")
+
+
+def test_connections_to_a_destination_are_counted_over_all_workers(
+    program: Program, receiver: Receiver
+) -> None:
+    def change(document) -> None:
+        document["delivery"] = {"connections_per_destination": 1}
+
+    program.configure(change)
+    receiver.behave = lambda stage, text: Later(0.05) if stage == "final" else None
+    program.start()
+    most = 0
+    with ExitStack() as stack:
+        clients = [stack.enter_context(program.client()) for _ in range(4)]
+        for number in range(60):
+            send_on(clients[number % 4], f"<{number}@client.test>")
+            most = max(most, receiver.open_connections)
+
+    def delivered() -> bool:
+        nonlocal most
+        most = max(most, receiver.open_connections)
+        return len(receiver.messages) == 60
+
+    wait_until(delivered, what="delivery from both workers")
+    assert most == 1
 
 
 def test_logins_of_a_credential_are_counted_over_all_workers(
