@@ -51,7 +51,7 @@ class Connection:
         self.wire: Wire
         self.carried = 0
         self.needs_reset = False
-        self.on_end: Callable[[], None] | None = None
+        self.on_end: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         return f"<Connection {self.path.source} to {self.peer}, {self.carried} carried>"

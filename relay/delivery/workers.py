@@ -19,6 +19,7 @@ from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.lanes import Lane, Way
+from relay.delivery.parking import Parking
 from relay.delivery.transaction import Timeouts
 from relay.delivery.turns import Turns
 from relay.feedback.settle import results_for_all
@@ -78,9 +79,7 @@ class Workers:
         self._claims = claims
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
-        # In the order in which they close, for all of them may be idle for the same time.
-        self._parked: dict[asyncio.Future[bool], tuple[Way, float]] = {}
-        self._closing: asyncio.TimerHandle | None = None
+        self._parking = Parking()
         self._busy: dict[Connection, tuple[float, Delivery]] = {}
         self._draining = False
         self._turns = Turns(slots, self._start, self._make_room)
@@ -90,7 +89,7 @@ class Workers:
         return len(self._tasks)
 
     def __repr__(self) -> str:
-        busy, parked = len(self._busy), len(self._parked)
+        busy, parked = len(self._busy), len(self._parking)
         return f"<Workers {len(self._tasks)} open, {busy} busy, {parked} parked>"
 
     def configure(self, config: Config, router: Resolver) -> None:
@@ -101,10 +100,7 @@ class Workers:
             self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
         )
         self._turns.configure(self._bounds)
-        if self._closing is not None:
-            self._closing.cancel()
-            self._closing = None
-        self._close_parked()
+        self._parking.configure(self._bounds.idle_timeout)
 
     # Who gets a connection
 
@@ -112,12 +108,7 @@ class Workers:
         """Mail on `way` is ready: wake a parked worker, or open a connection, or stand in line."""
         if self._draining:
             return
-        while way.parked:
-            future = way.parked.pop()  # the one parked last: the others may close meanwhile
-            if not future.done():
-                future.set_result(True)
-                return
-        if self._has_use(way):
+        if not self._parking.wake(way) and self._has_use(way):
             self._turns.stand_in_line(way)
 
     def _has_use(self, way: Way) -> bool:
@@ -155,10 +146,7 @@ class Workers:
 
     def _make_room(self) -> None:
         """A connection that nobody uses makes room."""
-        for future, (way, _) in self._parked.items():
-            if not future.done() and self._turns.is_in_the_way(way):
-                future.set_result(False)
-                return
+        self._parking.close_one(self._turns.is_in_the_way)
 
     # A worker's life
 
@@ -209,7 +197,7 @@ class Workers:
             if got is None:
                 if way.retired or self._turns.is_in_the_way(way):
                     return
-                if not await self._park(way, connection):
+                if not await self._parking.park(way, connection):
                     return
                 continue
             await self._carry(way, connection, *got)
@@ -248,39 +236,6 @@ class Workers:
         way.succeeded(self._bounds.connections_per_destination)
         self.mail.conclude(delivery, attempted.results, lane, self._loop.time() - started)
 
-    async def _park(self, way: Way, connection: Connection) -> bool:
-        """Wait for more mail; False when the connection is to be closed instead."""
-        future: asyncio.Future[bool] = self._loop.create_future()
-
-        def wake() -> None:
-            if not future.done():
-                future.set_result(False)
-
-        until = self._loop.time() + self._bounds.idle_timeout
-        if self._closing is None:
-            self._closing = self._loop.call_at(until, self._close_idle)
-        connection.on_end = wake
-        way.parked.append(future)
-        self._parked[future] = way, until
-        try:
-            return await future
-        finally:
-            connection.on_end = None
-            del self._parked[future]
-            if future in way.parked:
-                way.parked.remove(future)
-
-    def _close_idle(self) -> None:
-        """One timer for all that are parked: most are wanted again long before it fires."""
-        self._closing = None
-        now = self._loop.time()
-        for future, (_, until) in self._parked.items():
-            if until > now:
-                self._closing = self._loop.call_at(until, self._close_idle)
-                return
-            if not future.done():
-                future.set_result(False)
-
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""
         return {delivery.id for _, delivery in self._busy.values()}
@@ -298,12 +253,7 @@ class Workers:
     def stop_starting(self) -> None:
         """Start nothing more, and close what is not in use."""
         self._draining = True
-        self._close_parked()
-
-    def _close_parked(self) -> None:
-        for future in self._parked:
-            if not future.done():
-                future.set_result(False)
+        self._parking.close_all()
 
     async def drain(self, seconds: float) -> None:
         """Let attempts in flight end within `seconds`, then cut them."""
