@@ -91,7 +91,7 @@ async def test_a_lost_lease_drops_what_waits_and_begins_a_new_epoch(tmp_path: Pa
         await receiver.until_messages(5)
         await relay.until_empty()
         assert relay.lines.of("the lease was lost: other workers have the mail that waited here")
-        assert relay.metric("relay_claims_lost_total") == 1
+        assert relay.metric("relay_claims_lost_total") >= 1
     assert len(receiver.messages) == 5
 
 
