@@ -23,12 +23,14 @@ class Ledger:
     def __init__(self, crew: Crew, metrics: Metrics) -> None:
         self._crew = crew
         self._metrics = metrics
+        # Until its account is closed what a worker has counted stands here, dying or not.
+        self._accounts: set[Member] = set()
         self._departed: tuple[Family, ...] = ()
 
     async def balance(self) -> Sequence[Family]:
         """The metrics of the relay now."""
         await self._ask()
-        workers = [member.stock for member in self._crew.ready]
+        workers = [member.stock for member in self._accounts]
         departed, additive = self._departed, self._metrics.additive
 
         def add_up() -> Sequence[Family]:
@@ -38,8 +40,9 @@ class Ledger:
 
     def close_account(self, member: Member) -> None:
         """Keep what a worker has counted; it is gone."""
-        self._departed = merge(self._departed, [counts(member.stock)], frozenset())
-        member.stock = ()
+        if member in self._accounts:
+            self._accounts.remove(member)
+            self._departed = merge(self._departed, [counts(member.stock)], frozenset())
 
     async def run(self) -> None:
         """Ask now and then, for ever, so that little is lost with a worker that is killed."""
@@ -52,4 +55,6 @@ class Ledger:
 
     async def _ask_one(self, member: Member) -> None:
         for stock in await self._crew.ask_one(member, TakeStock(), _ANSWERS_WITHIN):
-            member.stock = stock
+            if member.is_ready:  # else its account may be closed
+                member.stock = stock
+                self._accounts.add(member)
