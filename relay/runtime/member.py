@@ -22,6 +22,10 @@ from relay.runtime.door_line import door_pair, pass_through, taken
 from relay.runtime.link import Handler, Link, connect
 from relay.store.values import Owner
 
+MOST_UNDER_WAY = 128
+"""Connections in one door: so few that the acknowledgements of all of them fit into it. One that
+was lost would leave a copy of a connection open here for as long as the worker lives."""
+
 
 class Member:
     """Made by `start`. `is_ready` once it takes connections, until it is to end."""
@@ -65,7 +69,8 @@ class Member:
 
     def hand_over(self, visit: Visit, connection: socket.socket) -> bool:
         """Let it serve a connection; False where it cannot take one now."""
-        if not pass_through(self._door, visit, connection):
+        full = len(self._under_way) >= MOST_UNDER_WAY
+        if full or not pass_through(self._door, visit, connection):
             self._is_full = True
             return False
         self._under_way.append((visit, connection))
@@ -139,6 +144,9 @@ async def start_member(
                 *_command(name, its_line, its_door, logging),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(its_line.fileno(), its_door.fileno(), lock),
+                # A terminal signals its whole process group: also one that is still importing, and
+                # does not ignore it yet.
+                start_new_session=True,
             )
     except BaseException:
         line.close()

@@ -56,6 +56,8 @@ from relay.store.interface import StoreError
 from relay.store.sqlite import SqliteStore, lock_data_dir
 from relay.store.values import Owner
 
+_STOPPING = "the relay is stopping"
+
 
 class StartError(Exception):
     """The relay cannot start; the text says why and what to do."""
@@ -336,6 +338,8 @@ class Supervisor:
         Everything that can fail is prepared everywhere first. Raises `OSError` likewise with the
         old configuration still whole in force.
         """
+        if self.stopping:
+            return (_STOPPING,)
         config = assembly.config
         configuration = pickle.dumps(config)
         prepared = self.door.prepare(config)
@@ -344,6 +348,8 @@ class Supervisor:
             for answer in await self.crew.ask(say.Prepare(configuration))
             for problem in answer
         }
+        if self.stopping:  # meanwhile: its addresses stay free, its workers are not disturbed
+            problems.add(_STOPPING)
         if problems:
             prepared.discard()
             self.crew.tell(say.Abandon())

@@ -3,6 +3,7 @@
 import os
 import signal
 import smtplib
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import PASSWORD, Program, letter, wait_until
+from tests.e2e.program import PASSWORD, RELAY, Program, descendants, letter, wait_until
 from tests.e2e.receiver import Later, Receiver
 
 WORKERS = 2
@@ -324,3 +325,39 @@ def test_a_graceful_end_leaves_no_process_and_no_claim(
     program.send()
     assert program.terminate() == 0
     assert not any(map(is_alive, workers))
+
+
+def test_a_relay_that_is_stopping_takes_no_reload_up(program: Program, receiver: Receiver) -> None:
+    receiver.behave = lambda stage, text: Later(2) if stage == "final" else None
+    program.start()
+    program.send()
+    wait_until(lambda: len(receiver.messages) == 1, what="the final dot")
+    assert program.process is not None
+    program.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "relay is stopping" in program.log(), what="the drain")
+    program.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "configuration re" in program.log(), what="the answer to the reload")
+    assert "configuration reloaded" not in program.log()
+    with pytest.raises(ConnectionRefusedError):
+        program.client()
+    assert program.process.wait(30) == 0
+
+
+def test_an_interrupt_at_the_terminal_during_the_start_is_a_graceful_end(
+    program: Program, receiver: Receiver
+) -> None:
+    with program.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [*RELAY, "serve", "--config", str(program.config_path)],
+            stderr=log,
+            start_new_session=True,
+        )
+    program.process = process
+
+    def workers_are_apart() -> bool:
+        workers = descendants(process.pid)
+        return len(workers) == WORKERS and all(os.getpgid(one) == one for one in workers)
+
+    wait_until(workers_are_apart, what="processes of workers, which no terminal signals")
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 0, program.log()
