@@ -43,6 +43,7 @@ ONE_TIME_S = 60.0
 
 _RECALL_S = 5.0  # for a worker to give mail back; what a silent one holds stays as it is
 _GLANCE_S = 3.0  # for which a status waits for a worker that does not answer
+_NO_WORKER = "no mail is accepted: no worker runs; the log says why"
 _LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more"
 
 
@@ -81,7 +82,7 @@ class RelayControl:
         if relay.stopping:
             reasons.append("no mail is accepted: the relay is stopping")
         elif not relay.crew.ready:
-            reasons.append("no mail is accepted: no worker runs; the log says why")
+            reasons.append(_NO_WORKER)
         if relay.gauges.store_error:
             reasons.append(f"the store does not answer: {relay.gauges.store_error}")
         free = relay.gauges.free_bytes
@@ -185,7 +186,9 @@ class RelayControl:
         password = secrets.token_urlsafe(32)
         # Which worker will serve the login is not known yet; the guard lets it be used once in all.
         allowed = await relay.crew.ask(AllowOnce(request.credential, password, ONE_TIME_S))
-        if not allowed or not all(allowed):
+        if not allowed:
+            raise Refused(_NO_WORKER)
+        if not all(allowed):
             raise Refused("too many one-time passwords are open; try again in a minute")
         return Login(
             username=request.credential,

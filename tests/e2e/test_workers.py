@@ -361,3 +361,20 @@ def test_an_interrupt_at_the_terminal_during_the_start_is_a_graceful_end(
     wait_until(workers_are_apart, what="processes of workers, which no terminal signals")
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(30) == 0, program.log()
+
+
+def test_a_test_message_is_refused_with_the_reason_while_no_worker_can_begin(
+    program: Program, receiver: Receiver
+) -> None:
+    program.start()
+    [key] = (program.directory / "dkim").glob("*.pem")
+    key.write_text("not a key")
+    for process in program.workers().values():
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: program.http("/readyz")[0] == 503, what="the death of all")
+    sent = program.run(
+        "send", "--from", "app@sender.test", "--to", "to@dest.test", "--credential", "app",
+        check=False,
+    )  # fmt: skip
+    assert sent.returncode == 1
+    assert "no worker runs" in sent.stderr
