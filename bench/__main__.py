@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import durable, plots, scale
-from bench.cases import BASE, ROWS, Case
+from bench.cases import BASE, ROWS
 from bench.check import read_dumps
 from bench.machine import this_machine
 from bench.report import document
@@ -196,10 +196,6 @@ def _synced(system: System, directory: Path) -> durable.Synced:
     finally:
         sink.stop()
 
-
-# The names that measurements of parts use.
-_PORTS, _run = PORTS, run
-__all__ = ["_PORTS", "Case", "_run", "main"]
 
 if __name__ == "__main__":
     main()
