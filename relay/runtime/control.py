@@ -68,7 +68,13 @@ class RelayControl:
         await self._relay.crew.ask(Recall(which), _RECALL_S)
 
     async def _secrets_changed(self) -> None:
-        await self._relay.crew.ask(SecretsChanged())
+        known: list[bool] = await self._relay.crew.ask(SecretsChanged())
+        if not all(known):
+            raise Refused(
+                "this is stored, but not every worker could read it: see the log, and run"
+                " `relay reload`",
+                "unavailable",
+            )
 
     def liveness(self) -> Health:
         """Alive: what failed beyond repair ends the process, so an answer says nearly all."""

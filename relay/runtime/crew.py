@@ -34,10 +34,13 @@ class CrewError(Exception):
 
 
 class Crew:
-    """`size` workers. `begin` says how one begins, given its name; `handlers` what is done with
-    what it says; `lost` gives up what a dead one held; `changed` is called when one can take
-    connections and when none can. `patience` are the seconds without an answer after which a worker
-    is taken for hung."""
+    """`size` workers.
+
+    `begin` says how one begins, given its name; `handlers` what is done with what it says; `joined`
+    tells one that works from now on what it may have missed; `lost` gives up what a dead one held;
+    `changed` is called when one can take connections and when none can. `patience` are the seconds
+    without an answer after which a worker is taken for hung.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Crew:
         *,
         begin: Callable[[str], Begin],
         handlers: Callable[[Callable[[], Member]], Mapping[type, Handler]],
+        joined: Callable[[Member], None],
         lost: Callable[[Member], Awaitable[None]],
         changed: Callable[[], None],
         lock: int,
@@ -55,6 +59,7 @@ class Crew:
     ) -> None:
         self._begin = begin
         self._handlers = handlers
+        self._joined = joined
         self._lost = lost
         self._changed = changed
         self._lock = lock
@@ -91,6 +96,12 @@ class Crew:
         if problems:
             await self.stop(0.0)
             raise CrewError(problems[0])
+
+    async def keep(self) -> None:
+        """Until keeping a worker alive fails in an unforeseen way, which is raised."""
+        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_EXCEPTION)
+        for keeper in done:
+            keeper.result()
 
     # Speaking to them
 
@@ -147,8 +158,10 @@ class Crew:
                 if not first.done():
                     first.set_result(problem or "the relay is stopping")
                 return
-            pause = _PAUSES[0] if time.monotonic() - began > _YOUNG else min(pause * 2, _PAUSES[1])
+            if time.monotonic() - began > _YOUNG:
+                pause = _PAUSES[0]
             await asyncio.sleep(pause)
+            pause = min(pause * 2, _PAUSES[1])
 
     async def _employ(self, name: str, first: "asyncio.Future[str]") -> str:
         """The life of one process; why it never worked, or an empty string."""
@@ -207,24 +220,27 @@ class Crew:
         if problem:
             self._log.error("a worker could not begin", worker=member.name, reason=problem)
         else:
+            self._joined(member)
             self._metrics.workers.set(len(self.ready))
             self._changed()
         return problem
 
     async def _watch(self, member: Member) -> None:
         """End a worker that lives and does not answer: its mail waits for somebody who does."""
-        with contextlib.suppress(LinkLost):
+        try:
             while True:
                 await asyncio.sleep(_ASKED_EVERY)
-                try:
-                    async with asyncio.timeout(self._patience):
-                        await member.link.ask(Report())
-                except (TimeoutError, LinkFault) as error:
-                    self._log.error(
-                        "a worker hangs: it is ended", worker=member.name, error=repr(error)
-                    )
-                    member.kill()
-                    return
+                async with asyncio.timeout(self._patience):
+                    await member.link.ask(Report())
+        except LinkLost:
+            # It is ending, for a part of it failed: it is given the time for what is in flight.
+            member.is_ready = False
+            self._changed()
+            await asyncio.sleep(_ENDS_WITHIN)
+            self._log.error("a worker that is ending does not end: killed", worker=member.name)
+        except (TimeoutError, LinkFault) as error:
+            self._log.error("a worker hangs: it is ended", worker=member.name, error=repr(error))
+        member.kill()
 
     async def _bury(self, member: Member) -> None:
         """A worker is gone, or about to be."""

@@ -26,6 +26,7 @@ class Ledger:
         # Until its account is closed what a worker has counted stands here, dying or not.
         self._accounts: set[Member] = set()
         self._departed: tuple[Family, ...] = ()
+        self._asking = asyncio.Lock()
 
     async def balance(self) -> Sequence[Family]:
         """The metrics of the relay now."""
@@ -51,7 +52,9 @@ class Ledger:
             await self._ask()
 
     async def _ask(self) -> None:
-        await asyncio.gather(*(self._ask_one(member) for member in self._crew.ready))
+        # One question at a time: an older answer must not take the place of a newer one.
+        async with self._asking:
+            await asyncio.gather(*(self._ask_one(member) for member in self._crew.ready))
 
     async def _ask_one(self, member: Member) -> None:
         for stock in await self._crew.ask_one(member, TakeStock(), _ANSWERS_WITHIN):

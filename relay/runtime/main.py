@@ -56,7 +56,8 @@ async def _run(path: Path, config: Config, log: Logger) -> int:
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    await relay.start()
+    if not await _start(relay, stop, log):
+        return 0
     background = [
         loop.create_task(_watchdog(relay), name="watchdog"),
         loop.create_task(_reload_when_asked(relay, reload), name="reload"),
@@ -69,6 +70,21 @@ async def _run(path: Path, config: Config, log: Logger) -> int:
     finally:
         for task in background:
             task.cancel()
+
+
+async def _start(relay: Supervisor, stop: asyncio.Event, log: Logger) -> bool:
+    """Start, or give up where a signal comes meanwhile; whether it runs. Raises `StartError`."""
+    starting = asyncio.create_task(relay.start(), name="start")
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    log.warning("a signal ends the relay before it has started")
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    return False
 
 
 async def _stop(relay: Supervisor, hurry: asyncio.Event, log: Logger) -> bool:

@@ -185,6 +185,7 @@ class Supervisor:
             config.workers,
             begin=self._begin,
             handlers=self._handlers,
+            joined=self._joined,
             lost=self._lost,
             changed=self._crew_changed,
             lock=lock,
@@ -200,8 +201,9 @@ class Supervisor:
         self.guard = self.door.guard
         await self.door.start()
         self._cleanup.callback(self.door.stop)
-        await self.crew.start()
         self._cleanup.push_async_callback(self.crew.stop, 0.0)
+        await self.crew.start()
+        self._background(self.crew.keep(), "workers")
 
     async def _start_admin(self, public: Listening, control: Listening) -> None:
         self._reloader = Reloader(self)
@@ -296,6 +298,12 @@ class Supervisor:
             WantSlot: lambda message: seat().want(message.site),
             ReturnSlot: lambda message: seat().give_back(message.site),
         }
+
+    def _joined(self, member: Member) -> None:
+        """Tell a worker what was news while it began."""
+        for block in self.guard.blocks.in_force():
+            member.link.tell(say.Blocked(block))
+        member.link.tell(say.SecretsChanged())
 
     async def _lost(self, member: Member) -> None:
         """Give up in its name what a worker held: first of all its mail, to the others."""

@@ -51,7 +51,7 @@ from relay.store.sqlite import SqliteStore
 from relay.store.values import Owner
 
 _ORPHANED_GRACE = 5.0  # seconds for what is in flight when the supervisor is gone
-_ORPHANED_LONGEST = 20  # seconds after which an orphaned worker is ended by the kernel
+_ORPHANED_LONGEST = 20  # seconds after which a worker that should end is ended by the kernel
 
 
 class Worker:
@@ -332,6 +332,8 @@ class Worker:
         self._end(1)
 
     def _end(self, code: int) -> None:
+        if code:
+            signal.alarm(_ORPHANED_LONGEST)  # whatever still runs in a thread
         self._code = max(self._code, code)
         self._ended.set()
 

@@ -343,16 +343,21 @@ def test_a_relay_that_is_stopping_takes_no_reload_up(program: Program, receiver:
     assert program.process.wait(30) == 0
 
 
-def test_an_interrupt_at_the_terminal_during_the_start_is_a_graceful_end(
-    program: Program, receiver: Receiver
-) -> None:
+def begin(program: Program) -> "subprocess.Popen[bytes]":
+    """Start it, in a session of its own, and do not wait until it is ready."""
     with program.log_path.open("ab") as log:
-        process = subprocess.Popen(
+        program.process = subprocess.Popen(
             [*RELAY, "serve", "--config", str(program.config_path)],
             stderr=log,
             start_new_session=True,
         )
-    program.process = process
+    return program.process
+
+
+def test_an_interrupt_at_the_terminal_during_the_start_is_a_graceful_end(
+    program: Program, receiver: Receiver
+) -> None:
+    process = begin(program)
 
     def workers_are_apart() -> bool:
         workers = descendants(process.pid)
@@ -378,3 +383,16 @@ def test_a_test_message_is_refused_with_the_reason_while_no_worker_can_begin(
     )  # fmt: skip
     assert sent.returncode == 1
     assert "no worker runs" in sent.stderr
+
+
+def test_a_signal_ends_a_start_in_which_a_worker_hangs(
+    program: Program, receiver: Receiver
+) -> None:
+    process = begin(program)
+    wait_until(lambda: len(descendants(process.pid)) == WORKERS, what="the workers' processes")
+    hung = descendants(process.pid)
+    for worker in hung:
+        os.kill(worker, signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    assert not any(map(is_alive, hung))
