@@ -389,8 +389,17 @@ def test_a_signal_ends_a_start_in_which_a_worker_hangs(
     program: Program, receiver: Receiver
 ) -> None:
     process = begin(program)
-    wait_until(lambda: len(descendants(process.pid)) == WORKERS, what="the workers' processes")
-    hung = descendants(process.pid)
+
+    def started() -> list[int]:
+        """Workers that run their own program; before that the supervisor waits for them."""
+        return [
+            worker
+            for worker in descendants(process.pid)
+            if b"relay.runtime.worker" in Path(f"/proc/{worker}/cmdline").read_bytes()
+        ]
+
+    wait_until(lambda: len(started()) == WORKERS, what="the workers' processes")
+    hung = started()
     for worker in hung:
         os.kill(worker, signal.SIGSTOP)
     process.send_signal(signal.SIGTERM)
