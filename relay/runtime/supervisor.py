@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +43,22 @@ from relay.runtime.assembly import (
 from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
 from relay.runtime.gauges import Gauges, wall_ms
-from relay.runtime.intake import tell_suppressed
 from relay.runtime.ledger import Ledger
 from relay.runtime.link import Handler
 from relay.runtime.member import Member
+from relay.runtime.opening import make_store
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reload import Reloader
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
-from relay.store.sqlite import SqliteStore, lock_data_dir
+from relay.store.sqlite import lock_data_dir
 from relay.store.values import Owner
 
 _STOPPING = "the relay is stopping"
+
+
+_CLOCK_EVERY = 1.0  # seconds
 
 
 class StartError(Exception):
@@ -139,6 +141,7 @@ class Supervisor:
         self._background(self.gauges.run(), "gauges")
         self._background(self.health.run(), "source health")
         self._background(self.ledger.run(), "ledger of metrics")
+        self._background(self._follow_the_clock(), "clock of the queue")
         await self._start_admin(public, control)
 
     def _listen(self, config: Config) -> tuple[Listening, Listening]:
@@ -150,20 +153,7 @@ class Supervisor:
         return public, control
 
     async def _open_store(self, config: Config) -> None:
-        metrics = self.metrics
-
-        def on_commit(seconds: float, operations: int) -> None:
-            metrics.commit_seconds.observe(seconds)
-            metrics.commit_operations.observe(operations)
-
-        self.store = SqliteStore(
-            config.data_dir,
-            inline_size=config.store.inline_size,
-            on_commit=on_commit,
-            on_error=lambda kind: metrics.store_errors.labels(kind).inc(),
-            on_suppressed=partial(tell_suppressed, metrics, self.log),
-            log=self.log,
-        )
+        self.store = make_store(config, self.metrics, self.log)
         await self.store.open()
         self._cleanup.push_async_callback(self.store.close)
 
@@ -204,6 +194,12 @@ class Supervisor:
         self._cleanup.push_async_callback(self.crew.stop, 0.0)
         await self.crew.start()
         self._background(self.crew.keep(), "workers")
+
+    async def _follow_the_clock(self) -> None:
+        """Look as often as workers do, so that steps too small to be jumps do not add up to one."""
+        while True:
+            self.queue_clock.now()
+            await asyncio.sleep(_CLOCK_EVERY)
 
     async def _start_admin(self, public: Listening, control: Listening) -> None:
         self._reloader = Reloader(self)

@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 
 from relay import __version__
 from relay.admission.admission import Admission
@@ -40,14 +39,14 @@ from relay.runtime.assembly import Assembly, AssemblyError, assemble, name_serve
 from relay.runtime.distant import DistantGatekeeper, DistantLessor, DistantSlots
 from relay.runtime.door_line import DoorEnd
 from relay.runtime.gauges import wall_ms
-from relay.runtime.intake import Intake, tell_suppressed
+from relay.runtime.intake import Intake
 from relay.runtime.link import Handler, Link, connect
 from relay.runtime.loops import new_loop
+from relay.runtime.opening import make_store
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.share import share_of_worker
 from relay.store.interface import StoreError
-from relay.store.sqlite import SqliteStore
 from relay.store.values import Owner
 
 _ORPHANED_GRACE = 5.0  # seconds for what is in flight when the supervisor is gone
@@ -141,20 +140,7 @@ class Worker:
         self._background(self.health.run(), "source health")
 
     async def _open_store(self, config: Config) -> None:
-        metrics = self.metrics
-
-        def on_commit(seconds: float, operations: int) -> None:
-            metrics.commit_seconds.observe(seconds)
-            metrics.commit_operations.observe(operations)
-
-        self.store = SqliteStore(
-            config.data_dir,
-            inline_size=config.store.inline_size,
-            on_commit=on_commit,
-            on_error=lambda kind: metrics.store_errors.labels(kind).inc(),
-            on_suppressed=partial(tell_suppressed, metrics, self.log),
-            log=self.log,
-        )
+        self.store = make_store(config, self.metrics, self.log)
         await self.store.open(joining=True)
         self._cleanup.push_async_callback(self.store.close)
 
