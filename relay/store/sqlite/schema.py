@@ -80,6 +80,11 @@ MIGRATIONS: tuple[str, ...] = (
     );
     INSERT INTO life VALUES (1);
     """,
+    """
+    -- Whose turn it is, line by line: a line is the mail of one configuration set to one domain.
+    CREATE INDEX delivery_line ON delivery (configuration_set, domain, due_at)
+        WHERE epoch IS NULL AND state = 'queued';
+    """,
 )
 
 
