@@ -13,7 +13,7 @@ import pickle
 import platform
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from relay.admin.server import AdminServer, Listening, ServerError, listen_contr
 from relay.config.model import Config
 from relay.frontend.door import Door
 from relay.limits.limits import Limits
-from relay.limits.slots import OwnSeat, ReturnSlot, Slots, WantSlot
+from relay.limits.slots import Slots
 from relay.limits.specs import config_limits
 from relay.observe.logging import Logger
 from relay.observe.merging import Merged
@@ -44,16 +44,14 @@ from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
-from relay.runtime.link import Handler
-from relay.runtime.member import Member
 from relay.runtime.opening import make_store
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reload import Reloader
+from relay.runtime.switchboard import Switchboard
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
-from relay.store.values import Owner
 
 _STOPPING = "the relay is stopping"
 
@@ -171,12 +169,13 @@ class Supervisor:
 
     async def _start_crew(self, config: Config, lock: int) -> None:
         """Addresses are bound before workers are started, and open when there are some."""
+        self._switchboard = Switchboard(self)
         self.crew = Crew(
             config.workers,
             begin=self._begin,
-            handlers=self._handlers,
-            joined=self._joined,
-            lost=self._lost,
+            handlers=self._switchboard.handlers,
+            joined=self._switchboard.joined,
+            lost=self._switchboard.lost,
             changed=self._crew_changed,
             lock=lock,
             logging=config.logging,
@@ -248,80 +247,6 @@ class Supervisor:
             self.guard.blocks.in_force(),
             self._login_key,
         )
-
-    def _handlers(self, whom: Callable[[], Member]) -> Mapping[type, Handler]:
-        """What a worker may say, and what is done then."""
-
-        def registered(message: say.Registered) -> None:
-            whom().owner = Owner(message.name, message.epoch)
-
-        def log_in(message: say.LogIn) -> bool:
-            welcome = self.guard.log_in(message.credential, message.once)
-            if welcome:
-                whom().logins[message.credential] += 1
-            return welcome
-
-        def log_out(message: say.LogOut) -> None:
-            whom().has_logged_out(message.credential)
-            self.guard.log_out(message.credential)
-
-        def failed(message: say.LoginFailed) -> None:
-            for block in self.guard.failed(message.client, message.username):
-                self.crew.tell(say.Blocked(block))
-
-        def seat() -> OwnSeat:
-            member = whom()
-            member.seat = member.seat or self.slots.seat(member)
-            return member.seat
-
-        def learned(message: say.Learned) -> None:
-            self.crew.tell(message, but=whom())
-
-        def closed(message: say.Closed) -> None:
-            whom().has_closed(message.visit)
-            self.door.closed(message.visit)
-
-        return {
-            say.Registered: registered,
-            say.MayGo: lambda message: self.limits.lease(message.request),
-            say.HowFull: lambda message: self.limits.levels(message.keys),
-            say.GiveBack: lambda message: self.limits.give_back(message.returned),
-            say.LogIn: log_in,
-            say.LogOut: log_out,
-            say.LoginFailed: failed,
-            say.Closed: closed,
-            say.Learned: learned,
-            WantSlot: lambda message: seat().want(message.site),
-            ReturnSlot: lambda message: seat().give_back(message.site),
-        }
-
-    def _joined(self, member: Member) -> None:
-        """Tell a worker what was news while it began."""
-        for block in self.guard.blocks.in_force():
-            member.link.tell(say.Blocked(block))
-        member.link.tell(say.SecretsChanged())
-
-    async def _lost(self, member: Member) -> None:
-        """Give up in its name what a worker held: first of all its mail, to the others."""
-        if member.owner is not None and not self.stopping:
-            try:
-                await self.store.resign(member.owner)
-            except StoreError as error:
-                self.log.error(
-                    "the mail of a dead worker is free only when its lease ends",
-                    worker=member.name,
-                    error=str(error),
-                )
-            self.crew.tell(say.MailIsDue(self.queue_clock.now()))
-        if member.seat is not None:
-            member.seat.leave()
-        for visit, connection in member.take_back():
-            self.door.offer(visit, connection)
-        for credential in member.logins.elements():
-            self.guard.log_out(credential)
-        for visit in member.visits.elements():
-            self.door.closed(visit)
-        self.ledger.close_account(member)
 
     def _crew_changed(self) -> None:
         """Clients wait in the backlog while nobody is there to serve them."""

@@ -1,0 +1,99 @@
+"""What workers say, and what is done then.
+
+Between the workers and what the supervisor counts for all of them: every message has its handler
+here. Also what one that joins is told of, and what becomes of what a dead one held. Owns nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from relay.limits.slots import OwnSeat, ReturnSlot, WantSlot
+from relay.runtime import messages as say
+from relay.runtime.link import Handler
+from relay.runtime.member import Member
+from relay.store.interface import StoreError
+from relay.store.values import Owner
+
+if TYPE_CHECKING:
+    from relay.runtime.supervisor import Supervisor
+
+
+class Switchboard:
+    """Between one supervisor and its workers."""
+
+    def __init__(self, relay: "Supervisor") -> None:
+        self._relay = relay
+
+    def handlers(self, whom: Callable[[], Member]) -> Mapping[type, Handler]:
+        """What a worker may say, and what is done then."""
+
+        def registered(message: say.Registered) -> None:
+            whom().owner = Owner(message.name, message.epoch)
+
+        def log_in(message: say.LogIn) -> bool:
+            welcome = self._relay.guard.log_in(message.credential, message.once)
+            if welcome:
+                whom().logins[message.credential] += 1
+            return welcome
+
+        def log_out(message: say.LogOut) -> None:
+            whom().has_logged_out(message.credential)
+            self._relay.guard.log_out(message.credential)
+
+        def failed(message: say.LoginFailed) -> None:
+            for block in self._relay.guard.failed(message.client, message.username):
+                self._relay.crew.tell(say.Blocked(block))
+
+        def seat() -> OwnSeat:
+            member = whom()
+            member.seat = member.seat or self._relay.slots.seat(member)
+            return member.seat
+
+        def learned(message: say.Learned) -> None:
+            self._relay.crew.tell(message, but=whom())
+
+        def closed(message: say.Closed) -> None:
+            whom().has_closed(message.visit)
+            self._relay.door.closed(message.visit)
+
+        return {
+            say.Registered: registered,
+            say.MayGo: lambda message: self._relay.limits.lease(message.request),
+            say.HowFull: lambda message: self._relay.limits.levels(message.keys),
+            say.GiveBack: lambda message: self._relay.limits.give_back(message.returned),
+            say.LogIn: log_in,
+            say.LogOut: log_out,
+            say.LoginFailed: failed,
+            say.Closed: closed,
+            say.Learned: learned,
+            WantSlot: lambda message: seat().want(message.site),
+            ReturnSlot: lambda message: seat().give_back(message.site),
+        }
+
+    def joined(self, member: Member) -> None:
+        """Tell a worker what was news while it began."""
+        for block in self._relay.guard.blocks.in_force():
+            member.link.tell(say.Blocked(block))
+        member.link.tell(say.SecretsChanged())
+
+    async def lost(self, member: Member) -> None:
+        """Give up in its name what a worker held: first of all its mail, to the others."""
+        if member.owner is not None and not self._relay.stopping:
+            try:
+                await self._relay.store.resign(member.owner)
+            except StoreError as error:
+                self._relay.log.error(
+                    "the mail of a dead worker is free only when its lease ends",
+                    worker=member.name,
+                    error=str(error),
+                )
+            self._relay.crew.tell(say.MailIsDue(self._relay.queue_clock.now()))
+        if member.seat is not None:
+            member.seat.leave()
+        for visit, connection in member.take_back():
+            self._relay.door.offer(visit, connection)
+        for credential in member.logins.elements():
+            self._relay.guard.log_out(credential)
+        for visit in member.visits.elements():
+            self._relay.door.closed(visit)
+        self._relay.ledger.close_account(member)
