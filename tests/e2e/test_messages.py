@@ -1,9 +1,7 @@
 """Messages from end to end: what arrives of them, what becomes known of them, and their sum."""
 
-import asyncio
 import base64
 import smtplib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from tests.e2e.program import PASSWORD, Program, letter, wait_until
 from tests.e2e.receiver import SILENCE, Action, Receiver
-from tests.routing.test_resolver import NameServer
+from tests.nameserver import SERVFAIL, NameServer
 
 UNUSUAL = {
     '"a b"@dest.test': '"a b"@dest.test',
@@ -155,35 +153,25 @@ def test_what_was_accepted_is_delivered_bounced_suppressed_or_queued(
 
 @pytest.fixture
 def name_server() -> Iterator[NameServer]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    endpoint = loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
-    transport, server = asyncio.run_coroutine_threadsafe(endpoint, loop).result(10)
-    yield server
-    loop.call_soon_threadsafe(transport.close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    with NameServer() as server:
+        yield server
 
 
 def test_what_dns_knows_for_certain_bounces_and_what_it_does_not_waits(
     program: Program, receiver: Receiver, name_server: NameServer
 ) -> None:
-    servfail = 2
     name_server.zone = {
         ("null.test", "MX"): ["0 ."],
-        ("broken.test", "MX"): servfail,
+        ("broken.test", "MX"): SERVFAIL,
         ("broken.test", "A"): ["127.0.0.1"],
         ("inward.test", "MX"): ["10 inside.test."],
         ("inside.test", "A"): ["127.0.0.1"],
     }
-    host, port = name_server.address
     sink = f"127.0.0.1:{receiver.port}"
 
     def change(document) -> None:
         document["routes"] = {"sender.test": {"to": sink}, "*": {"to": "mx"}}
-        document["delivery"] = {"nameservers": [f"{host}:{port}"]}
+        document["delivery"] = {"nameservers": [name_server.text]}
 
     def waiting() -> dict[str, str]:
         return {entry["domain"]: entry["last_reply"] for entry in program.json("queue", "list")}

@@ -1,65 +1,15 @@
 """DNS over the wire, against a name server of our own on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import ip_address
 
-import dns.flags
-import dns.message
 import dns.rcode
-import dns.rrset
 import pytest
 
 from relay.routing.answers import AddressAnswer
 from relay.routing.resolver import AnswerCache, DnsResolver
-
-Zone = dict[tuple[str, str], list[str] | int]
-
-
-class NameServer(asyncio.DatagramProtocol):
-    """Answers from `zone`: records, or a return code; nothing at all to names under `silent`."""
-
-    def __init__(self) -> None:
-        self.zone: Zone = {}
-        self.ttl = 300
-        self.asked: list[str] = []
-        self.transport: asyncio.DatagramTransport
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self.transport = transport
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, port = self.transport.get_extra_info("sockname")[:2]
-        return host, port
-
-    def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
-        query = dns.message.from_wire(data)
-        question = query.question[0]
-        name, kind = str(question.name).rstrip("."), question.rdtype.name
-        self.asked.append(f"{name} {kind}")
-        if name.endswith("silent"):
-            return
-        response = dns.message.make_response(query)
-        response.flags |= dns.flags.RA
-        records = self.zone.get((name, kind))
-        if isinstance(records, int):
-            response.set_rcode(dns.rcode.Rcode(records))
-        elif records is not None:
-            response.answer.append(self._rrset(name, kind, records))
-        elif not any(known == name for known, _ in self.zone):
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        alias = self.zone.get((name, "CNAME"))
-        if isinstance(alias, list) and kind != "CNAME":
-            target = alias[0].rstrip(".")
-            behind = self.zone[(target, kind)]
-            assert isinstance(behind, list)
-            response.answer.append(self._rrset(name, "CNAME", alias))
-            response.answer.append(self._rrset(target, kind, behind))
-        self.transport.sendto(response.to_wire(), peer)
-
-    def _rrset(self, name: str, kind: str, records: list[str]) -> dns.rrset.RRset:
-        return dns.rrset.from_text(f"{name}.", self.ttl, "IN", kind, *records)
+from tests.nameserver import SILENCE, Answer, NameServer
 
 
 class Clock:
@@ -71,13 +21,9 @@ class Clock:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[NameServer]:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(
-        NameServer, local_addr=("127.0.0.1", 0)
-    )
-    yield protocol
-    transport.close()
+def server() -> Iterator[NameServer]:
+    with NameServer({("is.silent", "MX"): SILENCE}) as server:
+        yield server
 
 
 @pytest.fixture
@@ -115,6 +61,15 @@ async def test_addresses_are_of_the_family_asked_for_and_cnames_are_followed(
     four = await resolver.addresses("a.test", 4)
     assert set(four.addresses) == {ip_address("192.0.2.1"), ip_address("192.0.2.2")}
     assert (await resolver.addresses("b.test", 6)).addresses == (ip_address("2001:db8::1"),)
+
+
+async def test_an_answer_that_is_too_long_for_udp_comes_by_tcp(
+    server: NameServer, resolver: DnsResolver
+) -> None:
+    records = [f"{number} mx{number}.a-rather-long-name.test." for number in range(60)]
+    server.zone[("example.org", "MX")] = Answer(records, truncated=True)
+    assert len((await resolver.mx("example.org")).records) == 60
+    assert server.tcp == ["example.org MX"]
 
 
 async def test_what_does_not_exist_and_what_did_not_answer_are_told_apart(
