@@ -27,6 +27,8 @@ from relay.store.values import (
     Settlement,
     State,
     SuppressionEntry,
+    Suspension,
+    SuspensionKind,
 )
 
 
@@ -147,6 +149,26 @@ class SuppressionStore(Protocol):
     async def count_suppressions(self) -> int: ...
 
 
+class SuspensionStore(Protocol):
+    """What operators have ordered to wait, and the deliveries that were set aside for it."""
+
+    async def put(self, suspension: Suspension) -> bool:
+        """Add a suspension, or replace the one of the same kind and name; True where it is new."""
+
+    async def lift(self, kind: SuspensionKind, name: str) -> bool:
+        """End one. What was set aside for it waits for `free`. False where there is none."""
+
+    async def all(self) -> list[Suspension]:
+        """Those that nobody has lifted, by kind and name; some of them may have ended."""
+
+    async def set_aside(self, owner: Owner, deliveries: Sequence[tuple[int, str]]) -> None:
+        """Give deliveries back as suspended, pairs of (delivery id, key of the suspension); their
+        due times stay. What is not in force any more is given back to be claimed at once."""
+
+    async def free(self, limit: int) -> int:
+        """Queue up to `limit` deliveries again whose suspension was lifted; how many."""
+
+
 class OperatorStore(Protocol):
     """What operators look at and change."""
 
@@ -174,7 +196,10 @@ class OperatorStore(Protocol):
 
 
 class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
-    """Everything, plus its life."""
+    """Everything, plus its life. Rows of a kind of their own are reached by their noun."""
+
+    @property
+    def suspensions(self) -> SuspensionStore: ...
 
     async def open(self, joining: bool = False) -> None:
         """Create or migrate what is needed, check integrity, sweep orphaned bodies.

@@ -5,7 +5,9 @@ from typing import Literal
 
 from relay.mail.envelope import Envelope, Recipient
 
-State = Literal["queued", "held", "quarantined"]  # quarantined: damaged, set apart for people
+State = Literal["queued", "held", "suspended", "quarantined"]
+"""queued: goes when it is due; held: an operator's word about this very mail; suspended: set aside
+for a `Suspension` in force; quarantined: damaged, set apart for people."""
 SuppressionReason = Literal["bounce", "complaint", "manual"]
 
 
@@ -77,7 +79,8 @@ class Suppressed:
 class Delivery:
     """One entry of the queue: the recipients of one message at one destination domain.
 
-    `attempts` counts the attempts made so far; `epoch` fences the claim.
+    `attempts` counts the attempts made so far; `epoch` fences the claim. `pool` is the pool that an
+    operator has moved it to; `""` leaves it to its configuration set.
     """
 
     id: int
@@ -88,6 +91,7 @@ class Delivery:
     attempts: int = 0
     epoch: int = 0
     last_reply: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +219,28 @@ class Secret:
     created_at: int
     id: int = 0
     revoked_at: int | None = None
+
+
+SuspensionKind = Literal["set", "source", "provider", "credential", "domain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """Mail of a configuration set, from a source address, to a provider, of a credential or to a
+    domain waits, from `since` until `until` or, where that is None, until somebody resumes it.
+
+    `name` is as the configuration spells it; a domain is in lower case, in A-labels. `by` is who
+    ordered it and `reason` why, in that person's words.
+    """
+
+    kind: SuspensionKind
+    name: str
+    reason: str
+    by: str
+    since: int
+    until: int | None = None
+
+    @property
+    def key(self) -> str:
+        """As `set:NAME`: one of each is in force at a time."""
+        return f"{self.kind}:{self.name}"

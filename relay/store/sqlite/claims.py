@@ -23,7 +23,7 @@ from relay.store.values import Delivery, Owner
 
 _ROWS = (
     "SELECT d.id, d.domain, d.due_at, d.attempts, d.recipients, d.last_reply,"
-    " m.message_id, m.facts, m.ref, m.header"
+    " d.pool, m.message_id, m.facts, m.ref, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id IN "
 )
 _CLAIM = "UPDATE delivery SET epoch = ? WHERE id IN "
@@ -202,7 +202,7 @@ def _rows(db: sqlite3.Connection, identifiers: Sequence[int]) -> tuple[_Rows, di
 
 def _delivery(identifier: int, columns: Sequence[Any], epoch: int) -> Delivery:
     """A claimed delivery from its row. Raises Damaged."""
-    domain, due_at, attempts, recipients, last_reply, message_id, facts, ref, header = columns
+    domain, due_at, attempts, recipients, last_reply, pool, message_id, facts, ref, header = columns
     if message_id is None:
         raise Damaged(f"delivery {identifier}: its message is missing")
     return Delivery(
@@ -214,6 +214,7 @@ def _delivery(identifier: int, columns: Sequence[Any], epoch: int) -> Delivery:
         attempts=attempts,
         epoch=epoch,
         last_reply=last_reply,
+        pool=pool,
     )
 
 

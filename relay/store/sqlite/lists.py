@@ -10,6 +10,7 @@ from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import operators, permits, suppression
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.reader import Reader
+from relay.store.sqlite.suspensions import Suspensions
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Message,
@@ -53,6 +54,7 @@ class Lists:
     def __init__(self, writer: Writer, questions: Reader) -> None:
         self._writer = writer
         self._questions = questions
+        self.suspensions = Suspensions(writer, questions)
 
     # Permits
 

@@ -84,6 +84,21 @@ MIGRATIONS: tuple[str, ...] = (
     -- Whose turn it is, line by line: a line is the mail of one configuration set to one domain.
     CREATE INDEX delivery_line ON delivery (configuration_set, domain, due_at)
         WHERE epoch IS NULL AND state = 'queued';
+
+    -- What operators have ordered to wait, and the deliveries that were set aside for it.
+    CREATE TABLE suspension (
+        key TEXT PRIMARY KEY,              -- kind:name
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        made_by TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        until INTEGER                      -- NULL: until it is resumed
+    ) WITHOUT ROWID;
+    ALTER TABLE delivery ADD COLUMN suspended_by TEXT;     -- key, where state is suspended
+    CREATE INDEX delivery_suspended ON delivery (suspended_by) WHERE state = 'suspended';
+
+    ALTER TABLE delivery ADD COLUMN pool TEXT NOT NULL DEFAULT '';  -- moved to it; '': the set's
     """,
 )
 
