@@ -18,6 +18,7 @@ from relay.config.names import (
     parse_route_match,
 )
 from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
+from relay.config.transport_keys import transport_problems
 from relay.config.units import parse_duration, parse_size
 
 
@@ -32,6 +33,7 @@ def _references(document: Document) -> Iterator[Problem]:
     pools = _Names(document, "pool", "pools")
     identities = _Names(document, "identity", "identities", parse_identity)
     yield from sets.check(("default_configuration_set",))
+    yield from sets.check(("transport", "tls_reports", "configuration_set"))
     for name in document.names("configuration_sets"):
         yield from pools.check(("configuration_sets", name, "pool"))
     for name in document.names("identities"):
@@ -217,10 +219,18 @@ def _routes(document: Document) -> Iterator[Problem]:
             yield document.problem(
                 ("routes", name, "login"), "a login for mx", "a login for a smarthost only"
             )
-        if to.lower() == "mx" and document.text(tls) == "implicit":
-            yield document.problem(tls, "'implicit' for mx", "opportunistic, require, none, verify")
+        if to.lower() == "mx" and (document.text(tls) or "").startswith("implicit"):
+            found = f"{document.show(tls)} for mx"
+            yield document.problem(tls, found, "opportunistic, require, none, verify")
         if document.at(("routes", name, "login")) is not None and document.text(tls) == "none":
             yield document.problem(tls, "'none' with a login", "TLS, so that nobody reads it")
+        ca = ("routes", name, "ca")
+        if document.at(ca) is not None and document.text(tls) not in ("verify", "implicit_verify"):
+            yield document.problem(
+                ca,
+                "a ca for a route that checks no certificate",
+                "a ca with tls: verify or implicit_verify",
+            )
 
 
 def _sizes(document: Document) -> Iterator[Problem]:
@@ -276,6 +286,7 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _addresses,
     _simulator,
     _routes,
+    transport_problems,
     _sizes,
     _times,
 )

@@ -10,7 +10,7 @@ from relay.config.model import DkimKey, Identity
 from relay.mail.address import suppression_key
 
 
-def find_identity(identities: Mapping[str, Identity], address: str) -> str | None:
+def find_identity(identities: Mapping[str, object], address: str) -> str | None:
     """The most specific identity that covers `address`, or None.
 
     In order: the address itself, the address without its `+label`, its domain, and the domain's

@@ -33,6 +33,7 @@ from relay.config.names import (
 )
 from relay.config.passwords import check_hash, is_hash
 from relay.config.units import Rate, parse_duration, parse_quota, parse_rate, parse_size
+from relay.mail.address import AddressError, parse_mailbox
 
 
 def cores() -> int:
@@ -60,6 +61,13 @@ def _nameserver(text: str) -> str:
     return str(parse_nameserver(text))
 
 
+def _mailbox(text: str) -> str:
+    try:
+        return parse_mailbox(text)
+    except AddressError as error:
+        raise ValueError("allowed is a mail address such as postmaster@example.com") from error
+
+
 def _route_target(text: str) -> str:
     return str(parse_route_target(text) or "mx")
 
@@ -77,6 +85,7 @@ BindAddress = Annotated[str, AfterValidator(_bind_address)]
 NameServer = Annotated[str, AfterValidator(_nameserver)]
 RouteMatch = Annotated[str, AfterValidator(parse_route_match)]
 RouteTarget = Annotated[str, AfterValidator(_route_target)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Secret = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_secret)]
 PasswordHash = Annotated[str, AfterValidator(check_hash)]
 Switch = Annotated[bool, Field(strict=True)]
@@ -227,8 +236,13 @@ class Route(_Section):
     """Where mail for matching recipient domains goes. The most specific match wins."""
 
     to: RouteTarget = Field(description="mx, or a smarthost as host:port")
-    tls: Literal["opportunistic", "require", "none", "verify", "implicit"] | None = Field(
+    tls: (
+        Literal["opportunistic", "require", "none", "verify", "implicit", "implicit_verify"] | None
+    ) = Field(
         None, description="default: what the configuration set says; verify checks the certificate"
+    )
+    ca: FilePath | None = Field(
+        None, description="PEM of the authorities that verify believes, instead of the system's"
     )
     login: RouteLogin | None = None
 
@@ -251,6 +265,37 @@ class Delivery(_Section):
     nameservers: tuple[NameServer, ...] = Field(
         (), max_length=16, description="address[:port] each; empty: those of /etc/resolv.conf"
     )
+
+
+class TlsReports(_Section):
+    """Daily reports to domains that ask how TLS with them went (TLSRPT, RFC 8460)."""
+
+    send: Switch = False
+    organization: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="who reports, for people; default: the relay's hostname"
+    )
+    contact: Mailbox | None = Field(None, description="whom a receiver may ask; required to send")
+    sender: Mailbox | None = Field(
+        None, description="the From of reports, of one of the identities; default: contact"
+    )
+    configuration_set: Name | None = Field(
+        None, description="how reports are sent; default: default_configuration_set"
+    )
+
+
+class Transport(_Section):
+    """Which policies of recipient domains for TLS are honoured."""
+
+    mta_sts: Switch = Field(True, description="MTA-STS, RFC 8461")
+    dane: Switch = Field(
+        False, description="DANE, RFC 7672; needs name servers that validate DNSSEC"
+    )
+    trusted_nameservers: tuple[NameServer, ...] = Field(
+        (),
+        max_length=16,
+        description="whose word on DNSSEC is believed though they are not on loopback",
+    )
+    tls_reports: TlsReports = TlsReports()
 
 
 class Retry(_Section):
@@ -315,6 +360,7 @@ class Config(_Section):
     pools: Mapping[Name, Pool] = Field(min_length=1)
     routes: Mapping[RouteMatch, Route] = {"*": Route(to="mx")}
     delivery: Delivery = Delivery()
+    transport: Transport = Transport()
     retry: Retry = Retry()
     suppression: Suppression = Suppression()
     store: StoreConfig = StoreConfig()

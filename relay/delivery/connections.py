@@ -155,7 +155,7 @@ class Connections:
             hostname=host.name,
             local_hostname=path.ehlo,
             sock=sock,
-            use_tls=policy == "implicit",
+            use_tls=policy in ("implicit", "implicit_verify"),
             start_tls=False,
             tls_context=self._contexts.for_policy(policy),
             timeout=self._bounds.command_timeout,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from relay.routing.plan import DestinationTls
+from relay.routing.transport import DestinationTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +34,4 @@ class TlsContexts:
         return cls(anybody, verified)
 
     def for_policy(self, policy: DestinationTls) -> ssl.SSLContext:
-        return self.verified if policy == "verify" else self.any_certificate
+        return self.verified if policy in ("verify", "implicit_verify") else self.any_certificate

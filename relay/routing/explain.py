@@ -21,6 +21,7 @@ _TLS = {
     "require": "TLS or no delivery; any certificate",
     "verify": "TLS with a certificate valid for the host, or no delivery",
     "implicit": "TLS from the first octet; any certificate",
+    "implicit_verify": "TLS from the first octet with a certificate valid for the host",
     "none": "clear text only",
 }
 

@@ -11,9 +11,9 @@ from typing import Literal
 
 from relay.config.model import RouteLogin, Source
 from relay.mail.replies import Reply
+from relay.routing.transport import DestinationTls
 
 Family = Literal[4, 6]
-DestinationTls = Literal["opportunistic", "require", "verify", "implicit", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Destination:
     - `require`: TLS or no delivery, any certificate;
     - `verify`: TLS with a certificate that is valid for `host`, or no delivery;
     - `implicit`: TLS from the first octet on (a port such as 465), any certificate;
+    - `implicit_verify`: the same with a certificate that is valid for `host`;
     - `none`: never TLS.
 
     `match` is the pattern of the route that won (`""`: no route matched, which means `mx`).

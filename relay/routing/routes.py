@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from relay.config.model import ConfigurationSet, Route, RouteLogin
 from relay.config.names import parse_route_match, parse_route_target
-from relay.routing.plan import Destination, DestinationTls
+from relay.routing.plan import Destination
+from relay.routing.transport import DestinationTls
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,40 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX delivery_suspended ON delivery (suspended_by) WHERE state = 'suspended';
 
     ALTER TABLE delivery ADD COLUMN pool TEXT NOT NULL DEFAULT '';  -- moved to it; '': the set's
+
+    CREATE TABLE sts_policy (
+        domain TEXT PRIMARY KEY,
+        id TEXT NOT NULL,                  -- of the record when it was fetched
+        mode TEXT NOT NULL,
+        mx TEXT NOT NULL,                  -- patterns, a space between them
+        max_age INTEGER NOT NULL,          -- seconds
+        fetched_at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- How TLS went (RFC 8460): sessions of one day and domain, by policy, failure, source and host.
+    CREATE TABLE tls_tally (
+        day INTEGER NOT NULL,              -- days since the epoch, UTC
+        domain TEXT NOT NULL,              -- of the recipients, which is told
+        policy_type TEXT NOT NULL,
+        policy_domain TEXT NOT NULL,
+        policy TEXT NOT NULL,              -- its strings, a line feed between them
+        result TEXT NOT NULL,              -- '' for success, else the type of the failure
+        detail TEXT NOT NULL,
+        source TEXT NOT NULL,              -- our address; '' for successes
+        host TEXT NOT NULL,                -- of the MX; '' for successes
+        address TEXT NOT NULL,             -- its address
+        sessions INTEGER NOT NULL,
+        PRIMARY KEY (day, domain, policy_type, policy_domain, policy, result, detail, source,
+                     host, address)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE tls_report (
+        day INTEGER NOT NULL,
+        domain TEXT NOT NULL,
+        settled_at INTEGER NOT NULL,       -- sent, or found to be wanted by nobody
+        result TEXT NOT NULL,
+        PRIMARY KEY (day, domain)
+    ) WITHOUT ROWID;
     """,
 )
 
