@@ -20,6 +20,7 @@ from relay.config.names import (
 from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
 from relay.config.transport_keys import transport_problems
 from relay.config.units import parse_duration, parse_size
+from relay.config.warmups import check_warmups
 
 
 def cross_check(document: Document) -> list[Problem]:
@@ -289,4 +290,5 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     transport_problems,
     _sizes,
     _times,
+    check_warmups,
 )

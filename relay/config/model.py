@@ -32,7 +32,15 @@ from relay.config.names import (
     parse_route_target,
 )
 from relay.config.passwords import check_hash, is_hash
-from relay.config.units import Rate, parse_duration, parse_quota, parse_rate, parse_size
+from relay.config.units import (
+    MOST_DAYS,
+    Rate,
+    parse_days,
+    parse_duration,
+    parse_quota,
+    parse_rate,
+    parse_size,
+)
 from relay.mail.address import AddressError, parse_mailbox
 
 
@@ -93,6 +101,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration)]
 Timeout = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Quota = Annotated[int, BeforeValidator(parse_quota)]
+Days = Annotated[int, BeforeValidator(parse_days)]
 RateLimit = Annotated[Rate, BeforeValidator(parse_rate)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 OnLimit = Literal["reject", "queue"]
@@ -209,6 +218,24 @@ class ConfigurationSet(_Section):
     suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
 
 
+class WarmupCurve(_Section):
+    """What may be sent on each day of a warm-up: `days` one by one, or a curve of `length` days
+    from `first` to `target`. In recipients in any 24 hours."""
+
+    days: tuple[Quota, ...] = Field((), max_length=MOST_DAYS, description="none less than before")
+    length: Days | None = Field(None, description="2d to 366d")
+    target: Quota | None = Field(None, description="on the last day")
+    first: Quota = Field(50, description="on the first day")
+
+
+class Warmup(WarmupCurve):
+    """A schedule by which a new source address earns its reputation. `standard` is built in."""
+
+    providers: Mapping[Name, WarmupCurve] = Field(
+        {}, description="allowances of their own, within that of the address"
+    )
+
+
 class Source(_Section):
     """One source IP address of a pool."""
 
@@ -217,6 +244,7 @@ class Source(_Section):
     weight: int = Field(1, ge=0, le=1000)
     rate: RateLimit | None = None
     quota: Quota | None = None
+    warmup: Name | None = Field(None, description="standard, or one of warmups; absent: it is warm")
 
 
 class Pool(_Section):
@@ -225,6 +253,9 @@ class Pool(_Section):
     sources: tuple[Source, ...] = Field(min_length=1)
     rate: RateLimit | None = None
     quota: Quota | None = None
+    when_warming: Literal["overflow", "wait"] = Field(
+        "overflow", description="what exceeds a warm-up: to warm addresses, or until it may go"
+    )
 
 
 class RouteLogin(_Section):
@@ -358,6 +389,7 @@ class Config(_Section):
     configuration_sets: Mapping[Name, ConfigurationSet] = Field(min_length=1)
     default_configuration_set: Name | None = None
     pools: Mapping[Name, Pool] = Field(min_length=1)
+    warmups: Mapping[Name, Warmup] = {}
     routes: Mapping[RouteMatch, Route] = {"*": Route(to="mx")}
     delivery: Delivery = Delivery()
     transport: Transport = Transport()

@@ -12,6 +12,7 @@ _RATE = re.compile(_NUMBER + r"\s*/\s*(?P<unit>[a-z]+)", re.IGNORECASE)
 _SIZE = re.compile(_NUMBER + r"\s*(?P<unit>[a-z]*)", re.IGNORECASE)
 _DURATION_PART = re.compile(_NUMBER + r"\s*(?P<unit>[a-z]+)\s*", re.IGNORECASE)
 
+MOST_DAYS = 366
 _LARGEST = 10**15  # above it a float no longer counts every whole number
 
 _PERIODS = {
@@ -100,6 +101,18 @@ def parse_duration(value: object) -> float:
     if not parts or not known or "".join(part[0] for part in parts) != text:
         raise ValueError("allowed is a time with its unit, such as 500ms, 30s, 5m, 1h30m or 4d")
     return sum(_number(part["number"]) * _DURATIONS[part["unit"].lower()] for part in parts)
+
+
+def parse_days(value: object) -> int:
+    """A number of whole days, `45d`."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0.0
+    days, rest = divmod(seconds, 86400)
+    if rest or not 2 <= days <= MOST_DAYS:
+        raise ValueError(f"allowed is a number of whole days from 2d to {MOST_DAYS}d, such as 45d")
+    return int(days)
 
 
 def _number(text: str) -> float:

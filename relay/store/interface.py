@@ -29,6 +29,7 @@ from relay.store.values import (
     SuppressionEntry,
     Suspension,
     SuspensionKind,
+    WarmupProgress,
 )
 
 
@@ -133,6 +134,20 @@ class PermitStore(Protocol):
     async def permits_used(self, keys: Sequence[str], window: int, now: int) -> dict[str, int]: ...
 
 
+class WarmupStore(Protocol):
+    """How far the warm-ups of source addresses have come."""
+
+    async def all(self) -> list[WarmupProgress]:
+        """In order of address."""
+
+    async def replace(self, known: WarmupProgress | None, new: WarmupProgress) -> bool:
+        """Put `new` in the place of `known` (None: there is none yet), if that is still what
+        stands there; else change nothing and say False."""
+
+    async def forget(self, known: WarmupProgress) -> bool:
+        """Remove `known`, if that is still what stands there."""
+
+
 class SuppressionStore(Protocol):
     """The suppression list. Matching ignores case; the original spelling is kept."""
 
@@ -200,6 +215,9 @@ class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorSto
 
     @property
     def suspensions(self) -> SuspensionStore: ...
+
+    @property
+    def warmups(self) -> WarmupStore: ...
 
     async def open(self, joining: bool = False) -> None:
         """Create or migrate what is needed, check integrity, sweep orphaned bodies.

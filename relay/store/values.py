@@ -9,6 +9,7 @@ State = Literal["queued", "held", "suspended", "quarantined"]
 """queued: goes when it is due; held: an operator's word about this very mail; suspended: set aside
 for a `Suspension` in force; quarantined: damaged, set apart for people."""
 SuppressionReason = Literal["bounce", "complaint", "manual"]
+WarmupState = Literal["warming", "paused", "completed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,21 @@ class Permits:
 
     granted: int
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupProgress:
+    """How far the warm-up of one source address has come.
+
+    `day` counts from 1 and began at `day_began_at`. `configured_at` is when the configuration was
+    last known to have a warm-up for the address, give or take a day.
+    """
+
+    address: str
+    day: int
+    day_began_at: int
+    configured_at: int
+    state: WarmupState = "warming"
 
 
 @dataclass(frozen=True, slots=True)

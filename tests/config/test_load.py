@@ -84,7 +84,7 @@ def test_names_are_in_normal_form(tmp_path: Path) -> None:
             "address: 127.0.0.2",
             "addres: 127.0.0.2",
             "relay.yaml:15:9: pools.default.sources[0].addres: unknown key; did you mean address? "
-            "allowed: address, ehlo, quota, rate, weight",
+            "allowed: address, ehlo, quota, rate, warmup, weight",
         ),
         (
             "address: 127.0.0.2",

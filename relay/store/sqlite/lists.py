@@ -11,6 +11,7 @@ from relay.store.sqlite import operators, permits, suppression
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.suspensions import Suspensions
+from relay.store.sqlite.warmups import Warmups
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Message,
@@ -55,6 +56,7 @@ class Lists:
         self._writer = writer
         self._questions = questions
         self.suspensions = Suspensions(writer, questions)
+        self.warmups = Warmups(writer, questions)
 
     # Permits
 

@@ -133,6 +133,14 @@ MIGRATIONS: tuple[str, ...] = (
         result TEXT NOT NULL,
         PRIMARY KEY (day, domain)
     ) WITHOUT ROWID;
+
+    CREATE TABLE warmup (
+        address TEXT PRIMARY KEY,          -- of a source
+        day INTEGER NOT NULL,
+        day_began_at INTEGER NOT NULL,
+        configured_at INTEGER NOT NULL,
+        state TEXT NOT NULL                -- warming, paused, completed
+    ) WITHOUT ROWID;
     """,
 )
 
