@@ -132,6 +132,19 @@ def _selectors(document: Document) -> Iterator[Problem]:
             seen.add(selector)
 
 
+def _reactions(document: Document) -> Iterator[Problem]:
+    """Rules are told apart by name, in log lines and metrics."""
+    seen: set[str] = set()
+    for entry in document.entries("reactions"):
+        path = (*entry, "name")
+        name = document.text(path) or ""
+        if name and name in seen:
+            yield document.problem(
+                path, f"{document.show(path)} is used twice", "a name of its own"
+            )
+        seen.add(name)
+
+
 def _pools(document: Document) -> Iterator[Problem]:
     for name in document.names("pools"):
         sources = document.entries("pools", name, "sources")
@@ -283,6 +296,7 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _reserved,
     _same_name_twice,
     _selectors,
+    _reactions,
     _pools,
     _addresses,
     _simulator,

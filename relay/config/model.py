@@ -11,15 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from relay.config.names import (
     parse_address,
@@ -32,6 +24,8 @@ from relay.config.names import (
     parse_route_target,
 )
 from relay.config.passwords import check_hash, is_hash
+from relay.config.reactions import ReactionRule
+from relay.config.section import Section as _Section
 from relay.config.units import (
     MOST_DAYS,
     Rate,
@@ -107,16 +101,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 OnLimit = Literal["reject", "queue"]
 SuppressionReason = Literal["bounce", "complaint", "manual"]
 TlsPolicy = Literal["opportunistic", "require", "none"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_written(cls, value: object) -> object:
-        """A section whose keys are all left out (or commented out) has its defaults."""
-        return {} if value is None else value
 
 
 class Tls(_Section):
@@ -394,6 +378,9 @@ class Config(_Section):
     delivery: Delivery = Delivery()
     transport: Transport = Transport()
     retry: Retry = Retry()
+    reactions: tuple[ReactionRule, ...] = Field(
+        (), max_length=1_000, description="what to do when a provider says this or that"
+    )
     suppression: Suppression = Suppression()
     store: StoreConfig = StoreConfig()
     metrics: Metrics = Metrics()

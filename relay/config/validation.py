@@ -5,14 +5,14 @@ pydantic finds them; here each gets its place in the file and words for people.
 
 import re
 from types import UnionType
-from typing import Union, get_args, get_origin
+from typing import TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.config.document import Document
 from relay.config.model import Config
-from relay.config.problems import KeyPath, Problem, did_you_mean, nearest
+from relay.config.problems import ConfigErrors, KeyPath, Problem, did_you_mean, nearest
 from relay.config.references import Resolved
 
 _KINDS = {
@@ -38,6 +38,8 @@ _LISTS = {"tuple_type", "list_type"}
 _MAPPINGS = {"model_type", "model_attributes_type", "dict_type", "mapping_type"}
 _QUOTED = re.compile(r"'([^']*)'")
 
+_Part = TypeVar("_Part", bound=BaseModel)
+
 
 def validate(resolved: Resolved) -> tuple[Config | None, list[Problem]]:
     """The configuration, or None and all that is wrong with it."""
@@ -47,14 +49,28 @@ def validate(resolved: Resolved) -> tuple[Config | None, list[Problem]]:
             document.data, context={"base": document.file.absolute().parent}
         )
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        problems = [
-            _problem(document, detail)
-            for detail in details
-            if _path(detail) not in resolved.broken and not _follows(document, detail, details)
-        ]
-        return None, problems
+        return None, _problems(document, error, resolved.broken)
     return config, []
+
+
+def validate_part(document: Document, kind: type[_Part]) -> _Part:
+    """A document that holds some sections of the configuration and no others, as those do that
+    ship with the relay. Raises `ConfigErrors`."""
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigErrors(_problems(document, error, frozenset())) from error
+
+
+def _problems(
+    document: Document, error: ValidationError, broken: frozenset[KeyPath]
+) -> list[Problem]:
+    details = error.errors(include_url=False, include_input=False)
+    return [
+        _problem(document, detail)
+        for detail in details
+        if _path(detail) not in broken and not _follows(document, detail, details)
+    ]
 
 
 def _follows(document: Document, detail: ErrorDetails, details: list[ErrorDetails]) -> bool:

@@ -15,7 +15,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def split_reply(code: int, text: str) -> Reply:
-    """A `Reply` from a code and its text, whose lines are separated by `\\n`.
+    """The reply of a peer from its code and its text, whose lines are separated by `\\n`.
 
     An enhanced status is taken off each line where its class agrees with `code` (RFC 2034 §4);
     the first one counts. One that contradicts the code stays in the text.
@@ -28,7 +28,7 @@ def split_reply(code: int, text: str) -> Reply:
             enhanced = enhanced or status[1]
             line = line[status.end() :]  # noqa: PLW2901 (what is left of the line)
         lines.append(line)
-    return Reply(code, enhanced, printable_text(" ".join(lines)))
+    return Reply(code, enhanced, printable_text(" ".join(lines)), said_by_peer=True)
 
 
 def printable_text(text: str, limit: int = REPLY_TEXT_CHARACTERS) -> str:

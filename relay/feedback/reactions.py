@@ -1,0 +1,111 @@
+"""What a provider's reply makes us do: rules, and the one that a reply meets.
+
+Pure. The rules of the configuration come first, then those that ship with the relay; the first
+that agrees with a reply decides. Only what a peer really said is looked at: a lost connection is no
+reply, whatever text this relay gives it, and an action that followed from our own words would
+follow again from what it brings about.
+
+What a rule does is done elsewhere: what concerns the one delivery in `relay.delivery.reacting`,
+what holds for all mail of a source to a line in `relay.feedback.restraints`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.config.model import Config
+from relay.config.reactions import RESTRAINING, Action, ReactionRule, Trigger
+from relay.config.shipped import shipped_reactions
+from relay.feedback.outcome import REPLY_CHARACTERS, Phase
+from relay.mail.replies import Reply
+
+Origin = Literal["configuration", "shipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule, ready to be compared. Conditions that are empty hold for every reply.
+
+    `codes` and `enhanced` are beginnings of codes. `seconds` is how long what it does lasts;
+    `tries_again` says that a permanent reply gives nothing up.
+    """
+
+    name: str
+    action: Action
+    seconds: float
+    after: Trigger | None
+    origin: Origin
+    tries_again: bool = False
+    codes: tuple[str, ...] = ()
+    enhanced: tuple[str, ...] = ()
+    text: re.Pattern[str] | None = None
+    providers: frozenset[str] = frozenset()
+    phases: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, written: ReactionRule, origin: Origin) -> "Rule":
+        return cls(
+            name=written.name,
+            action=written.action,
+            seconds=written.seconds,
+            after=written.after,
+            origin=origin,
+            tries_again=written.tries_again,
+            codes=tuple(code.rstrip("x") for code in written.code),
+            enhanced=tuple(code.removesuffix("*") for code in written.enhanced),
+            text=_alternatives(written.text),
+            providers=frozenset(written.provider),
+            phases=frozenset(written.phase),
+        )
+
+    @property
+    def restrains(self) -> bool:
+        """Whether it holds for all mail of the source to the line."""
+        return self.action in RESTRAINING
+
+    def agrees(self, reply: Reply, phase: Phase, provider: str) -> bool:
+        """Whether all of its conditions hold."""
+        return (
+            (not self.codes or str(reply.code).startswith(self.codes))
+            and (not self.enhanced or _starts(reply.enhanced, self.enhanced))
+            and (not self.providers or provider in self.providers)
+            and (not self.phases or phase in self.phases)
+            and (self.text is None or self.text.search(reply.text[:REPLY_CHARACTERS]) is not None)
+        )
+
+
+class Rules:
+    """The rules of one configuration, in the order in which they are asked."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+
+    @classmethod
+    def of(cls, config: Config) -> "Rules":
+        """Those of the configuration, then the shipped ones."""
+        custom = (Rule.of(written, "configuration") for written in config.reactions)
+        shipped = (Rule.of(written, "shipped") for written in shipped_reactions())
+        return cls((*custom, *shipped))
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._rules)
+
+    def find(self, reply: Reply, phase: Phase, provider: str) -> Rule | None:
+        """The first rule that a peer's reply meets; None for a reply of our own, or a yes."""
+        if not reply.said_by_peer or reply.code < 400:
+            return None
+        return next((rule for rule in self._rules if rule.agrees(reply, phase, provider)), None)
+
+
+def _alternatives(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
+def _starts(enhanced: str, beginnings: tuple[str, ...]) -> bool:
+    """Whether a code is one of `beginnings`: `4.7.` begins many, `4.7.1` itself alone."""
+    return any(
+        enhanced.startswith(one) if one.endswith(".") else enhanced == one for one in beginnings
+    )

@@ -1,0 +1,443 @@
+"""Which rule a provider's reply meets: the shipped ones on texts that providers really give."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from relay.config.load import ConfigErrors, load_config
+from relay.config.model import Config
+from relay.config.reactions import ReactionRule
+from relay.config.shipped import shipped_reactions, shipped_text
+from relay.feedback.outcome import Phase
+from relay.feedback.reactions import Rule, Rules
+from relay.mail.enhanced import split_reply
+from relay.mail.replies import Reply
+
+SHIPPED = Rules(Rule.of(written, "shipped") for written in shipped_reactions())
+
+
+def said(text: str) -> Reply:
+    """A reply as a peer wrote it, each line with its code."""
+    lines = [re.sub(r"^\d{3}[ -]", "", line) for line in text.splitlines()]
+    return split_reply(int(text[:3]), "\n".join(lines))
+
+
+REAL: list[tuple[str, Phase, str, str]] = [
+    # Google
+    (
+        "421-4.7.28 [192.0.2.1      15] Our system has detected an unusual rate of\n"
+        "421-4.7.28 unsolicited mail originating from your IP address. To protect our\n"
+        "421-4.7.28 users from spam, mail sent from your IP address has been temporarily\n"
+        "421-4.7.28 rate limited. Please visit\n"
+        "421 4.7.28 https://support.google.com/mail/?p=UnsolicitedRateLimitError - gsmtp",
+        "final", "google-rate", "slow_down",
+    ),
+    (
+        "421-4.7.0 [192.0.2.1      15] Our system has detected that this message is\n"
+        "421-4.7.0 suspicious due to the very low reputation of the sending IP address.\n"
+        "421 4.7.0 To best protect our users from spam, the message has been blocked.",
+        "final", "google-rate", "slow_down",
+    ),
+    (
+        "452-4.2.2 The recipient's inbox is out of storage space. Please direct the\n"
+        "452-4.2.2 recipient to\n"
+        "452 4.2.2  https://support.google.com/mail/?p=OverQuotaTemp - gsmtp",
+        "rcpt", "mailbox-full", "retry_later",
+    ),
+    (
+        "450-4.2.1 The user you are trying to contact is receiving mail too quickly.\n"
+        "450-4.2.1 Please resend your message at a later time. If the user is able to\n"
+        "450 4.2.1 receive mail at that time, your message will be delivered.",
+        "rcpt", "mailbox-too-busy", "retry_later",
+    ),
+    (
+        "421-4.7.26 Your email has been rate limited because it is unauthenticated. Gmail\n"
+        "421 4.7.26 requires all senders to authenticate with either SPF or DKIM.",
+        "final", "google-unauthenticated", "retry_later",
+    ),
+    (
+        "550-5.7.1 [192.0.2.1      12] Our system has detected that this message is\n"
+        "550-5.7.1 likely unsolicited mail. To reduce the amount of spam sent to Gmail,\n"
+        "550 5.7.1 this message has been blocked. - gsmtp",
+        "final", "google-unsolicited", "slow_down",
+    ),
+    # Microsoft
+    (
+        "421 RP-001 (BAY004-MC1F12) Unfortunately, some messages from 192.0.2.1 weren't sent."
+        " The mail server IP connecting to Outlook.com server has exceeded the rate limit allowed.",
+        "mail", "microsoft-rate", "slow_down",
+    ),
+    (
+        "421 RP-003 The mail server IP connecting to Outlook.com server has exceeded the connection"
+        " limit allowed. Reason for this connection limit is related to IP/domain reputation.",
+        "greeting", "microsoft-connections", "fewer_connections",
+    ),
+    (
+        "451 4.7.500 Server busy. Please try again later from [192.0.2.1]. (S775)"
+        " [DB5EUR01FT035.eop-EUR01.prod.protection.outlook.com]",
+        "mail", "microsoft-rate", "slow_down",
+    ),
+    (
+        "451 4.7.650 The mail server [192.0.2.5] has been temporarily rate limited due to IP"
+        " reputation. For e-mail delivery information, see https://postmaster.live.com (S775)",
+        "mail", "microsoft-rate", "slow_down",
+    ),
+    (
+        "451 4.7.652 The mail server [192.0.2.1] has exceeded the maximum number of connections."
+        " (S3115) [VE1EUR02FT003.eop-EUR02.prod.protection.outlook.com]",
+        "mail", "microsoft-connections", "fewer_connections",
+    ),
+    (
+        "421 4.3.2 The maximum number of concurrent connections per resource forest has exceeded a"
+        " limit, closing transmission channel. PRX8",
+        "greeting", "microsoft-connections", "fewer_connections",
+    ),
+    (
+        "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your"
+        " Internet service provider since part of their network is on our block list (S3140). You"
+        " can also refer your provider to http://mail.live.com/mail/troubleshooting.aspx#errors.",
+        "mail", "microsoft-blocked", "other_source",
+    ),
+    (
+        "550 SC-001 (BAY004-MC4F49) Unfortunately, messages from 192.0.2.1 weren't sent.",
+        "mail", "microsoft-blocked", "other_source",
+    ),
+    (
+        "550 5.7.606 Access denied, banned sending IP [192.0.2.1]. To request removal from this"
+        " list please visit https://sender.office.com/ (AS16012609)",
+        "rcpt", "microsoft-blocked", "other_source",
+    ),
+    # Yahoo
+    (
+        "421 4.7.0 [TSS04] Messages from 192.0.2.25 temporarily deferred due to unexpected volume"
+        " or user complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes",
+        "mail", "yahoo-deferred", "slow_down",
+    ),
+    (
+        "421 4.16.55 [TS01] Messages from 192.0.2.25 temporarily deferred due to excessive user"
+        " complaints",
+        "greeting", "yahoo-deferred", "slow_down",
+    ),
+    (
+        "421 4.16.55 [TSS09] All messages from 192.0.2.25 will be permanently deferred; Retrying"
+        " will NOT succeed. See http://postmaster.yahoo.com/421-ts03.html",
+        "greeting", "yahoo-permanently-deferred", "other_source",
+    ),
+    (
+        "553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.25, because the ip is in"
+        " Spamhaus's list; see http://postmaster.yahoo.com/550-bl23.html",
+        "greeting", "yahoo-blocked", "other_source",
+    ),
+    (
+        "553 5.7.2 [TSS11] All messages from 192.0.2.25 will be permanently deferred; Retrying will"
+        " NOT succeed. See https://postmaster.yahooinc.com/error-codes",
+        "greeting", "yahoo-permanently-deferred", "other_source",
+    ),
+    ("451 4.7.1 [GL01] Message from (192.0.2.25) greylisted", "mail", "greylisting", "retry_later"),
+    # Apple
+    (
+        "421 4.7.1 Messages to user@icloud.com deferred due to excessive volume. Try again later -"
+        " https://support.apple.com/en-us/HT204137",
+        "rcpt", "mailbox-too-busy", "retry_later",
+    ),
+    ("451 4.7.1 Service unavailable - try again later", "mail", "apple-unavailable", "slow_down"),
+    (
+        "554 5.7.1 [CS01] Message rejected due to local policy. Please visit"
+        " https://support.apple.com/en-us/HT204137",
+        "final", "apple-local-policy", "slow_down",
+    ),
+    (
+        "550 5.7.1 Mail from IP 192.0.2.1 was rejected due to listing in Spamhaus PBL. For details"
+        " please see http://www.spamhaus.org/query/bl?ip=192.0.2.1",
+        "rcpt", "blocklisted", "other_source",
+    ),
+    # Comcast
+    (
+        "452 4.1.0 192.0.2.1 Throttled - try again later. Please see"
+        " http://postmaster.comcast.net/smtp-error-codes.php#RL000001",
+        "mail", "comcast-throttled", "slow_down",
+    ),
+    (
+        "421 resimta-po-14v.sys.comcast.net comcast 192.0.2.1 Too many sessions opened. Please see"
+        " http://postmaster.comcast.net/smtp-error-codes.php#RL000003",
+        "greeting", "comcast-sessions", "fewer_connections",
+    ),
+    (
+        "554 resimta-po-14v.sys.comcast.net comcast 192.0.2.1 Comcast block for spam. Please see"
+        " http://postmaster.comcast.net/smtp-error-codes.php#BL000000",
+        "greeting", "comcast-blocked", "other_source",
+    ),
+    # GMX, Web.de
+    (
+        "554-gmx.net (mxgmx104) Nemesis ESMTP Service not available\n554-No SMTP service\n"
+        "554-IP address is block listed.\n"
+        "554 For explanation visit https://postmaster.gmx.net/en/case?c=r0201&i=ip&v=198.51.100.42",
+        "greeting", "gmx-blocked", "other_source",
+    ),
+    (
+        "554-web.de (mxweb005) Nemesis ESMTP Service not available\n554-No SMTP service\n"
+        "554 invalid DNS PTR resource record, IP=192.0.2.1",
+        "greeting", "gmx-blocked", "other_source",
+    ),
+    (
+        "554-gmx.net (mxgmx016) Nemesis ESMTP Service not available\n554-No SMTP service\n"
+        "554 Reject due to policy restrictions.",
+        "greeting", "gmx-policy", "pause",
+    ),
+    ("421 Rate limit reached. Please try again later", "mail", "gmx-rate", "slow_down"),
+    # T-Online
+    (
+        "554 IP=192.0.2.254 - A problem occurred. (Ask your postmaster for help or to contact"
+        " tosa@rx.t-online.de to clarify.) (BL)",
+        "greeting", "t-online-blocked", "other_source",
+    ),
+    # Orange, La Poste, Free
+    (
+        "421 mwinf5c04 ME Trop de connexions, veuillez verifier votre configuration. Too many"
+        " connections, slow down. OFR004_104 [104]",
+        "greeting", "orange-connections", "fewer_connections",
+    ),
+    (
+        "421 mwinf5c77 ME Service refuse. Veuillez essayer plus tard. Service refused, please try"
+        " later. OFR_999 [999]",
+        "greeting", "orange-refused", "pause",
+    ),
+    (
+        "421 4.2.0 Service refuse. Veuillez essayer plus tard. Service refused, please try later."
+        " OFR005_505 [505]",
+        "mail", "orange-refused", "pause",
+    ),
+    ("550 5.5.0 Client [192.0.2.1] blocked. LPN007_426", "mail", "orange-blocked", "other_source"),
+    (
+        "421 Too many spams from your IP (192.0.2.1), please visit http://postmaster.free.fr/",
+        "greeting", "free-blocked", "other_source",
+    ),
+    (
+        "421 too many errors detected from your IP (192.0.2.1), please visit"
+        " http://postmaster.free.fr/",
+        "greeting", "free-blocked", "other_source",
+    ),
+    # Mail.ru, Yandex, QQ, NetEase
+    (
+        "550 Access from ip address 192.0.2.1 blocked. Visit"
+        " http://win.mail.ru/cgi-bin/support_bl?ip=192.0.2.1",
+        "greeting", "mail-ru-blocked", "other_source",
+    ),
+    (
+        "451 4.5.1 The recipient <user@yandex.ru> has exceeded their message rate limit."
+        " Try again later.",
+        "rcpt", "mailbox-too-busy", "retry_later",
+    ),
+    (
+        "451 4.7.1 Sorry, the service is currently unavailable. Please come back later.",
+        "mail", "yandex-come-back-later", "retry_later",
+    ),
+    (
+        "550 Ip frequency limited. http://service.mail.qq.com/cgi-bin/help?subtype=1&id=20022",
+        "final", "frequency-limited", "slow_down",
+    ),
+    ("421 HL:ICC 163 smtp9,DcCowAB", "greeting", "netease-connections", "fewer_connections"),
+    # Blocklists and filters
+    (
+        "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org;"
+        " https://www.spamhaus.org/query/ip/192.0.2.1",
+        "rcpt", "blocklisted", "other_source",
+    ),
+    (
+        "550 5.7.1 Service unavailable, Client host [192.0.2.1] blocked using Spamhaus. To request"
+        " removal from this list see https://www.spamhaus.org/query/ip/192.0.2.1 (AS16012611)",
+        "rcpt", "blocklisted", "other_source",
+    ),
+    (
+        "554 mx.example.net blocked using b.barracudacentral.org;"
+        " http://www.barracudanetworks.com/reputation/?pr=1&ip=192.0.2.1",
+        "greeting", "blocklisted", "other_source",
+    ),
+    (
+        "554 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1",
+        "greeting", "blocklisted", "other_source",
+    ),
+    (
+        "554 Your access to this mail system has been rejected due to the sending MTA's poor"
+        " reputation. If you believe that this failure is in error, please contact the recipient",
+        "greeting", "cisco-poor-reputation", "other_source",
+    ),
+    (
+        "451 IP temporarily blacklisted - https://community.mimecast.com/docs/DOC-1369#451",
+        "rcpt", "mimecast-blocked", "other_source",
+    ),
+    (
+        "451 Internal resources are temporarily unavailable -"
+        " https://community.mimecast.com/docs/DOC-1369#451",
+        "rcpt", "mimecast-greylisting", "retry_later",
+    ),
+    # Servers of any kind
+    (
+        "421 4.7.0 mx.example.net Error: too many connections from 192.0.2.1",
+        "greeting", "too-many-connections", "fewer_connections",
+    ),
+    (
+        "421 Too many concurrent SMTP connections from this IP address; please try again later.",
+        "greeting", "too-many-connections", "fewer_connections",
+    ),
+    ("421 4.3.2 Too many open connections.", "greeting", "too-many-connections",
+     "fewer_connections"),
+    ("452 4.3.2 Connection rate limit exceeded.", "mail", "rate-limited", "slow_down"),
+    ("450 4.7.1 Error: too much mail from 192.0.2.1", "mail", "rate-limited", "slow_down"),
+    ("452 4.5.3 Error: too many recipients", "rcpt", "too-many-recipients", "nothing"),
+    ("452 4.3.1 Insufficient system resources (UsedDiskSpace)", "mail", "peer-short-of-resources",
+     "retry_later"),
+    (
+        "450 4.2.0 <b@example.net>: Recipient address rejected: Greylisted, see"
+        " http://postgrey.schweikert.ch/help/example.net.html",
+        "rcpt", "greylisting", "retry_later",
+    ),
+    (
+        "451 4.7.1 Greylisting in action, please come back in 00:05:00",
+        "rcpt", "greylisting", "retry_later",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "phase", "name", "action"), REAL)
+def test_a_real_reply_meets_its_rule(text: str, phase: Phase, name: str, action: str) -> None:
+    rule = SHIPPED.find(said(text), phase, "")
+    assert rule is not None
+    assert (rule.name, rule.action) == (name, action)
+
+
+@pytest.mark.parametrize(
+    ("text", "phase"),
+    [
+        ("550 5.1.1 The email account that you tried to reach does not exist.", "rcpt"),
+        ("550 5.7.26 This mail has been blocked because the sender is unauthenticated.", "final"),
+        ("552 5.2.2 The email account that you tried to reach is over quota.", "rcpt"),
+        ("550 5.7.1 Message rejected: a domain in it is listed in the Spamhaus DBL", "final"),
+        ("451 4.3.0 Temporary server error. Please try again later. PRX4", "final"),
+        ("421 4.4.2 mx.example.net Error: timeout exceeded", "data"),
+        ("554 5.7.1 <b@example.net>: Relay access denied", "rcpt"),
+        ("450 4.1.8 <a@sender.test>: Sender address rejected: Domain not found", "rcpt"),
+    ],
+)
+def test_what_says_nothing_of_how_we_send_meets_no_shipped_rule(text: str, phase: Phase) -> None:
+    assert SHIPPED.find(said(text), phase, "") is None
+
+
+def test_a_reply_that_no_peer_gave_meets_no_rule_whatever_it_says() -> None:
+    real = said("421 4.7.0 [TSS04] Messages from 192.0.2.25 temporarily deferred")
+    ours = Reply(real.code, real.enhanced, real.text)
+    assert ours == real
+    assert SHIPPED.find(real, "mail", "") is not None
+    assert SHIPPED.find(ours, "mail", "") is None
+
+
+def test_a_yes_meets_no_rule() -> None:
+    assert (
+        SHIPPED.find(said("250 2.0.0 Ok: greylisted no more, rate limit lifted"), "final", "")
+        is None
+    )
+
+
+def test_every_shipped_rule_is_met_by_a_real_text_or_stands_for_codes_alone() -> None:
+    met = {name for _, _, name, _ in REAL}
+    untested = {r.name for r in shipped_reactions()} - met
+    assert untested == {"microsoft-throttle-codes", "netease-blocked", "poor-reputation"}
+
+
+def test_the_names_of_the_shipped_rules_are_distinct_and_the_text_explains_each_action() -> None:
+    names = [rule.name for rule in shipped_reactions()]
+    assert len(names) == len(set(names))
+    head = shipped_text("reactions.yaml").partition("\nreactions:")[0]
+    assert all(rule.action in head for rule in shipped_reactions())
+
+
+def rule(**keys: object) -> Rule:
+    return Rule.of(ReactionRule.model_validate({"name": "x", **keys}), "configuration")
+
+
+@pytest.mark.parametrize(
+    ("keys", "reply", "agrees"),
+    [
+        ({"code": "421"}, "421 no", True),
+        ({"code": "421"}, "422 no", False),
+        ({"code": "42x"}, "422 no", True),
+        ({"code": ["450", "5xx"]}, "554 no", True),
+        ({"enhanced": "4.7.*"}, "421 4.7.28 no", True),
+        ({"enhanced": "4.7.2"}, "421 4.7.28 no", False),
+        ({"enhanced": "4.7.*"}, "421 no", False),
+        ({"enhanced": "4.*"}, "421 4.1.1 no", True),
+        ({"text": "TRY later"}, "421 please try LATER", True),
+        ({"text": ["one", "two"]}, "421 the two", True),
+        ({"code": "421", "text": "try"}, "450 try", False),
+        ({"phase": "greeting"}, "421 no", False),
+        ({"phase": ["greeting", "mail"]}, "421 no", True),
+        ({"code": "4xx", "provider": "acme"}, "421 no", True),
+        ({"code": "4xx", "provider": "other"}, "421 no", False),
+    ],
+)
+def test_a_rule_agrees_where_all_that_it_names_holds(
+    keys: dict[str, object], reply: str, agrees: bool
+) -> None:
+    assert rule(action="pause", **keys).agrees(said(reply), "mail", "acme") is agrees
+
+
+def test_rules_of_the_configuration_come_first() -> None:
+    custom = ReactionRule(name="mine", code=("4xx",), text=("TSS04",), action="nothing")
+    config = Config.model_construct(reactions=(custom,))
+    found = Rules.of(config).find(said("421 4.7.0 [TSS04] Messages from 192.0.2.25"), "mail", "")
+    assert found is not None
+    assert (found.name, found.origin) == ("mine", "configuration")
+
+
+@pytest.mark.parametrize(
+    ("action", "keys", "tries_again"),
+    [
+        ("other_source", {}, True),
+        ("pause", {}, True),
+        ("slow_down", {"try_again": False}, False),
+        ("retry_later", {}, True),
+        ("bounce", {}, False),
+        ("nothing", {}, False),
+    ],
+)
+def test_what_is_refused_for_the_source_gives_no_message_up(
+    action: str, keys: dict[str, object], tries_again: bool
+) -> None:
+    assert rule(code="5xx", action=action, **keys).tries_again is tries_again
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("code: 421, action: sleep", "slow_down"),
+        ("code: 621, action: pause", "a reply code such as 421, 45x or 4xx"),
+        ("enhanced: 2.7.1, action: pause", "an enhanced code such as 4.7.28, 4.7.* or 4.*"),
+        ("text: '(a+)+', action: pause", "searched in short time"),
+        ("provider: acme, action: pause", "at least one of code, enhanced, text, phase"),
+        ("code: 421, action: bounce, duration: 5m", "no duration with bounce"),
+        ("code: 421, action: pause, duration: 30d", "a time from 1s to 7d"),
+        ("code: 421, action: pause, after: often", "a number in a time, as 3 in 5m"),
+        ("code: 421, action: bounce, after: 3 in 5m", "`after` with"),
+        ("code: 421, action: bounce, try_again: true", "`try_again` with"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused_with_what_is_allowed(
+    keys: str, problem: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_text(f"hostname: relay.test\nreactions:\n- {{name: x, {keys}}}\n")
+    with pytest.raises(ConfigErrors) as raised:
+        load_config(file, {})
+    told = [str(one) for one in raised.value.problems if one.key.startswith("reactions")]
+    assert len(told) == 1
+    assert problem in told[0]
+    assert ":3:" in told[0]
+
+
+def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    line = "- {name: x, code: 421, action: pause}\n"
+    file.write_text(f"hostname: relay.test\nreactions:\n{line}{line}")
+    with pytest.raises(ConfigErrors, match="'x' is used twice"):
+        load_config(file, {})
