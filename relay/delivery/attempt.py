@@ -27,11 +27,13 @@ Results = tuple[RecipientResult, ...]
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """The results of an attempt. `untouched`: the peer was gone before it answered anything, as a
-    kept connection may be, so that the same delivery may go over a fresh one at once."""
+    """The results of an attempt. Two kinds say nothing of the delivery, which may go over a fresh
+    connection at once: `untouched`, the peer was gone before it answered anything, as a kept
+    connection may be; and `group_broke`, it offers PIPELINING and lost what went out together."""
 
     results: Results
     untouched: bool = False
+    group_broke: bool = False
 
 
 class Attempts:
@@ -81,7 +83,7 @@ class Attempts:
             part = everybody[start : start + MAX_RECIPIENTS]
             message = delivery.message
             attempted = await self._transact(connection, message, part, signature, timeouts)
-            if attempted.untouched and not start:
+            if not start and (attempted.untouched or attempted.group_broke):
                 return attempted
             results += attempted.results
         return Attempted(results)
@@ -111,7 +113,9 @@ class Attempts:
         answers = await transaction.send(content)
         connection.needs_reset = transaction.needs_reset
         connection.carried += 1
-        return Attempted(_results(connection, answers), transaction.untouched)
+        return Attempted(
+            _results(connection, answers), transaction.untouched, transaction.group_broke
+        )
 
 
 def _results(connection: Connection, answers: list[Answer]) -> Results:

@@ -1,11 +1,11 @@
 """Opening connections to destinations: bind, connect, greeting, EHLO, TLS, login.
 
 aiosmtplib sets the connection up, over a socket of our own that is bound to the source address;
-then a `Wire` takes it over. Owns the memory of hosts that did not answer and of hosts whose
-STARTTLS is broken. Never sends in clear text what the policy wants encrypted, and no password
-either. Never leaves from another address than the path's: where it cannot be bound that is
-`SourceUnavailable`, no fault of the destination. All else that fails is `ConnectFailure`, after
-every host has been tried.
+then a `Wire` takes it over. Owns the memory of hosts that did not answer, of hosts whose STARTTLS
+is broken, and of hosts that offer PIPELINING and cannot do it. Never sends in clear text what the
+policy wants encrypted, and no password either. Never leaves from another address than the path's:
+where it cannot be bound that is `SourceUnavailable`, no fault of the destination. All else that
+fails is `ConnectFailure`, after every host has been tried.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from relay.routing.plan import Host
 HOSTS_TRIED = 5  # in one attempt, as Postfix does
 BAD_HOST_SECONDS = 120.0
 BROKEN_TLS_SECONDS = 3600.0
+NO_PIPELINING_SECONDS = 3600.0
 _REMEMBERED = 10_000
 _NOT_OUR_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV})
 
@@ -73,6 +74,7 @@ class Connections:
         self._contexts = contexts or TlsContexts.make()
         self._bad_hosts = Remembered(BAD_HOST_SECONDS, _REMEMBERED, clock)
         self._broken_tls = Remembered(BROKEN_TLS_SECONDS, _REMEMBERED, clock)
+        self._no_pipelining = Remembered(NO_PIPELINING_SECONDS, _REMEMBERED, clock)
         self._open: set[Wire] = set()
         self._closed = asyncio.Event()
 
@@ -107,6 +109,10 @@ class Connections:
         raise failure or ConnectFailure(
             "routing", Reply(451, "4.4.4", f"no host of {path.site} is known"), "", "unreachable"
         )
+
+    def cannot_pipeline(self, peer: Peer) -> None:
+        """Speak to a host command by command for a while: it has lost what went out together."""
+        self._no_pipelining.add((peer.address, peer.port))
 
     async def close_politely(self, seconds: float = 1.0) -> None:
         """Give those that have said QUIT a moment to be answered, then cut all."""
@@ -230,7 +236,10 @@ class Connections:
             raise SMTPResponseException(-1, "a reply that answers no command")
         tls = transport.get_extra_info("ssl_object")
         version = (tls.version() or "") if tls is not None else ""
-        peer = describe_peer(host.name, host.address, host.port, version, smtp.esmtp_extensions)
+        offered = smtp.esmtp_extensions
+        if (host.address, host.port) in self._no_pipelining:
+            offered = {word: value for word, value in offered.items() if word != "pipelining"}
+        peer = describe_peer(host.name, host.address, host.port, version, offered)
         connection = Connection(path, peer)
         gauge = self._metrics.child(self._metrics.outbound_connections, path.source)
 

@@ -76,6 +76,7 @@ class Transaction:
     ) -> None:
         self.needs_reset = reset_first
         self.untouched = True  # nothing but MAIL was ever answered: a fresh connection may retry
+        self.group_broke = False  # the peer answered some of what went out together, and no more
         self._wire = wire
         self._peer = peer
         self._timeouts = timeouts
@@ -164,6 +165,13 @@ class Transaction:
         self._count = len(commands)
         seconds = self._timeouts.command
         self._replies.extend(await self._wire.ask(b"".join(commands), self._count, seconds))
+        fault = self._wire.fault
+        self.group_broke = (
+            fault is not None
+            and fault.kind in ("silent", "lost")
+            and 0 < len(self._replies) < self._count
+            and self._replies[-1][0] != 421
+        )
 
     def _is_all_taken(self) -> bool:
         """Whether every command of the group was answered with yes, as nearly always."""

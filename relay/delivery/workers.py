@@ -229,8 +229,11 @@ class Workers:
             return
         finally:
             del self._busy[connection]
-        if attempted.untouched and kept:
-            # The peer closed a kept connection just then. That says nothing of this delivery.
+        if attempted.group_broke:
+            self._connections.cannot_pipeline(connection.peer)
+        if attempted.group_broke or (attempted.untouched and kept):
+            # The peer cannot take commands together, or closed a kept connection just then. That
+            # says nothing of this delivery.
             self.mail.put_back(lane, delivery)
             return
         way.succeeded(self._bounds.connections_per_destination)

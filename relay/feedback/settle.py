@@ -168,10 +168,13 @@ def _matched(
 
 
 def _last_reply(results: Sequence[RecipientResult]) -> str:
-    """The last thing that was said against delivery, for the queue listing."""
-    for result in reversed(results):
-        if result.kind != "delivered":
-            return _said(result)
+    """The last thing that was said against delivery, for the queue listing, and for the report
+    where mail expires later. What was said of recipients that remain comes first: a bounce is over.
+    """
+    for kind in ("deferred", "bounced"):
+        for result in reversed(results):
+            if result.kind == kind:
+                return _said(result)
     return ""
 
 

@@ -8,6 +8,7 @@ raw, a `Do`, both (a tuple), or a function of the session and the line that retu
 import asyncio
 import base64
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Self
 
 class Do(Enum):
     SILENT = "say nothing, and go on reading"
+    DEAFEN = "throw away what has come behind the command, as servers do that cannot pipeline"
     HANG = "say nothing, and read nothing more"
     CLOSE = "close the connection"
     RESET = "reset the connection"
@@ -39,6 +41,7 @@ class Received:
     ehlo: str
     tls: str
     login: str
+    at: float = 0.0  # monotonic seconds
 
     @property
     def recipients(self) -> list[str]:
@@ -51,10 +54,13 @@ class Received:
 
 @dataclass
 class Session:
-    """One connection as the receiver sees it."""
+    """One connection as the receiver sees it. `ahead` has the verbs behind which more had come
+    already when they were read: the client did not wait for the replies."""
 
     number: int
     client: str
+    begun: float = field(default_factory=time.monotonic)
+    ahead: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
     ehlo: str = ""
@@ -101,6 +107,7 @@ class Receiver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialogues: set[_Dialogue] = set()
         self._changed = asyncio.Condition()
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
@@ -114,6 +121,7 @@ class Receiver:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._closing = True
         self._server.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -152,6 +160,9 @@ class Receiver:
             await dialogue.run()
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, _Close):
             pass
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
         finally:
             self._tasks.discard(task)
             self._dialogues.discard(dialogue)
@@ -194,6 +205,8 @@ class _Dialogue:
             self.session.lines.append(line)
             verb = line.partition(" ")[0].upper()
             self.session.seen[verb] += 1
+            if self._behind():
+                self.session.ahead.append(verb)
             await receiver._tell()
             handler = getattr(self, f"_{verb.lower()}", None)
             if handler is None:
@@ -220,6 +233,8 @@ class _Dialogue:
             await self.writer.drain()
         if noted is not None:
             noted(said)
+        if deed is Do.DEAFEN:
+            await self.reader.readexactly(self._behind())
         if deed is Do.HANG:
             await asyncio.Event().wait()
         if deed is Do.RESET:
@@ -227,6 +242,10 @@ class _Dialogue:
         if deed in (Do.RESET, Do.CLOSE):
             raise _Close
         return said
+
+    def _behind(self) -> int:
+        """The octets that have come behind the command that was read last."""
+        return len(self.reader._buffer)  # type: ignore[attr-defined]
 
     def _note_tls(self) -> None:
         self.session.tls = self.writer.get_extra_info("ssl_object").version()
@@ -296,6 +315,7 @@ class _Dialogue:
                     session.ehlo,
                     session.tls,
                     session.login,
+                    time.monotonic(),
                 )
             )
         session.mail, session.rcpts = "", []

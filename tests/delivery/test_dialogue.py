@@ -82,6 +82,26 @@ async def test_a_refusal_or_a_lost_connection_at_each_moment(
     assert receiver.messages == []
 
 
+@pytest.mark.parametrize("deed", [Do.DEAFEN, Do.CLOSE])
+async def test_a_peer_that_loses_what_goes_together_gets_it_command_by_command_for_an_hour(
+    tmp_path: Path, deed: Do
+) -> None:
+    def mail(session: Session, line: str) -> Any:
+        return (b"250 2.1.0 ok\r\n", deed) if session.ahead else b"250 2.1.0 ok\r\n"
+
+    bounds = {"command_timeout": "100ms", "idle_timeout": "10ms"}
+    async with Receiver({"MAIL": mail}) as receiver:
+        config = make_config(tmp_path, route=receiver.address, delivery=bounds)
+        async with Outgoing(config) as relay:
+            await relay.send("b@example.test")
+            (line,) = await relay.until_attempted()
+            await receiver.until(lambda: receiver.open == 0)
+            await relay.send("c@example.test")
+            await receiver.until_messages(2)
+    assert (line["kind"], line["attempt"]) == ("delivered", 1)
+    assert [session.ahead for session in receiver.sessions] == [["MAIL"], [], []]
+
+
 async def test_a_peer_that_is_gone_after_the_final_dot_may_have_the_message(tmp_path: Path) -> None:
     async with Receiver({"end": Do.CLOSE}) as receiver:
         line = await attempt(tmp_path, receiver)

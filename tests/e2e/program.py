@@ -80,9 +80,13 @@ class Program:
     def log_path(self) -> Path:
         return self.directory.with_name("relay.log")
 
+    def document(self):
+        """relay.yaml as it is now."""
+        return yaml.safe_load(self.config_path.read_text())
+
     def configure(self, change) -> None:
         """Rewrite relay.yaml with what `change(document)` does to it."""
-        document = yaml.safe_load(self.config_path.read_text())
+        document = self.document()
         change(document)
         self.config_path.write_text(yaml.safe_dump(document))
 

@@ -47,6 +47,17 @@ def test_a_delivered_message_leaves_the_queue_without_a_trace(
     assert settlement.last_reply == ""
 
 
+def test_what_was_said_of_those_who_remain_is_kept_rather_than_what_others_were_bounced_for(
+    make_delivery: Any, policies: Policies
+) -> None:
+    results = [said(BOB, LATER), said(EVE, UNKNOWN)]
+    for recipients, found in (((BOB, EVE), results), ((EVE, BOB), results[::-1])):
+        delivery = make_delivery(*recipients)
+        settlement = settle(delivery, found, policies=policies, now=NOW, rng=Random(1))
+        assert settlement.remaining == (BOB,)
+        assert settlement.last_reply == "mx.example.org: 451 4.2.0 greylisted"
+
+
 @given(
     st.lists(st.sampled_from([OK, LATER, UNKNOWN, None]), min_size=1, max_size=4),
     st.sampled_from([(), ("NEVER",), ("SUCCESS", "FAILURE")]),
@@ -72,7 +83,7 @@ def test_only_the_recipients_that_failed_for_now_remain(
     results = [said(BOB, OK), said(EVE, LATER), said(ann, REFUSED)]
     settlement = settle(delivery, results, policies=policies, now=NOW, rng=Random(1))
     assert settlement.remaining == (EVE,)
-    assert settlement.last_reply == "mx.example.org: 550 5.7.1 rejected for policy reasons"
+    assert settlement.last_reply == "mx.example.org: 451 4.2.0 greylisted"
     assert len(settlement.reports) == 1
 
 
