@@ -21,6 +21,7 @@ from relay.config.names import Endpoint, parse_bind_address, parse_identity
 from relay.config.passwords import is_hash
 from relay.config.problems import KeyPath, Problem
 from relay.config.references import referenced_file
+from relay.config.resolv_conf import host_name_servers, untrusted_name_servers
 
 _NET_BIND_SERVICE = 10  # the bit of CAP_NET_BIND_SERVICE, linux/capability.h
 
@@ -38,6 +39,7 @@ def check_machine(
         *_dkim(config, places),
         *_private_files(config, places),
         *_data_dir(config, places),
+        *_dnssec(config, places),
     ]
 
 
@@ -171,6 +173,19 @@ def _data_dir(config: Config, document: Document) -> Iterator[Problem]:
     parent = next((above for above in directory.parents if os.path.exists(above)), None)
     if parent is None or not os.access(parent, os.W_OK | os.X_OK):
         yield tell(f"{directory} is not there and this user cannot make it")
+
+
+def _dnssec(config: Config, document: Document) -> Iterator[Problem]:
+    """DANE with the name servers of the host, whose word may not be worth anything."""
+    if not config.transport.dane or config.delivery.nameservers:
+        return  # what the configuration names itself is checked without the machine
+    servers = ", ".join(str(server) for server in untrusted_name_servers(config))
+    if servers or not host_name_servers():
+        yield document.problem(
+            ("transport", "dane"),
+            f"true with name servers that are not on loopback ({servers or 'none is set up'})",
+            "a validating name server on loopback, or one of transport.trusted_nameservers",
+        )
 
 
 def _mode(file: Path) -> int:

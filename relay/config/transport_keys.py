@@ -16,13 +16,13 @@ _REPORTS = ("transport", "tls_reports")
 def transport_problems(document: Document) -> Iterator[Problem]:
     """Every problem between the keys of `transport` and others."""
     yield from _dane(document)
-    if document.text((*_REPORTS, "send")) == "true":
+    if document.at((*_REPORTS, "send")) is True:
         yield from _tls_reports(document)
 
 
 def _dane(document: Document) -> Iterator[Problem]:
     """DANE rests on the word of the name servers: it must come over a path that nobody is on."""
-    if document.text(("transport", "dane")) != "true":
+    if document.at(("transport", "dane")) is not True:
         return
     trusted = {
         _endpoint(document.text(entry))

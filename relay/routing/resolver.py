@@ -16,14 +16,18 @@ from typing import Generic, TypeVar
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.name
 import dns.nameserver
 import dns.resolver
 from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.TLSA import TLSA
+from dns.rdtypes.ANY.TXT import TXT
 
-from relay.routing.answers import AddressAnswer, MxAnswer
+from relay.routing.answers import AddressAnswer, MxAnswer, Status, TextAnswer, TlsaAnswer
 from relay.routing.hosts import Hosts, read_hosts
 from relay.routing.plan import Family
+from relay.routing.tlsa import Tlsa
 
 LIFETIME_S = 10.0
 CACHE_SIZE = 20_000
@@ -36,7 +40,9 @@ _TTL_NODATA_S = (5.0, 300.0)
 _TTL_NXDOMAIN_S = 60.0
 _TTL_FAILURE_S = 5.0
 
-_A = TypeVar("_A", MxAnswer, AddressAnswer)
+_EDNS_OCTETS = 1232  # what passes without fragments; larger answers come by TCP
+
+_A = TypeVar("_A", MxAnswer, AddressAnswer, TextAnswer, TlsaAnswer)
 
 
 class AnswerCache(Generic[_A]):
@@ -76,6 +82,10 @@ class AnswerCache(Generic[_A]):
             self._known.popitem(last=False)
         return answer
 
+    def clear(self) -> None:
+        """Forget all answers."""
+        self._known.clear()
+
     async def close(self) -> None:
         """End the questions under way."""
         tasks = list(self._asking.values())
@@ -89,12 +99,16 @@ class DnsResolver:
 
     `nameservers` (IP address and port) replaces what /etc/resolv.conf says. A host without any
     name server can still send to smarthosts given by address; every question fails.
+
+    With `dnssec` the name servers are asked to validate, and their word that they did (the AD flag)
+    is passed on as `secure`. Whether they may be believed is the caller's to know.
     """
 
     def __init__(
         self,
         nameservers: Sequence[tuple[str, int]] | None = None,
         *,
+        dnssec: bool = False,
         clock: Callable[[], float] = time.monotonic,
         lifetime_s: float = LIFETIME_S,
         cache_size: int = CACHE_SIZE,
@@ -102,10 +116,14 @@ class DnsResolver:
     ) -> None:
         self._mx: AnswerCache[MxAnswer] = AnswerCache(cache_size, clock)
         self._addresses: AnswerCache[AddressAnswer] = AnswerCache(cache_size, clock)
+        self._texts: AnswerCache[TextAnswer] = AnswerCache(cache_size, clock)
+        self._tlsa: AnswerCache[TlsaAnswer] = AnswerCache(cache_size, clock)
+        self._caches = (self._mx, self._addresses, self._texts, self._tlsa)
+        self._dnssec = dnssec
         self._lifetime_s = lifetime_s
         self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         self._read_hosts = hosts
-        self.reconfigure(nameservers)
+        self.reconfigure(nameservers, dnssec=dnssec)
 
     def __repr__(self) -> str:
         return f"<DnsResolver {len(self._mx)} domains, {len(self._addresses)} hosts known>"
@@ -122,15 +140,39 @@ class DnsResolver:
         kind = "A" if family == 4 else "AAAA"
         return await self._addresses.get((name, kind), lambda: self._ask_addresses(name, kind))
 
-    def reconfigure(self, nameservers: Sequence[tuple[str, int]] | None) -> None:
+    async def texts(self, name: str) -> TextAnswer:
+        """The TXT records of a name."""
+        return await self._texts.get((name, "TXT"), lambda: self._ask_texts(name))
+
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        """The TLSA records of a name such as `_25._tcp.mx.example.com`."""
+        return await self._tlsa.get((name, "TLSA"), lambda: self._ask_tlsa(name))
+
+    async def validates(self) -> bool:
+        """Whether the name servers say that they have validated the root of DNS, which is signed:
+        whether DNSSEC can be had from them at all."""
+        try:
+            return _is_secure(await self._ask(".", "SOA"))
+        except (dns.exception.DNSException, OSError):
+            return False
+
+    def reconfigure(
+        self, nameservers: Sequence[tuple[str, int]] | None, *, dnssec: bool = False
+    ) -> None:
         """Ask these servers from now on, or those that /etc/resolv.conf names now. What is known
-        stays known until it expires."""
+        stays known until it expires, unless it was asked for without DNSSEC."""
         self._hosts = self._read_hosts()
         self._dns = _configured(nameservers)
+        if dnssec:
+            self._dns.use_edns(0, dns.flags.DO, _EDNS_OCTETS)
+        if dnssec != self._dnssec:
+            self._dnssec = dnssec
+            for cache in self._caches:
+                cache.clear()
 
     async def close(self) -> None:
-        await self._mx.close()
-        await self._addresses.close()
+        for cache in self._caches:
+            await cache.close()
 
     async def _ask_mx(self, domain: str) -> tuple[MxAnswer, float]:
         try:
@@ -144,7 +186,8 @@ class DnsResolver:
             for record in list(answer.rrset or ())[:MAX_RECORDS]
             if isinstance(record, MX)
         )
-        return MxAnswer("found" if records else "nodata", records), _ttl(answer)
+        status: Status = "found" if records else "nodata"
+        return MxAnswer(status, records, secure=self._believes(answer)), _ttl(answer)
 
     async def _ask_addresses(self, name: str, kind: str) -> tuple[AddressAnswer, float]:
         try:
@@ -156,7 +199,45 @@ class DnsResolver:
         found = tuple(
             ip_address(record.to_text()) for record in list(answer.rrset or ())[:MAX_RECORDS]
         )
-        return AddressAnswer("found" if found else "nodata", found), _ttl(answer)
+        canonical = answer.canonical_name.to_text(omit_final_dot=True).lower()
+        return AddressAnswer(
+            "found" if found else "nodata",
+            found,
+            secure=self._believes(answer),
+            canonical="" if canonical == name.lower().rstrip(".") else canonical,
+        ), _ttl(answer)
+
+    async def _ask_texts(self, name: str) -> tuple[TextAnswer, float]:
+        try:
+            answer = await self._ask(name, "TXT")
+        except dns.resolver.NXDOMAIN:
+            return TextAnswer("nxdomain"), _TTL_NXDOMAIN_S
+        except (dns.exception.DNSException, OSError, UnicodeError) as error:
+            return TextAnswer("failure", detail=_reason(error)), _TTL_FAILURE_S
+        texts = tuple(
+            b"".join(record.strings).decode("utf-8", "replace")
+            for record in list(answer.rrset or ())[:MAX_RECORDS]
+            if isinstance(record, TXT)
+        )
+        return TextAnswer("found" if texts else "nodata", texts), _ttl(answer)
+
+    async def _ask_tlsa(self, name: str) -> tuple[TlsaAnswer, float]:
+        try:
+            answer = await self._ask(name, "TLSA")
+        except dns.resolver.NXDOMAIN:
+            return TlsaAnswer("nxdomain"), _TTL_NXDOMAIN_S
+        except (dns.exception.DNSException, OSError, UnicodeError) as error:
+            return TlsaAnswer("failure", detail=_reason(error)), _TTL_FAILURE_S
+        records = tuple(
+            Tlsa(record.usage, record.selector, record.mtype, record.cert)
+            for record in list(answer.rrset or ())[:MAX_RECORDS]
+            if isinstance(record, TLSA)
+        )
+        status: Status = "found" if records else "nodata"
+        return TlsaAnswer(status, records, secure=self._believes(answer)), _ttl(answer)
+
+    def _believes(self, answer: dns.resolver.Answer) -> bool:
+        return self._dnssec and _is_secure(answer)
 
     async def _ask(self, name: str, kind: str) -> dns.resolver.Answer:
         """One question. Raises what dnspython raises; a name that cannot exist is NXDOMAIN."""
@@ -181,6 +262,11 @@ def _configured(nameservers: Sequence[tuple[str, int]] | None) -> dns.asyncresol
         dns.nameserver.Do53Nameserver(address, port) for address, port in nameservers
     ]
     return resolver
+
+
+def _is_secure(answer: dns.resolver.Answer) -> bool:
+    """Whether the name server has validated the answer, which says so with the AD flag."""
+    return bool(answer.response.flags & dns.flags.AD)
 
 
 def _ttl(answer: dns.resolver.Answer) -> float:

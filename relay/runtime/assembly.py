@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from relay.config.model import Config
 from relay.config.names import parse_nameserver
+from relay.config.resolv_conf import untrusted_name_servers
 from relay.frontend.tls import TlsError, server_context
 from relay.routing.answers import Resolver
 from relay.routing.health import SourceHealth
@@ -48,7 +49,13 @@ def assemble(config: Config, resolver: Resolver, health: SourceHealth) -> Assemb
         tls = server_context(config.tls)
     except TlsError as error:
         problems.append(str(error))
-    if keyring is None or tls is None:
+    if config.transport.dane and (servers := untrusted_name_servers(config)):
+        told = ", ".join(str(server) for server in servers)
+        problems.append(
+            f"transport.dane rests on the word of the name servers, and {told} may be spoken for:"
+            " allowed are those on loopback and transport.trusted_nameservers"
+        )
+    if keyring is None or tls is None or problems:
         raise AssemblyError(tuple(problems))
     return Assembly(config, keyring, Router(config, resolver, health), tls)
 

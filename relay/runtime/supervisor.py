@@ -116,7 +116,7 @@ class Supervisor:
         lock = await asyncio.to_thread(lock_data_dir, config.data_dir)
         stack.callback(lock.release)
         await self._open_store(config)
-        self.resolver = DnsResolver(name_servers(config))
+        self.resolver = DnsResolver(name_servers(config), dnssec=config.transport.dane)
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
         assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
@@ -290,7 +290,7 @@ class Supervisor:
         await self.crew.put_in_force()
         self.door.put_in_force(prepared)
         self.health.reconfigure(config)
-        self.resolver.reconfigure(name_servers(config))
+        self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.router, self.keyring = assembly.router, assembly.keyring
         await self.gauges.look_at_certificate()
         return ()

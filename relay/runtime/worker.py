@@ -128,7 +128,7 @@ class Worker:
     async def _start(self, config: Config) -> None:
         stack = self._cleanup
         await self._open_store(config)
-        self.resolver = DnsResolver(name_servers(config))
+        self.resolver = DnsResolver(name_servers(config), dnssec=config.transport.dane)
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
         assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
@@ -244,7 +244,7 @@ class Worker:
         self.admission.reconfigure(config)
         self.limits.configure(config_limits(config))
         self.health.reconfigure(config)
-        self.resolver.reconfigure(name_servers(config))
+        self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
         self.config = config
         return True

@@ -10,7 +10,9 @@ from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import operators, permits, suppression
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.reader import Reader
+from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suspensions import Suspensions
+from relay.store.sqlite.tls_tallies import TlsTallies
 from relay.store.sqlite.warmups import Warmups
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
@@ -57,6 +59,8 @@ class Lists:
         self._questions = questions
         self.suspensions = Suspensions(writer, questions)
         self.warmups = Warmups(writer, questions)
+        self.sts_policies = StsPolicies(writer, questions)
+        self.tls_tallies = TlsTallies(writer, questions)
 
     # Permits
 

@@ -106,7 +106,8 @@ MIGRATIONS: tuple[str, ...] = (
         mode TEXT NOT NULL,
         mx TEXT NOT NULL,                  -- patterns, a space between them
         max_age INTEGER NOT NULL,          -- seconds
-        fetched_at INTEGER NOT NULL
+        fetched_at INTEGER NOT NULL,
+        used_at INTEGER NOT NULL           -- give or take a day
     ) WITHOUT ROWID;
 
     -- How TLS went (RFC 8460): sessions of one day and domain, by policy, failure, source and host.
@@ -118,8 +119,8 @@ MIGRATIONS: tuple[str, ...] = (
         policy TEXT NOT NULL,              -- its strings, a line feed between them
         result TEXT NOT NULL,              -- '' for success, else the type of the failure
         detail TEXT NOT NULL,
-        source TEXT NOT NULL,              -- our address; '' for successes
-        host TEXT NOT NULL,                -- of the MX; '' for successes
+        source TEXT NOT NULL,              -- our address; from here on '' for successes
+        host TEXT NOT NULL,                -- of the MX
         address TEXT NOT NULL,             -- its address
         sessions INTEGER NOT NULL,
         PRIMARY KEY (day, domain, policy_type, policy_domain, policy, result, detail, source,
