@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -96,10 +96,17 @@ class Bench:
     """Everything that delivers, and the messages to deliver."""
 
     def __init__(
-        self, directory: Path, port: int, size: int, recipients: int, signed: bool
+        self,
+        directory: Path,
+        port: int,
+        size: int,
+        recipients: int,
+        signed: bool,
+        bounds: Mapping[str, object] | None = None,
     ) -> None:
+        """`bounds` are keys of `delivery`."""
         log = make_logger("json", "info", Path(os.devnull).open("w"))  # noqa: SIM115 - likewise
-        config = _config(directory, port, signed)
+        config = _config(directory, port, signed, bounds or {})
         metrics = Metrics()
         self.stored = Stored(_body(size))
         self._size, self._recipients = size, recipients
@@ -187,7 +194,7 @@ def _described(body: bytes) -> Body:
     )
 
 
-def _config(directory: Path, port: int, signed: bool) -> Config:
+def _config(directory: Path, port: int, signed: bool, bounds: Mapping[str, object]) -> Config:
     key = directory / "key.pem"
     if not key.exists():
         write_private_key(key, make_private_key())
@@ -202,7 +209,7 @@ def _config(directory: Path, port: int, signed: bool) -> Config:
             },
             "configuration_sets": {"main": {"pool": "main"}},
             "pools": {"main": {"sources": [{"address": "127.0.0.2"}]}},
-            "delivery": {"allow_private_destinations": True},
+            "delivery": {"allow_private_destinations": True, **bounds},
             "routes": {"*": {"to": f"127.0.0.1:{port}"}},
         }
     )
@@ -238,13 +245,15 @@ def _primitive(directory: Path) -> None:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _until_it_listens(port: int) -> None:
+def until_it_listens(port: int) -> None:
+    """Wait until somebody listens on a loopback port."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         with socket.socket() as probe:
@@ -265,10 +274,10 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:
         directory = Path(name)
-        port = _free_port()
+        port = free_port()
         sink = subprocess.Popen(["smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "1024"])
         try:
-            _until_it_listens(port)
+            until_it_listens(port)
             for signed in (False, True):
                 if given.only in (None, "signed" if signed else "unsigned"):
                     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
