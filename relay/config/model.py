@@ -26,6 +26,7 @@ from relay.config.names import (
 from relay.config.passwords import check_hash, is_hash
 from relay.config.reactions import ReactionRule
 from relay.config.section import Section as _Section
+from relay.config.shaping import Provider, Shaping
 from relay.config.units import (
     MOST_DAYS,
     Rate,
@@ -240,6 +241,7 @@ class Pool(_Section):
     when_warming: Literal["overflow", "wait"] = Field(
         "overflow", description="what exceeds a warm-up: to warm addresses, or until it may go"
     )
+    providers: Mapping[Name, Shaping] = Field({}, description="for its sources, by provider")
 
 
 class RouteLogin(_Section):
@@ -266,8 +268,10 @@ class Delivery(_Section):
     """How outgoing connections behave."""
 
     connections: int = Field(500, ge=1, description="outgoing connections in all")
-    connections_per_destination: int = Field(20, ge=1)
-    messages_per_connection: int = Field(100, ge=1)
+    connections_per_destination: int = Field(
+        20, ge=1, description="of one source, where no definition of a provider says"
+    )
+    messages_per_connection: int = Field(100, ge=1, description="likewise")
     idle_timeout: Timeout = Field(10.0, description="before an unused connection is closed")
     connect_timeout: Timeout = 30.0
     command_timeout: Timeout = 300.0
@@ -375,6 +379,7 @@ class Config(_Section):
     pools: Mapping[Name, Pool] = Field(min_length=1)
     warmups: Mapping[Name, Warmup] = {}
     routes: Mapping[RouteMatch, Route] = {"*": Route(to="mx")}
+    providers: Mapping[Name, Provider] = Field({}, description="over the shipped ones, key by key")
     delivery: Delivery = Delivery()
     transport: Transport = Transport()
     retry: Retry = Retry()

@@ -15,16 +15,20 @@ from relay.delivery.attempt import Results
 from relay.delivery.claims import Claims
 from relay.delivery.endings import Endings, is_expired
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
+from relay.delivery.finding import Finding, Homeless
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import Lane, Way
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.telling import Telling
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision, Gatekeeper
+from relay.limits.shapes import Shapes
 from relay.limits.specs import config_limits
 from relay.mail.replies import Reply
+from relay.observe.logging import Logger
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
+from relay.routing.sites import Site
 from relay.store.values import Delivery, QueueFilter
 
 
@@ -49,6 +53,7 @@ class Dispatcher:
         wall: Callable[[], int],
         rng: Random,
         rouse: Callable[[Way], None],
+        log: Logger,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._health = health
@@ -61,6 +66,7 @@ class Dispatcher:
         self._ways = Ways()
         self._endings = Endings(config, claims, telling, wall, rng)
         self._holding = Holding(config, self._ways, claims, telling, wall, rng, self._ready)
+        self._finding = Finding(self._found, self._endings.unroutable, log)
         self._configure(config, router)
 
     def __repr__(self) -> str:
@@ -68,7 +74,8 @@ class Dispatcher:
 
     def _configure(self, config: Config, router: Router) -> None:
         self._router = router
-        self._ways.limited = frozenset(config_limits(config))
+        self._finding.configure(router)
+        self._ways.configure(config_limits(config), Shapes(config))
         # A way that is down is tried again at least as often as a message that waits for it.
         self._longest_back_off = max(config.retry.schedule)
 
@@ -81,16 +88,21 @@ class Dispatcher:
 
     def waiting(self) -> set[int]:
         """The ids of all deliveries that wait."""
-        lanes = self._ways.lanes()
-        return self._later.union(d.id for lane in lanes for d in lane.waiting)
+        waiting = (d.id for lane in self._ways.lanes() for d in lane.waiting)
+        return self._later.union(waiting, (d.id for d in self._finding.deliveries()))
 
     def take_matching(self, which: QueueFilter) -> list[Delivery]:
         """What waits and `which` names, out of its lanes; its state and limit do not matter."""
-        return [delivery for lane in self._ways.lanes() for delivery in lane.take_matching(which)]
+        taken = [delivery for lane in self._ways.lanes() for delivery in lane.take_matching(which)]
+        return taken + self._finding.take_matching(which)
 
     def take_all(self) -> list[Delivery]:
         """Everything that waits, out of its lanes."""
-        return self._ways.take_all()
+        return self._ways.take_all() + self._finding.take_all()
+
+    def close(self) -> None:
+        """Ask nothing any more."""
+        self._finding.close()
 
     # Placing
 
@@ -124,7 +136,15 @@ class Dispatcher:
         if self._claims.holds(delivery):
             self._place(delivery, True, (), self._wall())
 
-    def _place(self, delivery: Delivery, fresh: bool, avoid: Collection[str], now: int) -> None:
+    def _place(
+        self,
+        delivery: Delivery,
+        fresh: bool,
+        avoid: Collection[str],
+        now: int,
+        site: Site | None = None,
+    ) -> None:
+        """`site` is where it goes, if that was asked just now."""
         if self._endings.has_expired(delivery, now):
             return
         try:
@@ -132,7 +152,11 @@ class Dispatcher:
         except RoutingFailure as failure:
             self._endings.unroutable(delivery, failure)
             return
-        lane = self._choose(plan, delivery.domain, avoid)
+        site = self._router.site(plan, delivery.domain) or site
+        if site is None:
+            self._finding.wait(Homeless(delivery, fresh, avoid), plan)
+            return
+        lane = self._choose(plan, site, avoid)
         if lane is None:
             self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
         elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
@@ -141,19 +165,24 @@ class Dispatcher:
             lane.put(delivery)
             self._ready(lane)
 
-    def _choose(self, plan: Plan, domain: str, avoid: Collection[str]) -> Lane | None:
+    def _found(self, homeless: Homeless, site: Site | None) -> None:
+        """The site of a delivery has become known, or (None) is to be asked for anew."""
+        if self._claims.holds(homeless.delivery):
+            self._place(homeless.delivery, homeless.fresh, homeless.avoid, self._wall(), site)
+
+    def _choose(self, plan: Plan, site: Site, avoid: Collection[str]) -> Lane | None:
         """The lane of a source by weight, sooner one that is up and not at its own limit."""
         candidate = self._router.choose_source(plan, self._rng, avoid)
         if candidate is None:
             return None
-        first = lane = self._ways.lane(plan, candidate, domain)
+        first = lane = self._ways.lane(plan, candidate, site)
         tried = set(avoid)
         while lane.way.down_until > self._loop.time() or lane.held_by.startswith("source:"):
             tried.add(candidate.address)
             candidate = self._router.choose_source(plan, self._rng, tried)
             if candidate is None:
                 return first
-            lane = self._ways.lane(plan, candidate, domain)
+            lane = self._ways.lane(plan, candidate, site)
         return lane
 
     def _ready(self, lane: Lane) -> None:
@@ -262,7 +291,7 @@ class Dispatcher:
         others = [c for c in plan.eligible if c.family != way.path.family and c.weight > 0]
         if others:
             avoid = {c.address for c in plan.candidates if c.family == way.path.family}
-            self._place(delivery, False, avoid, self._wall())
+            self._place(delivery, False, avoid, self._wall(), way.path.site)
         return bool(others)
 
     def source_gone(self, way: Way, fault: SourceUnavailable) -> None:

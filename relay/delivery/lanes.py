@@ -1,9 +1,10 @@
-"""Where mail waits in memory, and for what: lanes, the ways they use, the sites ways lead to.
+"""Where mail waits in memory, and for what: lanes, the ways they use, the lines ways belong to.
 
 A *lane* is the FIFO of one configuration set and pool on one path; a limit holds up a lane and no
-other. A *way* is a path (a source address to a destination) in use: its lanes take turns, its
-connections serve them all. A *site* is a destination with all ways to it; receivers count its
-connections. Plain state, and the decisions on it; no I/O, no clock but the caller's.
+other. A *way* is a path (a source address to a site) in use: its lanes take turns, its connections
+serve them all. A *line* is a source and a provider (or the site of none) with all ways between
+them; receivers count its connections. Plain state, and the decisions on it; no I/O, no clock but
+the caller's.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from itertools import islice
 
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.path import Path
+from relay.limits.shapes import Shape
+from relay.routing.sites import Site
 from relay.store.values import Delivery, QueueFilter
 
 INITIAL_WINDOW = 5.0  # connections to a way that has not proved itself, as Postfix does
@@ -21,10 +24,13 @@ FIRST_BACK_OFF = 30.0
 LONGEST_BACK_OFF = 900.0
 _FRONT = 32
 
+LaneKey = tuple[str, str, str, Site, str]
+"""Configuration set, pool, source, site, and the route that leads there."""
+
 
 @dataclass(eq=False, slots=True)
-class Site:
-    """A destination, and the ways that wait for one of its connections."""
+class Line:
+    """A source to a provider or a site, and the ways that wait for one of its connections."""
 
     key: str
     connections: int = 0
@@ -80,7 +86,7 @@ class Lane:
         """Whatever `which` names, from anywhere in the lane, in order."""
         if which.configuration_set not in ("", self.configuration_set):
             return []
-        taken = [delivery for delivery in self.waiting if _names(which, delivery)]
+        taken = [delivery for delivery in self.waiting if names(which, delivery)]
         if taken:
             gone = {delivery.id for delivery in taken}
             self.waiting = deque(d for d in self.waiting if d.id not in gone)
@@ -104,10 +110,11 @@ class Way:
     """
 
     path: Path
-    site: Site
+    line: Line
+    shape: Shape
     turns: deque[Lane] = field(default_factory=deque)
     parked: list["asyncio.Future[bool]"] = field(default_factory=list)
-    lanes: dict[tuple[str, ...], Lane] = field(default_factory=dict)
+    lanes: dict[LaneKey, Lane] = field(default_factory=dict)
     waiting: int = 0
     connections: int = 0
     opening: int = 0
@@ -141,14 +148,14 @@ class Way:
         """Everything that waits on this way."""
         return [d for lane in self.lanes.values() for d in lane.take_last(len(lane.waiting))]
 
-    def succeeded(self, most: int) -> None:
+    def succeeded(self) -> None:
         """A transaction was done, of any outcome: one connection more may be had."""
         self.carried += 1
         self.failed_cohorts = 0.0
         self.back_off = 0.0
         self.failure = None
-        if self.window < most:
-            self.window = min(float(most), self.window + 1.0)
+        if self.window < self.shape.connections:
+            self.window = min(float(self.shape.connections), self.window + 1.0)
 
     def failed(self, now: float) -> bool:
         """A connection could not be had. True when that makes a whole cohort: the way is down."""
@@ -168,26 +175,28 @@ class Way:
 
     def is_in_the_way(self) -> bool:
         """Whether a connection that is not used now keeps another way from having one."""
-        return any(way is not self for way in self.site.wanting)
+        return any(way is not self for way in self.line.wanting)
 
     def should_yield(self, carried: int) -> bool:
         """Whether a connection that has just carried its message makes room for another way of the
-        same site that has fewer; one that has none waits for a quantum at most."""
-        for other in self.site.wanting:
+        same line that has fewer; one that has none waits for a quantum at most."""
+        for other in self.line.wanting:
             if other is not self:
                 return is_due(self.connections, other.connections, carried)
         return False
 
 
-def _names(which: QueueFilter, delivery: Delivery) -> bool:
-    return which.message_id in ("", delivery.message.id) and which.domain.lower() in (
-        "",
-        delivery.domain,
+def names(which: QueueFilter, delivery: Delivery) -> bool:
+    """Whether an operator means this delivery, whatever its state."""
+    return (
+        which.message_id in ("", delivery.message.id)
+        and which.domain.lower() in ("", delivery.domain)
+        and which.configuration_set in ("", delivery.message.configuration_set)
     )
 
 
 def next_in_line(line: deque[Way]) -> Way:
-    """Take the way out of a site's line that has the fewest connections; the first of equals.
+    """Take out of a line the way that has the fewest connections; the first of equals.
 
     Only the front of a long line is looked at. Raises `ValueError` where nobody stands in it.
     """

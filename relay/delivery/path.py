@@ -2,27 +2,27 @@
 
 from dataclasses import dataclass
 
+from relay.limits.specs import line_key
 from relay.routing.plan import Destination, Family
+from relay.routing.sites import Site
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A source with its EHLO name, and a destination with its TLS policy and login.
-
-    `domain` is the recipient domain where its MX decide, and empty for a smarthost, which takes
-    all domains over the same connections.
-    """
+    """A source with its EHLO name, and a site with the TLS policy and the login for it. All
+    domains of the site are sent to over the same connections."""
 
     source: str
     family: Family
     ehlo: str
     destination: Destination
-    domain: str = ""
+    site: Site
 
     @property
-    def site(self) -> str:
-        """Whose patience counts: all sources share the concurrency limit of one destination."""
-        return self.domain or str(self.destination)
+    def line(self) -> str:
+        """Whose patience counts, in words that limits and connections are counted by: the source
+        together with the provider, or with the site of none."""
+        return line_key(self.source, self.site.line)
 
     def __str__(self) -> str:
         return f"{self.source} to {self.site}"

@@ -95,6 +95,7 @@ class Scheduler:
             wall=wall,
             rng=rng or SystemRandom(),
             rouse=self._workers.rouse,
+            log=log,
         )
         self._began = wall()
         self._wake = asyncio.Event()
@@ -197,6 +198,7 @@ class Scheduler:
             await asyncio.wait(claiming)
         await self._workers.drain(grace_s)
         self._dispatcher.take_all()
+        self._dispatcher.close()
         left = deadline - asyncio.get_running_loop().time()
         await self._claims.finish(max(2.0, left))
         for task in self._loops:

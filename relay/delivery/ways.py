@@ -1,25 +1,26 @@
-"""Every lane, way and site that is in use, found by what they are for, and forgotten after use."""
+"""Every lane, way and line that is in use, found by what they are for, and forgotten after use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from relay.delivery.lanes import Lane, Site, Way
+from relay.delivery.lanes import Lane, LaneKey, Line, Way
 from relay.delivery.path import Path
-from relay.limits.specs import delivery_keys
+from relay.limits.shapes import Shapes
+from relay.limits.specs import Limit, delivery_keys, path_keys
 from relay.routing.plan import Candidate, Plan
+from relay.routing.sites import Site
 from relay.store.values import Delivery
 
 _MOST_REMEMBERED = 10_000  # ways that are not in use
 
 
 class Ways:
-    """Plain maps; nothing is decided here. `limited` are the keys that have a limit: a lane asks
-    for no others, and one without any asks nothing."""
+    """Plain maps; nothing is decided here. A lane asks for the limits that there are, and one
+    without any asks nothing."""
 
     def __init__(self) -> None:
-        self.limited: frozenset[str] = frozenset()
         self._ways: dict[Path, Way] = {}
-        self._sites: dict[str, Site] = {}
-        self._lanes: dict[tuple[str, ...], Lane] = {}
+        self._lines: dict[str, Line] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
 
     def __repr__(self) -> str:
         waiting = sum(way.waiting for way in self._ways.values())
@@ -31,27 +32,37 @@ class Ways:
     def lanes(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
 
-    def lane(self, plan: Plan, candidate: Candidate, domain: str) -> Lane:
-        """The lane for mail to `domain` by `plan` from `candidate`; made where there is none."""
-        domain = domain if plan.route.kind == "mx" else ""
-        address = candidate.address
-        key = (plan.configuration_set, address, domain, plan.route.match)
+    def configure(self, limits: Mapping[str, Limit], shapes: Shapes) -> None:
+        """Put limits and shapes in force for what is made from now on."""
+        self._limits = limits
+        self._shapes = shapes
+
+    def lane(self, plan: Plan, candidate: Candidate, site: Site) -> Lane:
+        """The lane for mail to `site` by `plan` from `candidate`; made where there is none."""
+        key = (plan.configuration_set, plan.pool, candidate.address, site, plan.route.match)
         lane = self._lanes.get(key)
         if lane is None:
-            path = Path(address, candidate.family, candidate.ehlo, plan.route, domain)
+            path = Path(candidate.address, candidate.family, candidate.ehlo, plan.route, site)
             way = self._way(path)
-            keys = delivery_keys(plan.configuration_set, plan.pool, address)
-            limited = tuple([key for key in keys if key in self.limited])
-            lane = self._lanes[key] = Lane(plan.configuration_set, plan.pool, way, limited)
+            keys = self._limited(way, plan.configuration_set, plan.pool)
+            lane = self._lanes[key] = Lane(plan.configuration_set, plan.pool, way, keys)
             way.lanes[key] = lane
         return lane
 
     def _way(self, path: Path) -> Way:
         way = self._ways.get(path)
         if way is None:
-            site = self._sites.setdefault(path.site, Site(path.site))
-            way = self._ways[path] = Way(path, site)
+            line = self._lines.setdefault(path.line, Line(path.line))
+            shape = self._shapes.of(path.source, path.site.line)
+            way = self._ways[path] = Way(path, line, shape)
         return way
+
+    def _limited(self, way: Way, configuration_set: str, pool: str) -> tuple[str, ...]:
+        """The keys that have a limit, of those that mail on a way is charged to."""
+        source = way.path.source
+        keys = delivery_keys(configuration_set, pool, source)
+        limited = tuple([key for key in keys if key in self._limits])
+        return limited + path_keys(way.shape, source, way.path.site.line)
 
     def take_all(self) -> list[Delivery]:
         """Everything that waits, out of its lanes."""
@@ -67,7 +78,7 @@ class Ways:
             way.retired = True
             for lane in way.lanes.values():
                 _cancel_timer(lane)
-        self._ways, self._sites, self._lanes = {}, {}, {}
+        self._ways, self._lines, self._lanes = {}, {}, {}
         return waiting
 
     def forget_idle(self, now: float) -> None:
@@ -87,8 +98,8 @@ class Ways:
         for key, lane in way.lanes.items():
             self._lanes.pop(key, None)
             _cancel_timer(lane)
-        if not way.site.connections and not way.site.wanting:
-            self._sites.pop(way.site.key, None)
+        if not way.line.connections and not way.line.wanting:
+            self._lines.pop(way.line.key, None)
 
 
 def _cancel_timer(lane: Lane) -> None:

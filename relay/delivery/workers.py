@@ -23,10 +23,12 @@ from relay.delivery.parking import Parking
 from relay.delivery.transaction import Timeouts
 from relay.delivery.turns import Turns
 from relay.feedback.settle import results_for_all
+from relay.limits.shapes import Shapes
 from relay.limits.slots import SlotSource
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.routing.plan import Destination, Family, Host, RoutingFailure
+from relay.routing.sites import Site
 from relay.store.interface import BodyDamaged
 from relay.store.values import Delivery
 
@@ -51,8 +53,8 @@ class Mail(Protocol):
 class Resolver(Protocol):
     """What workers need of `routing.Router`."""
 
-    async def resolve(
-        self, destination: Destination, domain: str, family: Family
+    async def hosts(
+        self, destination: Destination, site: Site, family: Family
     ) -> tuple[Host, ...]: ...
 
 
@@ -99,7 +101,7 @@ class Workers:
         self._timeouts = Timeouts(
             self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
         )
-        self._turns.configure(self._bounds)
+        self._turns.configure(self._bounds.connections, Shapes(config).connections)
         self._parking.configure(self._bounds.idle_timeout)
 
     # Who gets a connection
@@ -121,7 +123,7 @@ class Workers:
             return False
         way.connections += 1
         way.opening += 1
-        way.site.connections += 1
+        way.line.connections += 1
         held: list[Connection] = []
         task = self._loop.create_task(self._work(way, held))
         self._tasks.add(task)
@@ -139,7 +141,7 @@ class Workers:
     def _closed(self, way: Way) -> None:
         """A connection is gone: the next in line may have one."""
         way.connections -= 1
-        way.site.connections -= 1
+        way.line.connections -= 1
         self._turns.ended(way)
         if way.turns:
             self.rouse(way)
@@ -174,7 +176,7 @@ class Workers:
         path = way.path
         try:
             async with asyncio.timeout(LONGEST_SETUP):
-                hosts = await self._router.resolve(path.destination, path.domain, path.family)
+                hosts = await self._router.hosts(path.destination, path.site, path.family)
                 return await self._connections.open(path, hosts)
         except TimeoutError:
             text = f"no host of {path.site} was ready for mail within {LONGEST_SETUP:g} seconds"
@@ -201,7 +203,7 @@ class Workers:
                     return
                 continue
             await self._carry(way, connection, *got)
-            if connection.carried >= self._bounds.messages_per_connection:
+            if connection.carried >= way.shape.messages_per_connection:
                 return
             if self._turns.should_yield(way, connection.carried):
                 return
@@ -236,7 +238,7 @@ class Workers:
             # says nothing of this delivery.
             self.mail.put_back(lane, delivery)
             return
-        way.succeeded(self._bounds.connections_per_destination)
+        way.succeeded()
         self.mail.conclude(delivery, attempted.results, lane, self._loop.time() - started)
 
     def carrying(self) -> set[int]:

@@ -48,7 +48,7 @@ class LeasedLimits:
         """Put `specs` in force. What is at hand goes back: it was granted under the old ones."""
         for bundle in self._bundles.values():
             bundle.retire()
-        self._specs = dict(specs)
+        self._specs = specs
         self._known = {}
         self._bundles = {}
 

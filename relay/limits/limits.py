@@ -40,17 +40,30 @@ class Limits:
         self._store = permits
         self._clock = clock
         self._calendar = Calendar(clock, wall)
+        self._specs: Mapping[str, Limit] = {}
         self._gates: dict[str, Gate] = {}
+        self._made: dict[str, Gate] = {}  # on demand: of lines
+        self._since = clock()
         self._retired: dict[str, QuotaLedger] = {}  # no limit now, but permits to give back
 
     def configure(self, specs: Mapping[str, Limit]) -> None:
-        """Put `specs` in force. Keys that stay keep what they have spent, at the new rate."""
-        known = self._gates
-        self._gates = {key: self._gate(key, limit, known.get(key)) for key, limit in specs.items()}
-        for key, gate in known.items():
-            kept = self._gates.get(key)
+        """Put `specs` in force. Keys that stay keep what they have spent, at the new rate.
+
+        Keys that `specs` does not name, and has a limit for all the same, are made when they are
+        asked for first.
+        """
+        self._specs, self._since = specs, self._clock()
+        known, made = self._gates, self._made
+        self._gates = self._adapted(dict(specs), known)
+        lines = {key: limit for key in made if (limit := specs.get(key)) is not None}
+        self._made = self._adapted(lines, made)
+        for key, gate in (known | made).items():
+            kept = self._gates.get(key) or self._made.get(key)
             if gate.quota is not None and (kept is None or kept.quota is None):
                 self._retired[key] = gate.quota
+
+    def _adapted(self, limits: Mapping[str, Limit], known: Mapping[str, Gate]) -> dict[str, Gate]:
+        return {key: self._gate(key, limit, known.get(key)) for key, limit in limits.items()}
 
     def _gate(self, key: str, limit: Limit, known: Gate | None) -> Gate:
         gate = Gate(key, limit)
@@ -135,7 +148,16 @@ class Limits:
                 ledger.restore(returned.n, block)
 
     def _limited(self, keys: Iterable[str]) -> list[Gate]:
-        return [gate for key in keys if (gate := self._gates.get(key)) is not None]
+        return [gate for key in keys if (gate := self._find(key)) is not None]
+
+    def _find(self, key: str) -> Gate | None:
+        """The gate of a key; that of a line is made where there is none yet."""
+        gate = self._gates.get(key) or self._made.get(key)
+        if gate is None:
+            limit = self._specs.get(key)
+            if limit is not None:
+                gate = self._made[key] = self._gate(key, limit, None)
+        return gate
 
     async def _charge(
         self,

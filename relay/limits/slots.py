@@ -1,8 +1,11 @@
-"""Who may have a connection to a destination: so many in all, so many to each site, exactly.
+"""Who may have a connection to a destination: so many in all, so many of each line, exactly.
+
+A line is whom a receiver counts connections of: a source together with a provider, or with a site
+of none (`relay.limits.specs.line_key`).
 
 One `Slots` counts for all processes that deliver. Each has a seat: it asks for one slot for each
 connection that it wants to open, is granted it when its turn has come, and gives it back when the
-connection is closed. Whoever has the fewest connections to a site comes first, then whoever asked
+connection is closed. Whoever has the fewest connections to a line comes first, then whoever asked
 first: nobody who has none waits behind those who have many.
 
 Nothing is taken away. Those who hold slots that others wait for are told so, with how many those
@@ -15,45 +18,50 @@ Pure counting: no clock, no waiting, no I/O. What is said goes between processes
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-ANY = ""  # the line of those who wait because all connections are in use
+ANY = ""  # the queue of those who wait because all connections are in use
 _NOBODY = -1
-_FRONT = 32  # only so much of a long line is compared
+
+Bounds = Callable[[str], int]
+"""How many connections a line may have, by its key."""
+
+_FRONT = 32  # only so much of a long queue is compared
 
 
 @dataclass(frozen=True, slots=True)
 class WantSlot:
-    """One connection to `site` is wanted."""
+    """One connection to `line` is wanted."""
 
-    site: str
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnSlot:
-    """One connection to `site` is closed, or not wanted any more."""
+    """One connection to `line` is closed, or not wanted any more."""
 
-    site: str
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
 class SlotGranted:
-    """One connection to `site` may be opened."""
+    """One connection to `line` may be opened."""
 
-    site: str
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
 class SlotWanted:
-    """Someone with `theirs` connections waits for one to `site` (`ANY`: for any to be closed).
+    """Someone with `theirs` connections waits for one to `line` (`ANY`: for any to be closed).
 
-    `own` is the site for which this process itself waits, empty where another one does. Nobody
+    `own` is the line for which this process itself waits, empty where another one does. Nobody
     waits any more where `theirs` is negative.
     """
 
-    site: str
+    line: str
     theirs: int
     own: str = ""
 
@@ -65,7 +73,7 @@ class SlotWanted:
 class Holder(Protocol):
     """Who is told. Either may be called within `want` and `give_back`."""
 
-    def granted(self, site: str) -> None: ...
+    def granted(self, line: str) -> None: ...
 
     def wanted(self, notice: SlotWanted) -> None: ...
 
@@ -73,11 +81,11 @@ class Holder(Protocol):
 class Seat(Protocol):
     """What one process asks of the slots."""
 
-    def want(self, site: str) -> None:
+    def want(self, line: str) -> None:
         """Ask for one slot; the holder is told when it is granted. Not to be taken back: a slot
         that is of no use any more is returned when it comes."""
 
-    def give_back(self, site: str) -> None:
+    def give_back(self, line: str) -> None:
         """Return one slot."""
 
 
@@ -95,17 +103,17 @@ class SlotSource(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class _Site:
+class _Line:
     key: str
     used: int = 0
-    line: deque["_Wish"] = field(default_factory=deque)  # who waits because the site has its most
-    wishes: int = 0  # in either line
+    queue: deque["_Wish"] = field(default_factory=deque)  # who waits because the line has its most
+    wishes: int = 0  # in either queue
 
 
 @dataclass(eq=False, slots=True)
 class _Wish:
     seat: "_Seat"
-    site: _Site
+    line: _Line
 
 
 class _Seat:
@@ -119,11 +127,11 @@ class _Seat:
         self.held: Counter[str] = Counter()
         self.told: dict[str, SlotWanted] = {}
 
-    def want(self, site: str) -> None:
-        self._slots.want(self, site)
+    def want(self, line: str) -> None:
+        self._slots.want(self, line)
 
-    def give_back(self, site: str) -> None:
-        self._slots.give_back(self, site)
+    def give_back(self, line: str) -> None:
+        self._slots.give_back(self, line)
 
     def leave(self) -> None:
         """The process has ended: it holds nothing and wants nothing any more."""
@@ -131,20 +139,22 @@ class _Seat:
 
 
 class Slots:
-    """`most` connections in all, `most_per_site` to each site; none before `configure`."""
+    """`most` connections in all, and to each line as many as its bound says; none before
+    `configure`."""
 
     def __init__(self) -> None:
         self._most = 0
-        self._most_per_site = 0
+        self._bounds: Bounds = _none
+        self._restricted: dict[str, int] = {}
         self._used = 0
         self._seats: list[_Seat] = []
-        self._sites: dict[str, _Site] = {}
-        self._line: deque[_Wish] = deque()  # who waits because all connections are in use
-        self._touched: dict[str, _Site] = {}  # whose line or count has changed
+        self._lines: dict[str, _Line] = {}
+        self._queue: deque[_Wish] = deque()  # who waits because all connections are in use
+        self._touched: dict[str, _Line] = {}  # whose queue or count has changed
         self._is_settling = False
 
     def __repr__(self) -> str:
-        waiting = sum(site.wishes for site in self._sites.values())
+        waiting = sum(line.wishes for line in self._lines.values())
         return f"<Slots {self._used} of {self._most} used, {waiting} wanted>"
 
     def seat(self, holder: Holder) -> _Seat:
@@ -153,22 +163,41 @@ class Slots:
         self._seats.append(seat)
         return seat
 
-    def configure(self, most: int, most_per_site: int) -> None:
-        """Put new bounds in force. Slots above them are not taken away, but not granted again."""
-        self._most, self._most_per_site = most, most_per_site
-        for site in self._sites.values():
-            self._touched[site.key] = site
+    def configure(self, most: int, bounds: Bounds) -> None:
+        """Put new bounds in force. Slots above them are not taken away, but not granted again.
+        Restrictions stay."""
+        self._most, self._bounds = most, bounds
+        for line in self._lines.values():
+            self._touched[line.key] = line
         self._settle()
+
+    def restrict(self, key: str, most: int | None) -> None:
+        """Let a line have `most` connections, where its bound is not lower; None: its bound again.
+
+        Slots above that are not taken away, but not granted again. A line with 0 has none.
+        """
+        if most is None:
+            self._restricted.pop(key, None)
+        else:
+            self._restricted[key] = max(0, most)
+        line = self._lines.get(key)
+        if line is not None:
+            self._touched[key] = line
+            self._settle()
+
+    def _bound(self, line: _Line) -> int:
+        bound = self._bounds(line.key)
+        return min(bound, self._restricted.get(line.key, bound))
 
     # What seats ask
 
     def want(self, seat: _Seat, key: str) -> None:
-        site = self._sites.get(key)
-        if site is None:
-            site = self._sites[key] = _Site(key)
-        site.wishes += 1
-        site.line.append(_Wish(seat, site))
-        self._touched[key] = site
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(key)
+        line.wishes += 1
+        line.queue.append(_Wish(seat, line))
+        self._touched[key] = line
         self._settle()
 
     def give_back(self, seat: _Seat, key: str) -> None:
@@ -177,7 +206,7 @@ class Slots:
         seat.held[key] -= 1
         if not seat.held[key]:
             del seat.held[key]
-        self._free(self._sites[key], 1)
+        self._free(self._lines[key], 1)
         # It has done what it was told to do; where more are wanted it is told again.
         seat.told.pop(key, None)
         seat.told.pop(ANY, None)
@@ -185,20 +214,20 @@ class Slots:
 
     def leave(self, seat: _Seat) -> None:
         self._seats.remove(seat)
-        for line in (self._line, *(site.line for site in self._sites.values())):
-            for wish in [wish for wish in line if wish.seat is seat]:
-                line.remove(wish)
-                wish.site.wishes -= 1
-                self._touched[wish.site.key] = wish.site
+        for queue in (self._queue, *(line.queue for line in self._lines.values())):
+            for wish in [wish for wish in queue if wish.seat is seat]:
+                queue.remove(wish)
+                wish.line.wishes -= 1
+                self._touched[wish.line.key] = wish.line
         for key, count in seat.held.items():
-            self._free(self._sites[key], count)
+            self._free(self._lines[key], count)
         seat.held.clear()
         self._settle()
 
-    def _free(self, site: _Site, count: int) -> None:
-        site.used -= count
+    def _free(self, line: _Line, count: int) -> None:
+        line.used -= count
         self._used -= count
-        self._touched[site.key] = site
+        self._touched[line.key] = line
 
     # Whose turn it is
 
@@ -210,46 +239,46 @@ class Slots:
         if self._is_settling:
             return
         self._is_settling = True
-        told: dict[str, _Site] = {}
+        told: dict[str, _Line] = {}
         try:
             while self._touched:
-                key, site = self._touched.popitem()
-                told[key] = site
-                self._advance(site)
+                key, line = self._touched.popitem()
+                told[key] = line
+                self._advance(line)
                 self._grant()
         finally:
             self._is_settling = False
-        for site in told.values():
-            self._tell(site.key, site.line)
-            if not site.used and not site.wishes:
-                self._sites.pop(site.key, None)
-        self._tell(ANY, self._line)
+        for line in told.values():
+            self._tell(line.key, line.queue)
+            if not line.used and not line.wishes:
+                self._lines.pop(line.key, None)
+        self._tell(ANY, self._queue)
 
-    def _advance(self, site: _Site) -> None:
-        """As many as the site has room for wait only for the bound of all connections now."""
-        ahead = site.wishes - len(site.line)
-        for _ in range(min(len(site.line), self._most_per_site - site.used - ahead)):
-            self._line.append(_take_first(site.line))
+    def _advance(self, line: _Line) -> None:
+        """As many as the line has room for wait only for the bound of all connections now."""
+        ahead = line.wishes - len(line.queue)
+        for _ in range(min(len(line.queue), self._bound(line) - line.used - ahead)):
+            self._queue.append(_take_first(line.queue))
 
     def _grant(self) -> None:
-        while self._line and self._used < self._most:
-            wish = _take_first(self._line)
-            site = wish.site
-            if site.used >= self._most_per_site:  # the bound was lowered meanwhile
-                site.line.appendleft(wish)
+        while self._queue and self._used < self._most:
+            wish = _take_first(self._queue)
+            line = wish.line
+            if line.used >= self._bound(line):  # the bound was lowered meanwhile
+                line.queue.appendleft(wish)
                 continue
-            site.wishes -= 1
-            site.used += 1
+            line.wishes -= 1
+            line.used += 1
             self._used += 1
-            wish.seat.held[site.key] += 1
-            self._touched[site.key] = site
-            wish.seat.holder.granted(site.key)
+            wish.seat.held[line.key] += 1
+            self._touched[line.key] = line
+            wish.seat.holder.granted(line.key)
 
     # Who is in the way
 
-    def _tell(self, key: str, line: deque[_Wish]) -> None:
+    def _tell(self, key: str, queue: deque[_Wish]) -> None:
         for seat in tuple(self._seats):
-            notice = _notice(key, line, seat)
+            notice = _notice(key, queue, seat)
             known = seat.told.get(key)
             if notice is None:
                 if known is not None:
@@ -260,21 +289,25 @@ class Slots:
                 seat.holder.wanted(notice)
 
 
-def _notice(key: str, line: deque[_Wish], seat: _Seat) -> SlotWanted | None:
+def _none(_: str) -> int:
+    return 0
+
+
+def _notice(key: str, queue: deque[_Wish], seat: _Seat) -> SlotWanted | None:
     """Who waits first for what `seat` has; another one sooner than itself."""
-    if not line or not (seat.held if key == ANY else seat.held[key]):
+    if not queue or not (seat.held if key == ANY else seat.held[key]):
         return None
-    front = list(islice(line, _FRONT))
+    front = list(islice(queue, _FRONT))
     wish = _first([w for w in front if w.seat is not seat] or front)
-    own = wish.site.key if wish.seat is seat else ""
-    return SlotWanted(key, wish.seat.held[wish.site.key], own)
+    own = wish.line.key if wish.seat is seat else ""
+    return SlotWanted(key, wish.seat.held[wish.line.key], own)
 
 
 def _first(front: list[_Wish]) -> _Wish:
-    return min(front, key=lambda wish: wish.seat.held[wish.site.key])
+    return min(front, key=lambda wish: wish.seat.held[wish.line.key])
 
 
-def _take_first(line: deque[_Wish]) -> _Wish:
-    wish = _first(list(islice(line, _FRONT)))
-    line.remove(wish)
+def _take_first(queue: deque[_Wish]) -> _Wish:
+    wish = _first(list(islice(queue, _FRONT)))
+    queue.remove(wish)
     return wish

@@ -1,14 +1,20 @@
 """What is limited, and how: the limits of a configuration, by key.
 
 A key is a level and a name: `account:account`, `credential:NAME` (acceptance), `set:NAME`,
-`pool:NAME`, `source:ADDRESS` (delivery).
+`pool:NAME`, `source:ADDRESS` (delivery). Of what a source sends to a line (a provider's name, or a
+site's) the name is both: `path:ADDRESS/LINE` has the rate of recipients and the quota,
+`path:ADDRESS/LINE#SECONDS` each further rate, `connect:ADDRESS/LINE` the rate of connections. There
+is no end of lines, so these limits are made when they are asked for.
+
+Limits that come and go at run time have keys of their own: `temper:ADDRESS/LINE` is a slow-down.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relay.config.model import Config, ConfigurationSet, Pool, Sending, Source
 from relay.config.units import Rate
+from relay.limits.shapes import Shape, Shapes
 
 ACCOUNT = "account:account"
 
@@ -26,16 +32,75 @@ class Limit:
     strict: bool = True
 
 
+class Specs(Mapping[str, Limit]):
+    """All limits of a configuration. It iterates over those that the configuration names;
+    `get` and `[]` answer for those of sources to lines too."""
+
+    def __init__(self, named: Mapping[str, Limit], shapes: Shapes) -> None:
+        self._named = named
+        self._shapes = shapes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __getitem__(self, key: str) -> Limit:
+        limit = self._named.get(key) or self._of_line(key)
+        if limit is None:
+            raise KeyError(key)
+        return limit
+
+    def _of_line(self, key: str) -> Limit | None:
+        level, _, name = key.partition(":")
+        if level not in ("path", "connect"):
+            return None
+        source, _, line = name.partition("/")
+        line, _, window = line.partition("#")
+        shape = self._shapes.of(source, line)
+        if level == "connect":
+            return Limit(shape.connection_rate) if shape.connection_rate else None
+        if window:
+            return next((Limit(r) for r in shape.rates if str(r.seconds) == window), None)
+        rate = shape.rates[0] if shape.rates else None
+        return Limit(rate, shape.quota) if rate or shape.quota else None
+
+
 def credential_key(name: str) -> str:
     return f"credential:{name}"
 
 
 def delivery_keys(configuration_set: str, pool: str, source: str) -> tuple[str, str, str]:
-    """The keys that one delivery attempt is charged to; `source` is an address as text."""
+    """The keys that one delivery attempt is charged to, wherever it goes; `source` is an address
+    as text."""
     return f"set:{configuration_set}", f"pool:{pool}", f"source:{source}"
 
 
-def config_limits(config: Config) -> dict[str, Limit]:
+def line_key(source: str, line: str) -> str:
+    """The name of a source and a line together, in keys and for connections."""
+    return f"{source}/{line}"
+
+
+def path_keys(shape: Shape, source: str, line: str) -> tuple[str, ...]:
+    """The keys that one delivery attempt from `source` to `line` is charged to besides; only those
+    that have a limit."""
+    key = f"path:{source}/{line}"
+    first = (key,) if shape.rates or shape.quota else ()
+    return first + tuple(f"{key}#{rate.seconds}" for rate in shape.rates[1:])
+
+
+def connect_key(source: str, line: str) -> str:
+    """The key that a connection from `source` to `line` is charged to."""
+    return f"connect:{source}/{line}"
+
+
+def temper_key(source: str, line: str) -> str:
+    """The key of a slow-down of what `source` sends to `line`."""
+    return f"temper:{source}/{line}"
+
+
+def config_limits(config: Config) -> Specs:
     """Every limit of a configuration; keys without any are left out.
 
     A source address that several pools share has one limit, the lowest of theirs.
@@ -50,7 +115,8 @@ def config_limits(config: Config) -> dict[str, Limit]:
         for source in pool.sources:
             key = f"source:{source.address}"
             specs[key] = _lower(specs.get(key), _limit(source, strict=True))
-    return {key: limit for key, limit in specs.items() if limit.rate or limit.quota}
+    named = {key: limit for key, limit in specs.items() if limit.rate or limit.quota}
+    return Specs(named, Shapes(config))
 
 
 def _limit(section: Sending | ConfigurationSet | Pool | Source, *, strict: bool) -> Limit:

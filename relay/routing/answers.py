@@ -4,7 +4,7 @@ An answer is never an exception: a name that does not exist, a name without such
 server that cannot be reached lead to different decisions, which are taken in `routing.mx`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
@@ -19,13 +19,15 @@ Status = Literal["found", "nodata", "nxdomain", "failure"]
 class MxAnswer:
     """The MX records of a domain as (preference, name); names in lower case, `""` for the root.
 
-    `secure`: a name server that is trusted for it has validated the answer with DNSSEC.
+    `secure`: a name server that is trusted for it has validated the answer with DNSSEC. It may be
+    believed `until` then, in monotonic seconds.
     """
 
     status: Status
     records: tuple[tuple[int, str], ...] = ()
     detail: str = ""
     secure: bool = False
+    until: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

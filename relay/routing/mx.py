@@ -38,10 +38,9 @@ class Exchange:
     name: str
 
 
-def exchanges(
-    domain: str, answer: MxAnswer, own_names: Collection[str], rng: Random
-) -> tuple[Exchange, ...]:
-    """The hosts of a domain in the order in which they are tried, at most 20.
+def exchanges(domain: str, answer: MxAnswer, own_names: Collection[str]) -> tuple[Exchange, ...]:
+    """The hosts of a domain by preference and name, the 20 best at most: the same for all domains
+    that have the same hosts.
 
     Where this relay is among them, it and all that are not better than it are left out (mail would
     come back). Raises `RoutingFailure`.
@@ -65,7 +64,8 @@ def exchanges(
     kept = better_than(hosts, [e.preference for e in hosts if e.name in own_names])
     if not kept:
         raise loop(domain)
-    return _ordered(kept, rng)[:MAX_EXCHANGES]
+    kept.sort(key=lambda exchange: (exchange.preference, exchange.name))
+    return tuple(kept[:MAX_EXCHANGES])
 
 
 def better_than(hosts: Sequence[Exchange], own: Sequence[int]) -> list[Exchange]:
@@ -76,11 +76,12 @@ def better_than(hosts: Sequence[Exchange], own: Sequence[int]) -> list[Exchange]
     return [exchange for exchange in hosts if exchange.preference < limit]
 
 
-def _ordered(hosts: Sequence[Exchange], rng: Random) -> tuple[Exchange, ...]:
-    """By preference; those of equal preference in random order, to spread the load."""
-    named = sorted(hosts, key=lambda exchange: exchange.name)
-    rng.shuffle(named)
-    return tuple(sorted(named, key=lambda exchange: exchange.preference))
+def in_turn(hosts: Sequence[Exchange], rng: Random) -> tuple[Exchange, ...]:
+    """The order in which hosts are tried: by preference, and where that is equal at random, to
+    spread the load."""
+    shuffled = list(hosts)
+    rng.shuffle(shuffled)
+    return tuple(sorted(shuffled, key=lambda exchange: exchange.preference))
 
 
 def hosts(

@@ -120,6 +120,7 @@ class DnsResolver:
         self._tlsa: AnswerCache[TlsaAnswer] = AnswerCache(cache_size, clock)
         self._caches = (self._mx, self._addresses, self._texts, self._tlsa)
         self._dnssec = dnssec
+        self._clock = clock
         self._lifetime_s = lifetime_s
         self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         self._read_hosts = hosts
@@ -187,7 +188,9 @@ class DnsResolver:
             if isinstance(record, MX)
         )
         status: Status = "found" if records else "nodata"
-        return MxAnswer(status, records, secure=self._believes(answer)), _ttl(answer)
+        ttl = _ttl(answer)
+        until = self._clock() + ttl
+        return MxAnswer(status, records, secure=self._believes(answer), until=until), ttl
 
     async def _ask_addresses(self, name: str, kind: str) -> tuple[AddressAnswer, float]:
         try:

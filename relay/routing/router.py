@@ -1,8 +1,8 @@
 """Where a message goes and from which addresses it may leave, for one configuration in force.
 
-`plan` is free of I/O and cheap: it runs for every attempt. `resolve` asks DNS where it must.
-A router never changes: a reload makes a new one over the same resolver and health. Failures are
-`RoutingFailure`s, with the reply that the sender would read.
+`plan` and `site` are free of I/O and cheap: they run for every attempt. `find_site` and `hosts` ask
+DNS where they must. A router never changes: a reload makes a new one over the same resolver and
+health. Failures are `RoutingFailure`s, with the reply that the sender would read.
 """
 
 import asyncio
@@ -11,13 +11,16 @@ from ipaddress import ip_address
 from random import Random, SystemRandom
 
 from relay.config.model import Config
+from relay.config.providers import providers_of
 from relay.mail.replies import Reply
 from relay.routing import mx, sources
 from relay.routing.addresses import DestinationRule, OwnAddresses
 from relay.routing.answers import AddressAnswer, Resolver
 from relay.routing.health import Availability
 from relay.routing.plan import Candidate, Destination, Family, Host, Plan, RoutingFailure
+from relay.routing.providers import Providers
 from relay.routing.routes import RouteTable, RouteTarget
+from relay.routing.sites import Policies, Site, Sites
 
 
 class Router:
@@ -29,13 +32,16 @@ class Router:
         resolver: Resolver,
         health: Availability,
         rng: Random | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._config = config
         self._resolver = resolver
         self._health = health
         self._rng = rng or SystemRandom()
         self._routes = RouteTable(config.routes)
-        self._own_names = _own_names(config)
+        self._sites = Sites(
+            Providers(providers_of(config)), resolver, _own_names(config), policies=policies
+        )
         self._rule = DestinationRule(
             OwnAddresses.of(config), config.delivery.allow_private_destinations
         )
@@ -97,18 +103,30 @@ class Router:
         """See `sources.choose_source`."""
         return sources.choose_source(plan, rng, avoid)
 
+    def site(self, plan: Plan, domain: str) -> Site | None:
+        """Where mail to `domain` goes by `plan`, as far as that is known without asking DNS."""
+        return self._sites.known(plan.route, domain)
+
+    async def find_site(self, plan: Plan, domain: str) -> Site:
+        """Where mail to `domain` goes by `plan`. Raises `RoutingFailure`."""
+        return await self._sites.find(plan.route, domain)
+
     async def resolve(
         self, destination: Destination, domain: str, family: Family
     ) -> tuple[Host, ...]:
-        """The hosts to try, in order, that a source of `family` can connect to.
+        """The hosts to try for mail to `domain`; see `hosts`."""
+        return await self.hosts(destination, await self._sites.find(destination, domain), family)
+
+    async def hosts(self, destination: Destination, site: Site, family: Family) -> tuple[Host, ...]:
+        """The hosts of `site` to try, in order, that a source of `family` can connect to.
 
         Raises `RoutingFailure`; with `other_family` set, a source of the other family may do.
         """
-        if destination.kind == "smarthost":
+        if site.kind == "smarthost":
             return await self._smarthost(destination, family)
-        if domain.startswith("["):
-            return self._literal(domain, destination.port, family)
-        return await self._mail_hosts(domain, destination.port, family)
+        if site.kind == "literal":
+            return self._literal(site.name, site.port, family)
+        return await self._mail_hosts(site, family)
 
     async def _smarthost(self, destination: Destination, family: Family) -> tuple[Host, ...]:
         """A smarthost is the operator's word: it may be private, and its absence never bounces."""
@@ -157,32 +175,20 @@ class Router:
             raise mx.other_family(domain, family)
         return (Host(domain, str(address), port),)
 
-    async def _mail_hosts(self, domain: str, port: int, family: Family) -> tuple[Host, ...]:
-        answer = await self._resolver.mx(domain)
-        if answer.status == "nxdomain":
-            await self._confirm_nonexistent(domain)
-        found = mx.exchanges(domain, answer, self._own_names, self._rng)
+    async def _mail_hosts(self, site: Site, family: Family) -> tuple[Host, ...]:
+        found = mx.in_turn(site.exchanges, self._rng)
         here = await self._locate(found, family)
         try:
-            return mx.hosts(domain, port, here, self._rule, self._rng)
+            return mx.hosts(site.name, site.port, here, self._rule, self._rng)
         except mx.NoAddress:
             other: Family = 6 if family == 4 else 4
             elsewhere = await self._locate(found, other)
             if any(located.status == "found" for _, located in elsewhere):
-                raise mx.other_family(domain, family) from None
+                raise mx.other_family(site.name, family) from None
             for exchange, located in elsewhere:
                 if located.status == "failure":
                     raise mx.no_answer(exchange.name, "address", located.detail) from None
             raise
-
-    async def _confirm_nonexistent(self, domain: str) -> None:
-        """Ask a second question before a domain is called unknown: it suppresses addresses.
-
-        Some servers answer NXDOMAIN for a type that they do not know. Only two like answers count.
-        """
-        answer = await self._resolver.addresses(domain, 4)
-        if answer.status != "nxdomain":
-            raise mx.no_answer(domain, "consistent", "NXDOMAIN for MX, another answer for A")
 
     async def _locate(
         self, found: Collection[mx.Exchange], family: Family

@@ -59,17 +59,17 @@ class DistantSlots:
     def seat(self, holder: Holder) -> Seat:
         self._link.handle(
             {
-                SlotGranted: lambda message: holder.granted(message.site),
+                SlotGranted: lambda message: holder.granted(message.line),
                 SlotWanted: holder.wanted,
             }
         )
         return self
 
-    def want(self, site: str) -> None:
-        self._link.tell(WantSlot(site))
+    def want(self, line: str) -> None:
+        self._link.tell(WantSlot(line))
 
-    def give_back(self, site: str) -> None:
-        self._link.tell(ReturnSlot(site))
+    def give_back(self, line: str) -> None:
+        self._link.tell(ReturnSlot(line))
 
 
 class DistantGatekeeper:

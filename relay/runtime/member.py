@@ -59,8 +59,8 @@ class Member:
 
     # What `relay.limits.slots` tells it
 
-    def granted(self, site: str) -> None:
-        self.link.tell(SlotGranted(site))
+    def granted(self, line: str) -> None:
+        self.link.tell(SlotGranted(line))
 
     def wanted(self, notice: SlotWanted) -> None:
         self.link.tell(notice)

@@ -25,6 +25,7 @@ from relay.admin.server import AdminServer, Listening, ServerError, listen_contr
 from relay.config.model import Config
 from relay.frontend.door import Door
 from relay.limits.limits import Limits
+from relay.limits.shapes import Shapes
 from relay.limits.slots import Slots
 from relay.limits.specs import config_limits
 from relay.observe.logging import Logger
@@ -232,8 +233,7 @@ class Supervisor:
         self._cleanup.push_async_callback(cancel)
 
     def _configure_slots(self, config: Config) -> None:
-        bounds = config.delivery
-        self.slots.configure(bounds.connections, bounds.connections_per_destination)
+        self.slots.configure(config.delivery.connections, Shapes(config).connections)
 
     # Workers
 

@@ -66,8 +66,8 @@ class Switchboard:
             say.LoginFailed: failed,
             say.Closed: closed,
             say.Learned: learned,
-            WantSlot: lambda message: seat().want(message.site),
-            ReturnSlot: lambda message: seat().give_back(message.site),
+            WantSlot: lambda message: seat().want(message.line),
+            ReturnSlot: lambda message: seat().give_back(message.line),
         }
 
     def joined(self, member: Member) -> None:

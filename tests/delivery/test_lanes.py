@@ -7,19 +7,23 @@ from relay.delivery.lanes import (
     LONGEST_BACK_OFF,
     QUANTUM,
     Lane,
-    Site,
+    Line,
     Way,
 )
 from relay.delivery.path import Path
+from relay.limits.shapes import Shape
 from relay.mail.replies import Reply
 from relay.routing.plan import Destination
+from relay.routing.sites import Site
 from relay.store.values import Delivery
 from tests.delivery.outgoing import make_message
 
+MOST = 20
 
-def _way(site: Site | None = None, source: str = "127.0.0.2", site_key: str = "x.test") -> Way:
-    site = site or Site(site_key)
-    return Way(Path(source, 4, "relay.test", Destination("mx"), site.key), site)
+
+def _way(line: Line | None = None, source: str = "127.0.0.2") -> Way:
+    path = Path(source, 4, "relay.test", Destination("mx"), Site("mx", "mx.x.test", ()))
+    return Way(path, line or Line(path.line), Shape(MOST, 100))
 
 
 def _lane(way: Way, name: str) -> Lane:
@@ -97,7 +101,7 @@ def test_a_success_in_between_begins_a_new_cohort() -> None:
     way = _way()
     for now in range(30):
         assert not way.failed(float(now))
-        way.succeeded(most=20)
+        way.succeeded()
 
 
 def test_after_the_back_off_one_failure_is_a_cohort_and_the_time_doubles_to_a_bound() -> None:
@@ -111,7 +115,7 @@ def test_after_the_back_off_one_failure_is_a_cohort_and_the_time_doubles_to_a_bo
     assert times[:3] == [60.0, 120.0, 240.0]
     assert times[-1] == LONGEST_BACK_OFF
     way.failure = ConnectFailure("connect", Reply(451, "4.4.1", "x"), "", "refused")
-    way.succeeded(most=20)
+    way.succeeded()
     assert way.back_off == 0.0
     assert way.failure is None
 
@@ -120,25 +124,25 @@ def test_the_window_grows_with_success_up_to_what_the_destination_may_have() -> 
     way = _way()
     assert way.window == INITIAL_WINDOW
     for _ in range(50):
-        way.succeeded(most=20)
-    assert way.window == 20
+        way.succeeded()
+    assert way.window == MOST
 
 
 def test_a_way_with_more_connections_makes_room_for_one_with_fewer() -> None:
-    site = Site("x.test")
-    many, few = _way(site), _way(site, "127.0.0.3")
+    line = Line("127.0.0.2/mx.x.test")
+    many, few = _way(line), _way(line, "127.0.0.3")
     many.connections, few.connections = 5, 2
     assert not many.should_yield(1)
-    site.wanting.append(few)
+    line.wanting.append(few)
     assert many.should_yield(1)
     many.connections = 3
     assert not many.should_yield(1)
 
 
 def test_the_last_connection_is_handed_over_after_a_quantum_not_after_each_message() -> None:
-    site = Site("x.test")
-    ours, theirs = _way(site), _way(site, "127.0.0.3")
+    line = Line("127.0.0.2/mx.x.test")
+    ours, theirs = _way(line), _way(line, "127.0.0.3")
     ours.connections = 1
-    site.wanting.append(theirs)
+    line.wanting.append(theirs)
     assert not ours.should_yield(QUANTUM - 1)
     assert ours.should_yield(QUANTUM)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from relay.limits.shapes import Shapes
 from relay.limits.slots import ReturnSlot, SlotGranted, Slots, WantSlot
 from relay.store.values import NewMessage
 from tests.delivery.outgoing import Outgoing, make_config, make_message, now_ms
@@ -62,15 +63,15 @@ def slots() -> Slots:
 
 async def _start(stack: AsyncExitStack, slots: Slots, *workers: Outgoing) -> None:
     """Begin to deliver what is stored, all at the same time."""
-    slots.configure(0, 0)
+    slots.configure(0, lambda _: 0)
     for worker in workers:
         worker.slots = Remote(slots)
         await worker.start()
         stack.push_async_callback(worker.stop, 1.0)
     busy = [worker for worker in workers if await worker.queue()]
     await workers[0].until(lambda: f" {len(busy)} wanted" in repr(slots))
-    bounds = workers[0].config.delivery
-    slots.configure(bounds.connections, bounds.connections_per_destination)
+    config = workers[0].config
+    slots.configure(config.delivery.connections, Shapes(config).connections)
 
 
 async def _stored(worker: Outgoing, recipient: str, count: int) -> None:

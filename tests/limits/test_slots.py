@@ -36,7 +36,7 @@ class Process:
 @pytest.fixture
 def slots() -> Slots:
     slots = Slots()
-    slots.configure(6, 3)
+    slots.configure(6, lambda _: 3)
     return slots
 
 
@@ -110,7 +110,7 @@ def test_the_slots_of_a_process_that_died_go_to_those_who_wait(slots):
 def test_lower_bounds_take_nothing_away_and_grant_nothing_until_they_hold(slots):
     one, two = Process(slots), Process(slots)
     one.want("a", 3)
-    slots.configure(6, 1)
+    slots.configure(6, lambda _: 1)
     two.want("a")
     one.close("a")
     one.close("a")
@@ -122,7 +122,7 @@ def test_lower_bounds_take_nothing_away_and_grant_nothing_until_they_hold(slots)
 def test_higher_bounds_let_those_in_who_wait(slots):
     one = Process(slots)
     one.want("a", 9)
-    slots.configure(10, 8)
+    slots.configure(10, lambda _: 8)
     assert one.open["a"] == 8
 
 
@@ -145,7 +145,7 @@ def test_what_nobody_uses_is_forgotten(slots):
     for number in range(100):
         one.want(f"site{number}")
         one.close(f"site{number}")
-    assert not slots._sites
+    assert not slots._lines
     assert not one.seat.held
 
 
@@ -195,16 +195,16 @@ class Worker:
 
     def _arrive(self, message: object) -> None:
         if isinstance(message, WantSlot):
-            self.seat.want(message.site)
+            self.seat.want(message.line)
         elif isinstance(message, ReturnSlot):
-            self.seat.give_back(message.site)
+            self.seat.give_back(message.line)
 
     def _hear(self, message: object) -> None:
         if isinstance(message, SlotGranted):
-            self.wishes[message.site] -= 1
-            self.open[message.site] += 1
+            self.wishes[message.line] -= 1
+            self.open[message.line] += 1
         elif isinstance(message, SlotWanted):
-            (self.pressed.discard if message.is_over else self.pressed.add)(message.site)
+            (self.pressed.discard if message.is_over else self.pressed.add)(message.line)
 
 
 @settings(deadline=None)
@@ -221,7 +221,7 @@ def test_bounds_hold_and_all_mail_goes_whatever_is_late_and_whoever_dies(
 ):
     rng = Random(seed)
     slots = Slots()
-    slots.configure(most, most_per_site)
+    slots.configure(most, lambda _: most_per_site)
     alive = [Worker(slots, rng) for _ in range(workers)]
     for worker in alive:
         for site in range(sites):
