@@ -169,17 +169,17 @@ _PAGE = """\
 Made by `python -m bench.distance` on {machine}.
 
 {messages} messages of 4 kB, {rounds} rounds, over one connection that stays open, to a peer \
-{trip} ms away (round trip); the same client, with PIPELINING as the sink offers it, and with the word \
-taken out of its reply to EHLO. Median (range).
+{trip} ms away (round trip); the same client, with PIPELINING as the sink offers it, and with \
+the word taken out of its reply to EHLO. Median (range).
 
 | commands | messages/s | round trips a message | times |
 |---|---|---|---|
 {rows}
 
 A message costs what it waits for: with PIPELINING the replies to MAIL, RCPT and DATA, which go \
-out together, and the reply to the content: two round trips. One by one they are four. To send MAIL of \
-the next message with the content of this one would save one more where mail queues for a \
-connection; why relay does not is said in [delivery](../docs/delivery.md#on-the-wire).
+out together, and the reply to the content: two round trips. One by one they are four. To send \
+MAIL of the next message with the content of this one would save one more where mail queues for \
+a connection; why relay does not is said in [delivery](../docs/delivery.md#on-the-wire).
 """
 
 
