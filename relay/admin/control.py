@@ -14,9 +14,12 @@ A request that cannot be met raises `Refused` with a sentence for the operator.
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry
+from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
+
+if TYPE_CHECKING:
+    from relay.admin.suspensions import SuspensionOperations
 
 T = TypeVar("T")
 RefusalKind = Literal["invalid", "not_found", "conflict", "unavailable", "internal"]
@@ -74,6 +77,7 @@ class QueueStatus:
     held: int
     oldest_accepted_at: int
     quarantined: int = 0
+    suspended: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class Status:
     sources: tuple[SourceStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     suppressions: int = 0
+    suspensions: tuple[Suspension, ...] = ()
     free_bytes: int = 0
     certificate_expires_at: int = 0
 
@@ -353,6 +358,9 @@ class Operations(Protocol):
     async def suppression(self, request: AddressRequest) -> SuppressionEntry: ...
 
     def suppressions(self) -> AsyncIterator[SuppressionEntry]: ...
+
+    @property
+    def suspensions(self) -> "SuspensionOperations": ...
 
     async def credentials(self) -> list[CredentialStatus]: ...
 

@@ -31,7 +31,8 @@ from relay.admin.control import (
     Status,
     SuppressRequest,
 )
-from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry
+from relay.admin.suspensions import ResumeRequest, SuspendRequest
+from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -85,6 +86,16 @@ SUPPRESSION_GET = Endpoint(
     "/v1/suppression/get", AddressRequest, SuppressionEntry, lambda store, q: store.suppression(q)
 )
 
+SUSPEND = Endpoint(
+    "/v1/suspend", SuspendRequest, Suspension, lambda store, q: store.suspensions.suspend(q)
+)
+RESUME = Endpoint(
+    "/v1/resume", ResumeRequest, Changed, lambda store, q: store.suspensions.resume(q)
+)
+SUSPENSIONS = Endpoint(
+    "/v1/suspensions", Nothing, list[Suspension], lambda store, _: store.suspensions.list()
+)
+
 CREDENTIALS_LIST = Endpoint(
     "/v1/credentials/list", Nothing, list[CredentialStatus], lambda store, _: store.credentials()
 )
@@ -119,6 +130,9 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     SUPPRESSION_ADD,
     SUPPRESSION_REMOVE,
     SUPPRESSION_GET,
+    SUSPEND,
+    RESUME,
+    SUSPENSIONS,
     CREDENTIALS_LIST,
     CREDENTIALS_ADD,
     CREDENTIALS_REVOKE,

@@ -26,6 +26,7 @@ from relay.admin.control import (
     Refused,
     SuppressRequest,
 )
+from relay.admin.suspensions import SuspensionOperations
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
@@ -88,6 +89,17 @@ class StoreOperations:
     gave_up: Callable[[Settlement], None] = _not_counted
     queue_changed: Callable[[], None] = _nothing
     secrets_changed: Callable[[], Awaitable[None]] = _nobody
+    suspensions_changed: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def suspensions(self) -> SuspensionOperations:
+        """What waits by an operator's order."""
+        return SuspensionOperations(
+            store=self.store.suspensions,
+            config=self.config,
+            clock=self.clock,
+            changed=self.suspensions_changed,
+        )
 
     # The queue
 

@@ -21,6 +21,7 @@ from relay.cli.output import (
     warn,
 )
 from relay.cli.place import find_config
+from relay.cli.suspend import print_suspensions
 
 
 def status(*, config: ConfigOption = None, as_json: JsonOption = False) -> int:
@@ -83,18 +84,22 @@ def _show(found: Status, now: int) -> None:
     if found.queue:
         say()
         print_table(
-            ("configuration set", "queued", "held", "quarantined", "oldest"),
+            ("configuration set", "queued", "held", "suspended", "quarantined", "oldest"),
             [
                 (
                     each.configuration_set,
                     each.queued,
                     each.held,
+                    each.suspended,
                     each.quarantined,
                     span((now - each.oldest_accepted_at) / 1000) if each.oldest_accepted_at else "",
                 )
                 for each in found.queue
             ],
         )
+    if found.suspensions:
+        say()
+        print_suspensions(found.suspensions, now)
     if found.sources:
         say()
         print_table(

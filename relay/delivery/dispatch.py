@@ -19,6 +19,7 @@ from relay.delivery.finding import Finding, Homeless
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import Lane, Way
 from relay.delivery.pacing import KEEP_SECONDS
+from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision, Gatekeeper
@@ -29,6 +30,7 @@ from relay.observe.logging import Logger
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
 from relay.routing.sites import Site
+from relay.routing.suspensions import Suspensions
 from relay.store.values import Delivery, QueueFilter
 
 
@@ -49,6 +51,7 @@ class Dispatcher:
         health: SourceTester,
         limits: Gatekeeper,
         claims: Claims,
+        aside: SettingAside,
         telling: Telling,
         wall: Callable[[], int],
         rng: Random,
@@ -59,6 +62,8 @@ class Dispatcher:
         self._health = health
         self._limits = limits
         self._claims = claims
+        self._aside = aside
+        self._suspensions = Suspensions()
         self._wall = wall
         self._rng = rng
         self._rouse = rouse
@@ -86,10 +91,18 @@ class Dispatcher:
         self._holding.configure(config)
         self.place(self._ways.retire_all(), fresh=False)
 
+    def suspend(self, suspensions: Suspensions) -> None:
+        """Put the orders in force: mail that is meant leaves its lane, other sources take over.
+        Attempts under way end as they began."""
+        self._suspensions = suspensions
+        if suspensions:
+            self.place(self._ways.take_all(), fresh=False)
+
     def waiting(self) -> set[int]:
         """The ids of all deliveries that wait."""
         waiting = (d.id for lane in self._ways.lanes() for d in lane.waiting)
-        return self._later.union(waiting, (d.id for d in self._finding.deliveries()))
+        finding = (d.id for d in self._finding.deliveries())
+        return self._later.union(waiting, finding, self._aside.ids)
 
     def take_matching(self, which: QueueFilter) -> list[Delivery]:
         """What waits and `which` names, out of its lanes; its state and limit do not matter."""
@@ -153,6 +166,8 @@ class Dispatcher:
             self._endings.unroutable(delivery, failure)
             return
         site = self._router.site(plan, delivery.domain) or site
+        if self._suspensions and self._is_set_aside(delivery, plan, site):
+            return
         if site is None:
             self._finding.wait(Homeless(delivery, fresh, avoid), plan)
             return
@@ -169,6 +184,20 @@ class Dispatcher:
         """The site of a delivery has become known, or (None) is to be asked for anew."""
         if self._claims.holds(homeless.delivery):
             self._place(homeless.delivery, homeless.fresh, homeless.avoid, self._wall(), site)
+
+    def _is_set_aside(self, delivery: Delivery, plan: Plan, site: Site | None) -> bool:
+        """Set a delivery aside where an operator's order means it."""
+        message = delivery.message
+        orders = self._suspensions.of(
+            message.configuration_set,
+            message.credential,
+            delivery.domain,
+            plan,
+            site.provider if site else "",
+        )
+        if orders:
+            self._aside.put(delivery, orders)
+        return bool(orders)
 
     def _choose(self, plan: Plan, site: Site, avoid: Collection[str]) -> Lane | None:
         """The lane of a source by weight, sooner one that is up and not at its own limit."""

@@ -22,6 +22,7 @@ from relay.delivery.claims import Claims
 from relay.delivery.connections import Connections
 from relay.delivery.dispatch import Dispatcher, SourceTester
 from relay.delivery.signer import Sign, Signer
+from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.workers import Workers
 from relay.limits.gatekeeper import Gatekeeper
@@ -29,6 +30,7 @@ from relay.limits.slots import SlotSource
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.router import Router
+from relay.routing.suspensions import Suspensions
 from relay.signing.keys import KeyRing
 from relay.signing.sign import dkim_fields
 from relay.store.interface import QueueStore, StoreError
@@ -76,6 +78,7 @@ class Scheduler:
         self._telling = Telling(metrics, log)
         self._signer = Signer(keyring, sign)
         self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
+        self._aside = SettingAside(store.suspensions, self._claims, metrics, log)
         self._workers = Workers(
             config=config,
             router=router,
@@ -91,6 +94,7 @@ class Scheduler:
             health=health,
             limits=limits,
             claims=self._claims,
+            aside=self._aside,
             telling=self._telling,
             wall=wall,
             rng=rng or SystemRandom(),
@@ -151,6 +155,10 @@ class Scheduler:
         self._claims.lease_seconds = config.store.lease
         self._ask_now()
 
+    def suspend(self, suspensions: Suspensions) -> None:
+        """Put an operator's orders in force, for what waits and for what comes."""
+        self._dispatcher.suspend(suspensions)
+
     def wake(self) -> None:
         """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried
         also where a destination was down lately."""
@@ -163,6 +171,7 @@ class Scheduler:
         due_at = self._wall() + RECALLED_MS
         for delivery in self._dispatcher.take_matching(which):
             self._claims.give_back(delivery, due_at)
+        await self._aside.finish()
         await self._claims.given_back()
 
     def count_given_up(self, settlement: Settlement) -> None:
@@ -199,6 +208,7 @@ class Scheduler:
         await self._workers.drain(grace_s)
         self._dispatcher.take_all()
         self._dispatcher.close()
+        await self._aside.finish()
         left = deadline - asyncio.get_running_loop().time()
         await self._claims.finish(max(2.0, left))
         for task in self._loops:

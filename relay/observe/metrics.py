@@ -133,6 +133,12 @@ class Metrics:
             "configuration_set",
             "reason",
         )
+        self.suspended = self._counter(
+            "deliveries_suspended_total", "Deliveries set aside for a suspension.", "kind"
+        )
+        self.suspensions = self._gauge(
+            "suspensions", "Suspensions in force, ordered by operators.", "kind"
+        )
         self.reports = self._counter(
             "reports_total", "Delivery status notifications queued or withheld.", "result"
         )

@@ -5,6 +5,8 @@ at 0, and tested again with every probe, so that it serves again once an interfa
 test is a bind to port 0 of the address: it sends nothing and takes microseconds. Where the kernel
 allows binding to foreign addresses (`ip_nonlocal_bind`) every address passes.
 
+Operators may have an address rest (`relay suspend source`); then it is not used, though it is here.
+
 Owns what is known about each address. Never chooses a source and never sends. Fails towards
 waiting: an address in doubt is not used, and no other takes its place.
 """
@@ -13,7 +15,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -66,6 +68,7 @@ class SourceHealth:
         self._log = log
         self._bind = bind
         self._faults: dict[str, str] = {}
+        self._resting: Mapping[str, str] = {}
         self._pools: dict[str, list[str]] = {}
         self.reconfigure(config)
 
@@ -86,11 +89,17 @@ class SourceHealth:
         self.version += 1
         self.probe()
 
+    def rest(self, addresses: Mapping[str, str]) -> None:
+        """Do not use these addresses, each with the reason; all others as far as they are there."""
+        if addresses != self._resting:
+            self._resting = addresses
+            self.version += 1
+
     def available(self, address: str) -> bool:
-        return address not in self._faults
+        return not self.fault(address)
 
     def fault(self, address: str) -> str:
-        return self._faults.get(address, "")
+        return self._resting.get(address) or self._faults.get(address, "")
 
     def mark_unavailable(self, address: str, reason: str) -> None:
         """Skip the address from now on, until a probe finds it again."""
@@ -114,7 +123,7 @@ class SourceHealth:
         A full table of ports fails to bind as well, and is no reason to give the address up.
         """
         self._test(address)
-        return self.available(address)
+        return address not in self._faults
 
     def probe(self) -> None:
         """Test every address; log and count what changed."""

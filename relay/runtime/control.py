@@ -61,6 +61,7 @@ class RelayControl:
             gave_up=Telling(relay.metrics, relay.log).bounced_by_operator,
             queue_changed=lambda: relay.crew.tell(QueueChanged()),
             secrets_changed=self._secrets_changed,
+            suspensions_changed=relay.suspender.refresh,
         )
 
     async def _recall(self, which: QueueFilter) -> None:
@@ -115,7 +116,14 @@ class RelayControl:
             listeners=self._listeners(),
             metrics_address=relay.config.metrics.address,
             queue=tuple(
-                QueueStatus(d.configuration_set, d.queued, d.held, d.oldest_accepted_at)
+                QueueStatus(
+                    d.configuration_set,
+                    d.queued,
+                    d.held,
+                    d.oldest_accepted_at,
+                    d.quarantined,
+                    d.suspended,
+                )
                 for d in relay.gauges.depths
             ),
             workers=tuple(
@@ -127,6 +135,7 @@ class RelayControl:
             sources=self._sources(),
             limits=tuple(map(_limit_status, relay.gauges.levels)),
             suppressions=await relay.store.count_suppressions(),
+            suspensions=relay.suspender.in_force.entries,
             free_bytes=relay.gauges.free_bytes or 0,
             certificate_expires_at=round((relay.gauges.certificate_expires_at or 0) * 1000),
         )

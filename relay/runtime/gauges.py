@@ -75,6 +75,7 @@ class Gauges:
             depth = found.get(name) or QueueDepth(name, 0, 0, now)
             self._metrics.queue_deliveries.labels(name, "queued").set(depth.queued)
             self._metrics.queue_deliveries.labels(name, "held").set(depth.held)
+            self._metrics.queue_deliveries.labels(name, "suspended").set(depth.suspended)
             age = max(0, now - depth.oldest_accepted_at) / 1000
             self._metrics.queue_oldest_seconds.labels(name).set(age)
         self._shown = {(name, "") for name in found}

@@ -13,7 +13,7 @@ from relay.limits.gatekeeper import Level
 from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.observe.merging import Family
-from relay.store.values import QueueFilter
+from relay.store.values import QueueFilter, Suspension
 
 R = TypeVar("R")
 
@@ -112,6 +112,14 @@ class SecretsChanged(Question[bool]):
     """A secret was added or revoked; answered when that counts."""
 
     answer: ClassVar[Any] = bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Question[bool]):
+    """These orders to wait are in force from now on, and no others; answered when they are."""
+
+    answer: ClassVar[Any] = bool
+    suspensions: tuple[Suspension, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,7 @@ KINDS: tuple[type, ...] = (
     QueueChanged,
     MailIsDue,
     SecretsChanged,
+    Suspend,
     AllowOnce,
     Blocked,
     Learned,

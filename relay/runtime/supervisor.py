@@ -33,6 +33,7 @@ from relay.observe.merging import Merged
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
+from relay.routing.suspensions import Suspensions
 from relay.runtime import messages as say
 from relay.runtime.assembly import (
     Assembly,
@@ -49,6 +50,7 @@ from relay.runtime.opening import make_store
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reload import Reloader
+from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
@@ -124,6 +126,7 @@ class Supervisor:
         self.router, self.keyring = assembly.router, assembly.keyring
         self.limits = Limits(self.store, time.monotonic, wall_ms)
         self.limits.configure(config_limits(config))
+        await self._start_suspending()
         self.slots = Slots()
         self._configure_slots(config)
         stack.push_async_callback(self.limits.close)
@@ -141,6 +144,7 @@ class Supervisor:
         self._background(self.health.run(), "source health")
         self._background(self.ledger.run(), "ledger of metrics")
         self._background(self._follow_the_clock(), "clock of the queue")
+        self._background(self.suspender.run(), "suspensions")
         await self._start_admin(public, control)
 
     def _listen(self, config: Config) -> tuple[Listening, Listening]:
@@ -155,6 +159,20 @@ class Supervisor:
         self.store = make_store(config, self.metrics, self.log)
         await self.store.open()
         self._cleanup.push_async_callback(self.store.close)
+
+    async def _start_suspending(self) -> None:
+        def changed(suspensions: Suspensions) -> None:
+            self.health.rest(suspensions.sources)
+
+        self.suspender = Suspender(
+            self.store.suspensions,
+            lambda: self.crew,
+            self.queue_clock.now,
+            self.metrics,
+            self.log,
+            changed,
+        )
+        await self.suspender.begin()
 
     async def _start_simulator(self, assembly: Assembly) -> None:
         config = assembly.config
@@ -292,6 +310,7 @@ class Supervisor:
         self.health.reconfigure(config)
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.router, self.keyring = assembly.router, assembly.keyring
+        self.suspender.reconsider()
         await self.gauges.look_at_certificate()
         return ()
 

@@ -75,6 +75,7 @@ class Switchboard:
         for block in self._relay.guard.blocks.in_force():
             member.link.tell(say.Blocked(block))
         member.link.tell(say.SecretsChanged())
+        member.link.tell(say.Suspend(self._relay.suspender.in_force.entries))
 
     async def lost(self, member: Member) -> None:
         """Give up in its name what a worker held: first of all its mail, to the others."""

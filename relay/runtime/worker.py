@@ -34,6 +34,7 @@ from relay.observe.merging import Family, take_stock
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
+from relay.routing.suspensions import Suspensions
 from relay.runtime import messages as say
 from relay.runtime.assembly import Assembly, AssemblyError, assemble, name_servers
 from relay.runtime.distant import DistantGatekeeper, DistantLessor, DistantSlots
@@ -84,6 +85,7 @@ class Worker:
             say.QueueChanged: self._queue_changed,
             say.MailIsDue: self._mail_is_due,
             say.SecretsChanged: self._load_secrets,
+            say.Suspend: self._suspend,
             say.AllowOnce: self._allow_once,
             say.Learned: lambda message: self.authenticator.learn(message.known),
             say.Drain: self._drain,
@@ -166,6 +168,8 @@ class Worker:
             register=lambda: self._register(self.config),
             wall=self.queue_clock.now,
         )
+        # Before any mail goes; what is ordered from now on is told by the supervisor.
+        self._suspend(say.Suspend(tuple(await self.store.suspensions.all())))
         self._background(self.scheduler.run(), "scheduler")
 
     async def _register(self, config: Config) -> Owner:
@@ -277,6 +281,12 @@ class Worker:
             self.log.error("cannot read the secrets: the old ones stay valid", error=str(error))
             return False
         self.authenticator.load(self.config, secrets)
+        return True
+
+    def _suspend(self, message: say.Suspend) -> bool:
+        suspensions = Suspensions(message.suspensions)
+        self.health.rest(suspensions.sources)
+        self.scheduler.suspend(suspensions)
         return True
 
     def _allow_once(self, message: say.AllowOnce) -> bool:

@@ -90,8 +90,36 @@ class MessageStore(Protocol):
         """
 
 
+class SuspensionStore(Protocol):
+    """What operators have ordered to wait, and the deliveries that were set aside for it."""
+
+    async def put(self, suspension: Suspension) -> bool:
+        """Add a suspension, or replace the one of the same kind and name; True where it is new."""
+
+    async def lift(self, kind: SuspensionKind, name: str) -> bool:
+        """End one. What was set aside for it waits for `free`. False where there is none."""
+
+    async def all(self) -> list[Suspension]:
+        """Those that nobody has lifted, by kind and name; some of them may have ended."""
+
+    async def set_aside(self, owner: Owner, deliveries: Sequence[tuple[int, str]]) -> None:
+        """Give deliveries back as suspended, pairs of (delivery id, the keys of the suspensions
+        that together make it wait, a space between them); their due times stay. Where one of them
+        is not in force any more it is given back to be claimed at once."""
+
+    async def free(self, limit: int) -> int:
+        """Queue up to `limit` deliveries again whose suspension was lifted; how many."""
+
+    async def free_of_sources(self, after: int, limit: int) -> int:
+        """Queue up to `limit` deliveries again, with ids beyond `after`, that wait for suspended
+        sources: their pool may have got others. The last id, 0 where none was left."""
+
+
 class QueueStore(Protocol):
     """Delivering: what the scheduler needs."""
+
+    @property
+    def suspensions(self) -> SuspensionStore: ...
 
     async def register(self, name: str, lease_ms: int) -> Owner:
         """A new epoch for `name`; what earlier epochs of that name had claimed is free again."""
@@ -163,26 +191,6 @@ class SuppressionStore(Protocol):
         """All entries in order of address, fetched in pages."""
 
     async def count_suppressions(self) -> int: ...
-
-
-class SuspensionStore(Protocol):
-    """What operators have ordered to wait, and the deliveries that were set aside for it."""
-
-    async def put(self, suspension: Suspension) -> bool:
-        """Add a suspension, or replace the one of the same kind and name; True where it is new."""
-
-    async def lift(self, kind: SuspensionKind, name: str) -> bool:
-        """End one. What was set aside for it waits for `free`. False where there is none."""
-
-    async def all(self) -> list[Suspension]:
-        """Those that nobody has lifted, by kind and name; some of them may have ended."""
-
-    async def set_aside(self, owner: Owner, deliveries: Sequence[tuple[int, str]]) -> None:
-        """Give deliveries back as suspended, pairs of (delivery id, key of the suspension); their
-        due times stay. What is not in force any more is given back to be claimed at once."""
-
-    async def free(self, limit: int) -> int:
-        """Queue up to `limit` deliveries again whose suspension was lifted; how many."""
 
 
 class StsPolicyStore(Protocol):
@@ -257,9 +265,6 @@ class OperatorStore(Protocol):
 
 class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
     """Everything, plus its life. Rows of a kind of their own are reached by their noun."""
-
-    @property
-    def suspensions(self) -> SuspensionStore: ...
 
     @property
     def warmups(self) -> WarmupStore: ...

@@ -183,6 +183,7 @@ class QueueDepth:
     held: int
     oldest_accepted_at: int
     quarantined: int = 0
+    suspended: int = 0
 
 
 @dataclass(frozen=True, slots=True)

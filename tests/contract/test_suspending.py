@@ -106,3 +106,33 @@ async def test_a_retry_and_a_hold_reach_what_was_set_aside(store: Store, owner: 
     await store.suspensions.set_aside(owner, [(delivery.id, DOMAIN.key)])
     assert await store.set_state(QueueFilter(), "held") == 1
     assert await state_of(store) == ["held"]
+
+
+async def test_mail_that_waits_for_several_sources_goes_when_one_of_them_is_back(
+    store: Store, owner: Owner
+) -> None:
+    orders = [replace(DOMAIN, kind="source", name=f"192.0.2.{n}") for n in (1, 2)]
+    for order in orders:
+        await store.suspensions.put(order)
+    (delivery,) = (await store.insert(make_new("a@x.test"), owner)).deliveries
+    mark = " ".join(order.key for order in orders)
+    await store.suspensions.set_aside(owner, [(delivery.id, mark)])
+    assert await store.suspensions.free(10) == 0
+    await store.suspensions.lift("source", "192.0.2.2")
+    assert await store.suspensions.free(10) == 1
+
+
+async def test_what_waits_for_sources_can_be_looked_at_again_once_each(
+    store: Store, owner: Owner
+) -> None:
+    order = replace(DOMAIN, kind="source", name="192.0.2.1")
+    await store.suspensions.put(order)
+    await store.suspensions.put(DOMAIN)
+    accepted = await store.insert(make_new("a@x.test", "b@y.test", "c@z.test"), owner)
+    first, other, last = accepted.deliveries
+    marks = [(first.id, order.key), (other.id, DOMAIN.key), (last.id, order.key)]
+    await store.suspensions.set_aside(owner, marks)
+    assert await store.suspensions.free_of_sources(0, 1) == first.id
+    assert await store.suspensions.free_of_sources(first.id, 1) == last.id
+    assert await store.suspensions.free_of_sources(last.id, 1) == 0
+    assert sorted(await state_of(store)) == ["queued", "queued", "suspended"]

@@ -129,7 +129,8 @@ def depths(db: sqlite3.Connection) -> list[QueueDepth]:
     """How much each configuration set has queued, held and in quarantine."""
     rows = db.execute(
         "SELECT configuration_set, sum(state = 'queued'), sum(state = 'held'), min(accepted_at),"
-        " sum(state = 'quarantined') FROM delivery GROUP BY configuration_set"
+        " sum(state = 'quarantined'), sum(state = 'suspended')"
+        " FROM delivery GROUP BY configuration_set"
     )
     return [QueueDepth(*row) for row in rows]
 

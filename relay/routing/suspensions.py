@@ -1,0 +1,74 @@
+"""Which mail operators have ordered to wait (`relay suspend`): the orders in force, and whom they
+mean. Pure; the store keeps the orders, the supervisor ends them.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from relay.routing.plan import Plan
+from relay.store.values import Suspension
+
+
+class Suspensions:
+    """The orders that are in force. A value: a change makes a new one."""
+
+    def __init__(self, entries: Iterable[Suspension] = ()) -> None:
+        self.entries = tuple(entries)
+        self._by_key = {entry.key: entry for entry in self.entries}
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    def __repr__(self) -> str:
+        return f"<Suspensions {list(self._by_key)}>"
+
+    def of(
+        self, configuration_set: str, credential: str, domain: str, plan: Plan, provider: str = ""
+    ) -> tuple[Suspension, ...]:
+        """The orders that together make mail wait which would go by `plan`; none where it may go.
+
+        `provider` is the one that has the domain's mail, `""` where none is known.
+        """
+        known = self._by_key
+        if not known:
+            return ()
+        entry = (
+            known.get(f"set:{configuration_set}")
+            or known.get(f"domain:{domain}")
+            or known.get(f"credential:{credential}")
+            or (known.get(f"provider:{provider}") if provider else None)
+        )
+        return (entry,) if entry is not None else self._of_sources(plan)
+
+    def _of_sources(self, plan: Plan) -> tuple[Suspension, ...]:
+        """The orders that leave a plan without a source, the one that ends first at the head.
+
+        Where a source is missing for another reason there are none: it may be back at any time.
+        """
+        if plan.eligible:
+            return ()
+        found = []
+        for candidate in plan.candidates:
+            entry = self._by_key.get(f"source:{candidate.address}")
+            if entry is not None:
+                found.append(entry)
+            elif candidate.weight:
+                return ()
+        return tuple(sorted(found, key=_ends_at))
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """The addresses that are not to send, each with why, as a clause."""
+        return {e.name: described(e) for e in self.entries if e.kind == "source"}
+
+
+def described(suspension: Suspension) -> str:
+    """Who has suspended it, why, and until when, as a clause."""
+    until = "until it is resumed"
+    if suspension.until is not None:
+        until = f"until {datetime.fromtimestamp(suspension.until / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return f"suspended by {suspension.by} {until}: {suspension.reason}"
+
+
+def _ends_at(suspension: Suspension) -> float:
+    return float("inf") if suspension.until is None else suspension.until
