@@ -6,8 +6,9 @@ store: nothing is dropped.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
+from types import MappingProxyType
 from typing import Protocol
 
 from relay.config.model import Config
@@ -21,17 +22,18 @@ from relay.delivery.lanes import Lane, Way
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
+from relay.delivery.warming import Warming
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
-from relay.limits.specs import config_limits
+from relay.limits.warmup import limits_in_force
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.routing.suspensions import Suspensions
-from relay.store.values import Delivery, QueueFilter
+from relay.store.values import Delivery, QueueFilter, WarmupProgress
 
 
 class SourceTester(Protocol):
@@ -57,6 +59,7 @@ class Dispatcher:
         rng: Random,
         rouse: Callable[[Way], None],
         log: Logger,
+        warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._health = health
@@ -70,7 +73,11 @@ class Dispatcher:
         self._later: set[int] = set()
         self._ways = Ways()
         self._endings = Endings(config, claims, telling, wall, rng)
-        self._holding = Holding(config, self._ways, claims, telling, wall, rng, self._ready)
+        self._warmups = warmups
+        limits_now = limits_in_force(config, warmups)
+        self._holding = Holding(
+            config, limits_now, self._ways, claims, telling, wall, rng, self._ready
+        )
         self._finding = Finding(self._found, self._endings.unroutable, log)
         self._configure(config, router)
 
@@ -78,9 +85,12 @@ class Dispatcher:
         return f"<Dispatcher {self._ways!r}>"
 
     def _configure(self, config: Config, router: Router) -> None:
-        self._router = router
+        self._config, self._router = config, router
         self._finding.configure(router)
-        self._ways.configure(config_limits(config), Shapes(config))
+        limits = limits_in_force(config, self._warmups)
+        self._ways.configure(limits, Shapes(config))
+        self._warming = Warming.of(config, limits)
+        self._holding.configure(config, limits)
         # A way that is down is tried again at least as often as a message that waits for it.
         self._longest_back_off = max(config.retry.schedule)
 
@@ -88,7 +98,6 @@ class Dispatcher:
         """Plan everything that waits anew; attempts under way end as they began."""
         self._configure(config, router)
         self._endings.configure(config)
-        self._holding.configure(config)
         self.place(self._ways.retire_all(), fresh=False)
 
     def suspend(self, suspensions: Suspensions) -> None:
@@ -97,6 +106,14 @@ class Dispatcher:
         self._suspensions = suspensions
         if suspensions:
             self.place(self._ways.take_all(), fresh=False)
+
+    def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
+        """Warm-ups have come to another day, or to their end: what waits may go otherwise now."""
+        before = limits_in_force(self._config, self._warmups)
+        self._warmups = warmups
+        if limits_in_force(self._config, warmups) != before:
+            self._configure(self._config, self._router)
+            self.place(self._ways.retire_all(), fresh=False)
 
     def waiting(self) -> set[int]:
         """The ids of all deliveries that wait."""
@@ -171,7 +188,7 @@ class Dispatcher:
         if site is None:
             self._finding.wait(Homeless(delivery, fresh, avoid), plan)
             return
-        lane = self._choose(plan, site, avoid)
+        lane = self._choose(plan, site, delivery, avoid)
         if lane is None:
             self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
         elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
@@ -199,20 +216,48 @@ class Dispatcher:
             self._aside.put(delivery, orders)
         return bool(orders)
 
-    def _choose(self, plan: Plan, site: Site, avoid: Collection[str]) -> Lane | None:
-        """The lane of a source by weight, sooner one that is up and not at its own limit."""
+    def _choose(
+        self, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
+    ) -> Lane | None:
+        """The lane of a source; first of one that warms up and may send more today."""
+        now, first = self._loop.time(), None
+        for keep_off in self._warming.rounds(plan, site.provider, delivery.id, now):
+            lane = self._choose_by_weight(plan, site, {*avoid, *keep_off} if keep_off else avoid)
+            if lane is None:
+                continue
+            if self._is_usable(lane):
+                self._note_choice(plan, lane, len(delivery.recipients), now)
+                return lane
+            first = first or lane
+        return first
+
+    def _note_choice(self, plan: Plan, lane: Lane, recipients: int, now: float) -> None:
+        """A source is chosen. Where it is known that it may not send now the lane need not ask."""
+        source, provider = lane.way.path.source, lane.way.path.site.provider
+        refusal = self._warming.standing_refusal(source, provider, now)
+        if refusal is None:
+            self._warming.chosen(plan, source, provider, recipients, now)
+        elif not lane.held_by:
+            self._holding.hold(lane, refusal, recipients)
+
+    def _choose_by_weight(self, plan: Plan, site: Site, avoid: Collection[str]) -> Lane | None:
+        """The lane of a source by weight, sooner one that can be used."""
         candidate = self._router.choose_source(plan, self._rng, avoid)
         if candidate is None:
             return None
         first = lane = self._ways.lane(plan, candidate, site)
         tried = set(avoid)
-        while lane.way.down_until > self._loop.time() or lane.held_by.startswith("source:"):
+        while not self._is_usable(lane):
             tried.add(candidate.address)
             candidate = self._router.choose_source(plan, self._rng, tried)
             if candidate is None:
                 return first
             lane = self._ways.lane(plan, candidate, site)
         return lane
+
+    def _is_usable(self, lane: Lane) -> bool:
+        """Whether its way is up and its source not at its own limit."""
+        return lane.way.down_until <= self._loop.time() and not lane.held_by.startswith("source:")
 
     def _ready(self, lane: Lane) -> None:
         """Something in a lane may go, or may have to wait no longer."""
@@ -254,13 +299,26 @@ class Dispatcher:
         if lane.way.retired:
             self._place(delivery, False, (), self._wall())
             return
-        self._holding.hold(lane, decision, len(delivery.recipients))
         lane.put_first(delivery)
+        if self._overflows(lane, delivery, decision):
+            self.place(lane.take_last(len(lane.waiting)), fresh=False)
+            return
+        self._holding.hold(lane, decision, len(delivery.recipients))
         if decision.limited_by.startswith("source:") and decision.delay_s > KEEP_SECONDS:
             # The limit of one source is no reason to wait for it where the pool has others.
             self.place(lane.take_last(len(lane.waiting)), fresh=False)
         else:
             self._holding.shorten(lane)
+
+    def _overflows(self, lane: Lane, delivery: Delivery, decision: Decision) -> bool:
+        """Whether a warm-up has refused it, and warm sources take at once what waits."""
+        if not decision.limited_by.startswith("warmup:"):
+            return False
+        try:
+            plan = self._router.plan(delivery.domain, lane.configuration_set)
+        except RoutingFailure:  # a reload has removed the configuration set
+            return False
+        return self._warming.refused(decision, plan, self._loop.time())
 
     def put_back(self, lane: Lane, delivery: Delivery) -> None:
         """A delivery that was handed out comes first again, its permits spent."""

@@ -6,7 +6,7 @@ other mail passes. Decides nothing about limits themselves (`relay.limits`), and
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 
 from relay.config.model import Config
@@ -16,7 +16,7 @@ from relay.delivery.pacing import KEEP_SECONDS, Pacing
 from relay.delivery.telling import Telling
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision
-from relay.limits.specs import config_limits
+from relay.limits.specs import Limit
 from relay.store.values import Delivery
 
 RELIEF_MS = 60_000
@@ -30,6 +30,7 @@ class Holding:
     def __init__(
         self,
         config: Config,
+        limits: Mapping[str, Limit],
         ways: Ways,
         claims: Claims,
         telling: Telling,
@@ -44,10 +45,11 @@ class Holding:
         self._wall = wall
         self._rng = rng
         self._ready = ready
-        self.configure(config)
+        self.configure(config, limits)
 
-    def configure(self, config: Config) -> None:
-        self._pacing = Pacing(config_limits(config))
+    def configure(self, config: Config, limits: Mapping[str, Limit]) -> None:
+        """`limits` are all that are in force."""
+        self._pacing = Pacing(limits)
         self._working_set = config.delivery.working_set
         self._most_in_lane = max(10, self._working_set // 10)
 

@@ -12,9 +12,10 @@ a process that dies instead loses nothing, because its claims are freed with its
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
+from types import MappingProxyType
 
 from relay.config.model import Config
 from relay.delivery.attempt import Attempts
@@ -34,7 +35,7 @@ from relay.routing.suspensions import Suspensions
 from relay.signing.keys import KeyRing
 from relay.signing.sign import dkim_fields
 from relay.store.interface import QueueStore, StoreError
-from relay.store.values import Delivery, Owner, QueueFilter, Settlement
+from relay.store.values import Delivery, Owner, QueueFilter, Settlement, WarmupProgress
 
 CLAIM_BATCH = 500
 _SHORTEST_WAIT_MS = 20
@@ -64,6 +65,7 @@ class Scheduler:
         register: Callable[[], Awaitable[Owner]] | None = None,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: Random | None = None,
+        warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
         sign: Sign = dkim_fields,
     ) -> None:
         """`slots` count connections, where other processes deliver too. `register` gives a new
@@ -100,6 +102,7 @@ class Scheduler:
             rng=rng or SystemRandom(),
             rouse=self._workers.rouse,
             log=log,
+            warmups=warmups,
         )
         self._began = wall()
         self._wake = asyncio.Event()
@@ -158,6 +161,10 @@ class Scheduler:
     def suspend(self, suspensions: Suspensions) -> None:
         """Put an operator's orders in force, for what waits and for what comes."""
         self._dispatcher.suspend(suspensions)
+
+    def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
+        """The warm-ups of source addresses have come so far."""
+        self._dispatcher.warm_up(warmups)
 
     def wake(self) -> None:
         """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried

@@ -6,6 +6,7 @@ from relay.delivery.lanes import Lane, LaneKey, Line, Way
 from relay.delivery.path import Path
 from relay.limits.shapes import Shapes
 from relay.limits.specs import Limit, delivery_keys, path_keys
+from relay.limits.warmup import warmup_keys
 from relay.routing.plan import Candidate, Plan
 from relay.routing.sites import Site
 from relay.store.values import Delivery
@@ -59,10 +60,13 @@ class Ways:
 
     def _limited(self, way: Way, configuration_set: str, pool: str) -> tuple[str, ...]:
         """The keys that have a limit, of those that mail on a way is charged to."""
-        source = way.path.source
-        keys = delivery_keys(configuration_set, pool, source)
+        source, site = way.path.source, way.path.site
+        keys = (
+            *delivery_keys(configuration_set, pool, source),
+            *warmup_keys(source, site.provider),
+        )
         limited = tuple([key for key in keys if key in self._limits])
-        return limited + path_keys(way.shape, source, way.path.site.line)
+        return limited + path_keys(way.shape, source, site.line)
 
     def take_all(self) -> list[Delivery]:
         """Everything that waits, out of its lanes."""

@@ -6,7 +6,8 @@ site's) the name is both: `path:ADDRESS/LINE` has the rate of recipients and the
 `path:ADDRESS/LINE#SECONDS` each further rate, `connect:ADDRESS/LINE` the rate of connections. There
 is no end of lines, so these limits are made when they are asked for.
 
-Limits that come and go at run time have keys of their own: `temper:ADDRESS/LINE` is a slow-down.
+Limits that come and go at run time have keys of their own: `temper:ADDRESS/LINE` is a slow-down,
+`warmup:ADDRESS` and `warmup:ADDRESS/PROVIDER` are what an address may send that is warming up.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,10 @@ class Specs(Mapping[str, Limit]):
     def __init__(self, named: Mapping[str, Limit], shapes: Shapes) -> None:
         self._named = named
         self._shapes = shapes
+
+    def with_also(self, limits: Mapping[str, Limit]) -> "Specs":
+        """These, and `limits` besides."""
+        return Specs({**self._named, **limits}, self._shapes)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._named)

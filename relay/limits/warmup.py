@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from relay.config.model import Config, WarmupCurve
 from relay.config.units import Rate
 from relay.config.warmups import STANDARD
-from relay.limits.specs import Limit
+from relay.limits.specs import Limit, Specs, config_limits
 from relay.store.values import WarmupProgress, WarmupState
 
 DAY_MS = 86_400_000
@@ -89,6 +89,13 @@ def warmup_key(address: str, provider: str = "") -> str:
     return f"warmup:{address}/{provider}" if provider else f"warmup:{address}"
 
 
+def warmup_keys(address: str, provider: str = "") -> tuple[str, ...]:
+    """Every key of a warm-up that mail from an address to a provider is charged to."""
+    if not provider:
+        return (warmup_key(address),)
+    return warmup_key(address), warmup_key(address, provider)
+
+
 def allowance_limit(allowance: int) -> Limit:
     """An allowance as a limit: in any 24 hours, and spread over at least eight of them."""
     return Limit(rate=Rate(-(-allowance // _SPREAD), 3600), quota=allowance)
@@ -110,6 +117,11 @@ def warmup_limits(
             if allowance is not None:
                 limits[warmup_key(address, provider)] = allowance_limit(allowance)
     return limits
+
+
+def limits_in_force(config: Config, progress: Mapping[str, WarmupProgress]) -> Specs:
+    """All limits of a configuration, those of its warm-ups among them."""
+    return config_limits(config).with_also(warmup_limits(schedules(config), progress))
 
 
 # Progress
@@ -148,6 +160,19 @@ def turn(progress: WarmupProgress, schedule: Schedule, used: int, now: int) -> W
     if progress.day == schedule.days:
         return replace(progress, state="completed")
     return replace(progress, day=progress.day + 1, day_began_at=now)
+
+
+def touched(progress: WarmupProgress, now: int) -> WarmupProgress:
+    """The configuration has a warm-up for the address `now`; noted once a day."""
+    if abs(now - progress.configured_at) < DAY_MS:
+        return progress
+    return replace(progress, configured_at=now)
+
+
+def is_forgotten(progress: WarmupProgress, now: int) -> bool:
+    """Whether the configuration has had no warm-up for the address for so long that providers
+    will have forgotten it too: it begins anew then."""
+    return now - progress.configured_at > FORGOTTEN_AFTER_MS
 
 
 def at_day(progress: WarmupProgress, day: int, now: int) -> WarmupProgress:

@@ -47,6 +47,7 @@ class Metrics:
         self._accepting()
         self._delivering()
         self._limiting()
+        self._warming()
         self._keeping()
         self._children: dict[tuple[Hashable, ...], object] = {}
 
@@ -178,6 +179,23 @@ class Metrics:
             "quota_used", "Recipients counted in the last 24 hours.", "level", "name"
         )
         self.quota_limit = self._gauge("quota_limit", "The 24-hour quota.", "level", "name")
+
+    def _warming(self) -> None:
+        self.warmup_day = self._gauge(
+            "warmup_day", "Day of the warm-up of a source address; 0 when it is warm.", "source"
+        )
+        self.warmup_allowance = self._gauge(
+            "warmup_allowance",
+            "Recipients that a warm-up allows in 24 hours, in all or towards one provider.",
+            "source",
+            "provider",
+        )
+        self.warmup_used = self._gauge(
+            "warmup_used",
+            "Recipients of that allowance in the last 24 hours.",
+            "source",
+            "provider",
+        )
 
     def _keeping(self) -> None:
         self.queue_deliveries = self._gauge(

@@ -13,7 +13,7 @@ from relay.limits.gatekeeper import Level
 from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.observe.merging import Family
-from relay.store.values import QueueFilter, Suspension
+from relay.store.values import QueueFilter, Suspension, WarmupProgress
 
 R = TypeVar("R")
 
@@ -43,6 +43,7 @@ class Begin(Question[str]):
     clock_offset: int = 0
     blocks: tuple[Block, ...] = ()
     login_key: bytes = field(default=b"", repr=False)
+    warmups: tuple[WarmupProgress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,13 @@ class MailIsDue:
     """Mail that is due at `at` (UTC ms) is free to be claimed."""
 
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupsAre:
+    """How far the warm-ups of all source addresses have come: their limits are others now."""
+
+    progress: tuple[WarmupProgress, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,7 @@ KINDS: tuple[type, ...] = (
     Recall,
     QueueChanged,
     MailIsDue,
+    WarmupsAre,
     SecretsChanged,
     Suspend,
     AllowOnce,

@@ -27,7 +27,7 @@ from relay.frontend.door import Door
 from relay.limits.limits import Limits
 from relay.limits.shapes import Shapes
 from relay.limits.slots import Slots
-from relay.limits.specs import config_limits
+from relay.limits.warmup import limits_in_force
 from relay.observe.logging import Logger
 from relay.observe.merging import Merged
 from relay.observe.metrics import Metrics
@@ -52,6 +52,7 @@ from relay.runtime.reason import reason
 from relay.runtime.reload import Reloader
 from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
+from relay.runtime.warmup_clock import WarmupClock
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
@@ -125,7 +126,8 @@ class Supervisor:
         assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
         self.router, self.keyring = assembly.router, assembly.keyring
         self.limits = Limits(self.store, time.monotonic, wall_ms)
-        self.limits.configure(config_limits(config))
+        await self._open_warmups(config)
+        self._configure_limits(config)
         await self._start_suspending()
         self.slots = Slots()
         self._configure_slots(config)
@@ -142,6 +144,7 @@ class Supervisor:
         await self.gauges.refresh()
         self._background(self.gauges.run(), "gauges")
         self._background(self.health.run(), "source health")
+        self._background(self.warmups.run(), "warm-ups")
         self._background(self.ledger.run(), "ledger of metrics")
         self._background(self._follow_the_clock(), "clock of the queue")
         self._background(self.suspender.run(), "suspensions")
@@ -173,6 +176,17 @@ class Supervisor:
             changed,
         )
         await self.suspender.begin()
+
+    async def _open_warmups(self, config: Config) -> None:
+        self.warmups = WarmupClock(
+            self.store.warmups,
+            levels=self.limits.levels,
+            now=self.queue_clock.now,
+            changed=self._warmups_changed,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        await self.warmups.open(config)
 
     async def _start_simulator(self, assembly: Assembly) -> None:
         config = assembly.config
@@ -250,6 +264,18 @@ class Supervisor:
         task.add_done_callback(ended)
         self._cleanup.push_async_callback(cancel)
 
+    def _configure_limits(self, config: Config) -> None:
+        self.limits.configure(limits_in_force(config, self.warmups.progress))
+
+    def _warmups_changed(self) -> None:
+        """Limits first: a worker that knows of a new one asks for it."""
+        self._configure_limits(self.config)
+        self.crew.tell(self.warmups_are())
+
+    def warmups_are(self) -> say.WarmupsAre:
+        """What workers are told of warm-ups."""
+        return say.WarmupsAre(tuple(self.warmups.progress.values()))
+
     def _configure_slots(self, config: Config) -> None:
         self.slots.configure(config.delivery.connections, Shapes(config).connections)
 
@@ -264,6 +290,7 @@ class Supervisor:
             self.queue_clock.offset,
             self.guard.blocks.in_force(),
             self._login_key,
+            tuple(self.warmups.progress.values()),
         )
 
     def _crew_changed(self) -> None:
@@ -303,8 +330,10 @@ class Supervisor:
             return tuple(sorted(problems))
         self._config, self._configuration = config, configuration
         # Limits first: a worker that knows of a new one asks for it.
-        self.limits.configure(config_limits(config))
+        self.warmups.configure(config)
+        self._configure_limits(config)
         self._configure_slots(config)
+        self.crew.tell(self.warmups_are())
         await self.crew.put_in_force()
         self.door.put_in_force(prepared)
         self.health.reconfigure(config)

@@ -74,6 +74,7 @@ class Switchboard:
         """Tell a worker what was news while it began."""
         for block in self._relay.guard.blocks.in_force():
             member.link.tell(say.Blocked(block))
+        member.link.tell(self._relay.warmups_are())
         member.link.tell(say.SecretsChanged())
         member.link.tell(say.Suspend(self._relay.suspender.in_force.entries))
 

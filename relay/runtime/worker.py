@@ -28,7 +28,7 @@ from relay.frontend.authenticator import AuthenticationUnavailable, Authenticato
 from relay.frontend.frontend import Frontend, PreparedFrontend
 from relay.frontend.tls import TlsError
 from relay.limits.leased import LeasedLimits
-from relay.limits.specs import config_limits
+from relay.limits.warmup import limits_in_force
 from relay.observe.logging import Logger, make_logger
 from relay.observe.merging import Family, take_stock
 from relay.observe.metrics import Metrics
@@ -84,6 +84,7 @@ class Worker:
             say.Recall: self._recall,
             say.QueueChanged: self._queue_changed,
             say.MailIsDue: self._mail_is_due,
+            say.WarmupsAre: self._warmups_are,
             say.SecretsChanged: self._load_secrets,
             say.Suspend: self._suspend,
             say.AllowOnce: self._allow_once,
@@ -105,6 +106,7 @@ class Worker:
     async def _begin(self, message: say.Begin) -> str:
         self._name, self._workers = message.name, message.workers
         self._login_key = message.login_key
+        self._warmups = {progress.address: progress for progress in message.warmups}
         self.queue_clock = QueueClock(
             time.monotonic, wall_ms, self._clock_jumped, offset=message.clock_offset
         )
@@ -135,7 +137,7 @@ class Worker:
         self.health = SourceHealth(config, self.metrics, self.log)
         assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
         self.limits = LeasedLimits(DistantLessor(self.link), time.monotonic)
-        self.limits.configure(config_limits(config))
+        self.limits.configure(limits_in_force(config, self._warmups))
         stack.push_async_callback(self.limits.close)
         await self._start_delivering(assembly)
         await self._start_accepting(assembly)
@@ -166,6 +168,7 @@ class Worker:
             metrics=self.metrics,
             log=self.log,
             register=lambda: self._register(self.config),
+            warmups=self._warmups,
             wall=self.queue_clock.now,
         )
         # Before any mail goes; what is ordered from now on is told by the supervisor.
@@ -246,7 +249,7 @@ class Worker:
         self.frontend.put_in_force(prepared)
         self.authenticator.load(config, self._secrets)
         self.admission.reconfigure(config)
-        self.limits.configure(config_limits(config))
+        self.limits.configure(limits_in_force(config, self._warmups))
         self.health.reconfigure(config)
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
@@ -273,6 +276,11 @@ class Worker:
 
     def _mail_is_due(self, message: say.MailIsDue) -> None:
         self.scheduler.expect(message.at)
+
+    def _warmups_are(self, message: say.WarmupsAre) -> None:
+        self._warmups = {progress.address: progress for progress in message.progress}
+        self.limits.configure(limits_in_force(self.config, self._warmups))
+        self.scheduler.warm_up(self._warmups)
 
     async def _load_secrets(self, _: say.SecretsChanged) -> bool:
         try:

@@ -13,7 +13,8 @@ from relay.config.model import Config
 from relay.delivery.connections import Connections
 from relay.delivery.scheduler import Scheduler
 from relay.delivery.tls import TlsContexts
-from relay.limits.limits import Limits, config_limits
+from relay.limits.limits import Limits
+from relay.limits.warmup import limits_in_force
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
 from relay.observe.logging import make_logger
@@ -24,7 +25,7 @@ from relay.routing.router import Router
 from relay.signing.body_hash import BodyHash
 from relay.signing.keys import KeyRing
 from relay.store.sqlite.store import SqliteStore
-from relay.store.values import Body, Message, NewMessage, QueueEntry, QueueFilter
+from relay.store.values import Body, Message, NewMessage, QueueEntry, QueueFilter, WarmupProgress
 
 
 def now_ms() -> int:
@@ -125,6 +126,7 @@ class Outgoing:
         clock: Any = time.monotonic,
         wall: Any = now_ms,
         slots: Any = None,
+        warmups: Mapping[str, WarmupProgress] = {},
     ) -> None:
         self.config = config
         self.metrics = Metrics()
@@ -137,6 +139,7 @@ class Outgoing:
         self._bind = bind
         self._clock, self.wall = clock, wall
         self.slots = slots
+        self.warmups = warmups
 
     async def __aenter__(self) -> Self:
         await self.store.open()
@@ -151,7 +154,7 @@ class Outgoing:
             config, self.metrics, contexts=self._contexts or TlsContexts.make()
         )
         self.limits = Limits(self.store, self._clock, self.wall)
-        self.limits.configure(config_limits(config))
+        self.limits.configure(limits_in_force(config, self.warmups))
         self.scheduler = Scheduler(
             store=self.store,
             owner=await self.store.register("test", round(config.store.lease * 1000)),
@@ -166,8 +169,15 @@ class Outgoing:
             rng=Random(7),
             wall=self.wall,
             slots=self.slots,
+            warmups=self.warmups,
         )
         self._running = asyncio.create_task(self.scheduler.run())
+
+    def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
+        """Warm-ups have come so far, as the supervisor tells."""
+        self.warmups = warmups
+        self.limits.configure(limits_in_force(self.config, warmups))
+        self.scheduler.warm_up(warmups)
 
     def router(self, config: Config) -> Router:
         return Router(config, self._dns, self.health, Random(7))

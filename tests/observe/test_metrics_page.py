@@ -18,6 +18,7 @@ BOUNDED = {
     "name",
     "outcome",
     "pool",
+    "provider",
     "python",
     "reason",
     "result",

@@ -1,0 +1,135 @@
+"""Which source addresses of a pool are warming up, and which of them may be chosen now.
+
+A warming address is chosen first while its allowance has room, so that the allowance is used, and
+not at all when it has none, so that no mail waits for it where warm addresses of the pool may take
+it. How much room there is the limits know (`relay.limits.warmup`); what is kept here is only a
+guess, so that mail does not open a connection from an address from which it may not go: each choice
+is spaced by the allowance's rate, and a refusal closes the address until its time.
+
+Where the pool says `wait`, an address keeps what falls to it by weight, always the same mail.
+
+Plain state and decisions on it, on the caller's monotonic seconds; one for each configuration and
+each day of a warm-up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from relay.config.model import Config
+from relay.limits.gatekeeper import Decision, Kind
+from relay.limits.specs import Limit
+from relay.limits.warmup import warmup_key, warmup_keys
+from relay.routing.plan import Plan
+from relay.routing.sources import choose_source
+
+_NOTHING: frozenset[str] = frozenset()
+_FREELY = (_NOTHING,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The addresses of a pool that are warming up, and whether what exceeds that waits."""
+
+    warming: frozenset[str]
+    waits: bool
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is believed of one key."""
+
+    interval: float  # seconds between two recipients
+    opens: float = 0.0  # as the spacing has it
+    refused_until: float = 0.0  # as the limits said
+    kind: Kind = ""
+
+    def is_open(self, now: float) -> bool:
+        return now >= self.opens and now >= self.refused_until
+
+
+@dataclass(slots=True)
+class Warming:
+    """All warm-ups that are in force."""
+
+    _pools: dict[str, _Pool] = field(default_factory=dict)
+    _rooms: dict[str, _Room] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Config, limits: Mapping[str, Limit]) -> "Warming":
+        """Those of a configuration, where `limits` are all that are in force."""
+        pools = {}
+        for name, pool in config.pools.items():
+            addresses = (str(source.address) for source in pool.sources)
+            warming = frozenset(a for a in addresses if warmup_key(a) in limits)
+            if warming:
+                pools[name] = _Pool(warming, pool.when_warming == "wait")
+        rooms = {
+            key: _Room(1.0 / limit.rate.per_second)
+            for key, limit in limits.items()
+            if key.startswith("warmup:") and limit.rate is not None
+        }
+        return cls(pools, rooms)
+
+    def rounds(
+        self, plan: Plan, provider: str, delivery_id: int, now: float
+    ) -> tuple[frozenset[str], ...]:
+        """The addresses to keep off while a source is chosen, in rounds: a later one counts where
+        an earlier one leaves nothing to choose from."""
+        pool = self._pools.get(plan.pool)
+        if pool is None:
+            return _FREELY
+        warm = _warm_ones(plan, pool)
+        if pool.waits:
+            # Always the same choice, or what is placed anew again and again would end up warm.
+            fallen = choose_source(plan, Random(delivery_id))  # noqa: S311 - not a secret
+            is_warm = fallen is None or fallen.address in warm
+            return (pool.warming if is_warm else warm,)
+        roomy = frozenset(a for a in pool.warming if self._is_open(a, provider, now))
+        closed = pool.warming - roomy
+        if not warm:
+            return (closed, _NOTHING)
+        return (warm | closed, pool.warming, _NOTHING) if roomy else (pool.warming, _NOTHING)
+
+    def chosen(self, plan: Plan, address: str, provider: str, n: int, now: float) -> None:
+        """A delivery to `n` recipients is to leave from an address."""
+        pool = self._pools.get(plan.pool)
+        if pool is None or address not in pool.warming or not _overflows(plan, pool):
+            return
+        for _, room in self._rooms_of(address, provider):
+            room.opens = max(room.opens, now) + n * room.interval
+
+    def refused(self, decision: Decision, plan: Plan, now: float) -> bool:
+        """A limit has refused a delivery. True where it was that of a warm-up, and warm addresses
+        of the pool take at once what it refuses."""
+        room = self._rooms.get(decision.limited_by)
+        if room is None:
+            return False
+        room.refused_until, room.kind = now + decision.delay_s, decision.kind
+        pool = self._pools.get(plan.pool)
+        return pool is not None and _overflows(plan, pool)
+
+    def standing_refusal(self, address: str, provider: str, now: float) -> Decision | None:
+        """What the limits last said of an address, where it still holds."""
+        for key, room in self._rooms_of(address, provider):
+            if room.refused_until > now:
+                return Decision(room.refused_until - now, key, room.kind, charged=False)
+        return None
+
+    def _is_open(self, address: str, provider: str, now: float) -> bool:
+        return all(room.is_open(now) for _, room in self._rooms_of(address, provider))
+
+    def _rooms_of(self, address: str, provider: str) -> list[tuple[str, _Room]]:
+        if not self._rooms:
+            return []
+        keys = warmup_keys(address, provider)
+        return [(key, room) for key in keys if (room := self._rooms.get(key)) is not None]
+
+
+def _warm_ones(plan: Plan, pool: _Pool) -> frozenset[str]:
+    """The addresses that are warm and can be used."""
+    return frozenset(c.address for c in plan.eligible if c.weight and c.address not in pool.warming)
+
+
+def _overflows(plan: Plan, pool: _Pool) -> bool:
+    return not pool.waits and bool(_warm_ones(plan, pool))
