@@ -6,6 +6,7 @@ store: nothing is dropped.
 """
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from relay.delivery.warming import Warming
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
+from relay.limits.specs import Limit
 from relay.limits.warmup import limits_in_force
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
@@ -71,12 +73,12 @@ class Dispatcher:
         self._rng = rng
         self._rouse = rouse
         self._later: set[int] = set()
-        self._ways = Ways()
+        self._in_force: ChainMap[str, Limit] = ChainMap({}, {})
+        self._ways = Ways(self._in_force)
         self._endings = Endings(config, claims, telling, wall, rng)
         self._warmups = warmups
-        limits_now = limits_in_force(config, warmups)
         self._holding = Holding(
-            config, limits_now, self._ways, claims, telling, wall, rng, self._ready
+            config, self._in_force, self._ways, claims, telling, wall, rng, self._ready
         )
         self._finding = Finding(self._found, self._endings.unroutable, log)
         self._configure(config, router)
@@ -87,10 +89,12 @@ class Dispatcher:
     def _configure(self, config: Config, router: Router) -> None:
         self._config, self._router = config, router
         self._finding.configure(router)
+        # What comes and goes at run time stays over what is configured.
         limits = limits_in_force(config, self._warmups)
-        self._ways.configure(limits, Shapes(config))
+        self._in_force.maps[1] = limits  # type: ignore[call-overload]  # only read
+        self._ways.shapes = Shapes(config)
         self._warming = Warming.of(config, limits)
-        self._holding.configure(config, limits)
+        self._holding.configure(config)
         # A way that is down is tried again at least as often as a message that waits for it.
         self._longest_back_off = max(config.retry.schedule)
 
@@ -114,6 +118,17 @@ class Dispatcher:
         if limits_in_force(self._config, warmups) != before:
             self._configure(self._config, self._router)
             self.place(self._ways.retire_all(), fresh=False)
+
+    def limit_changed(self, key: str, limit: Limit | None) -> None:
+        """A limit that comes and goes at run time is in force from now on, or (None) no more: the
+        lanes that it is for ask for it. Those that it holds up ask again at once."""
+        if limit is None:
+            self._in_force.pop(key, None)
+        else:
+            self._in_force[key] = limit
+        for lane in self._ways.ask_anew(key):
+            if lane.held_by == key:
+                self._holding.release(lane)
 
     def waiting(self) -> set[int]:
         """The ids of all deliveries that wait."""

@@ -25,7 +25,8 @@ _LEAST_KEPT = 50
 
 
 class Holding:
-    """`ready` is told of each lane that has waited long enough."""
+    """`limits` are those in force, and may change. `ready` is told of each lane that has waited
+    long enough."""
 
     def __init__(
         self,
@@ -45,11 +46,17 @@ class Holding:
         self._wall = wall
         self._rng = rng
         self._ready = ready
-        self.configure(config, limits)
+        self._limits = limits
+        self.configure(config)
 
-    def configure(self, config: Config, limits: Mapping[str, Limit]) -> None:
-        """`limits` are all that are in force."""
-        self._pacing = Pacing(limits)
+    def release(self, lane: Lane) -> None:
+        """A lane that is held may ask again now: its limit has changed."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+        self._resume(lane)
+
+    def configure(self, config: Config) -> None:
+        self._pacing = Pacing(self._limits)
         self._working_set = config.delivery.working_set
         self._most_in_lane = max(10, self._working_set // 10)
 

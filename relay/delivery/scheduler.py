@@ -28,6 +28,7 @@ from relay.delivery.telling import Telling
 from relay.delivery.workers import Workers
 from relay.limits.gatekeeper import Gatekeeper
 from relay.limits.slots import SlotSource
+from relay.limits.specs import Limit
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.router import Router
@@ -165,6 +166,10 @@ class Scheduler:
     def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
         """The warm-ups of source addresses have come so far."""
         self._dispatcher.warm_up(warmups)
+
+    def limit_changed(self, key: str, limit: Limit | None) -> None:
+        """A limit that comes and goes at run time is in force from now on, or (None) no more."""
+        self._dispatcher.limit_changed(key, limit)
 
     def wake(self) -> None:
         """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from relay.delivery.lanes import Lane, LaneKey, Line, Way
 from relay.delivery.path import Path
 from relay.limits.shapes import Shapes
-from relay.limits.specs import Limit, delivery_keys, path_keys
+from relay.limits.specs import Limit, delivery_keys, path_keys, temper_key
 from relay.limits.warmup import warmup_keys
 from relay.routing.plan import Candidate, Plan
 from relay.routing.sites import Site
@@ -15,10 +15,13 @@ _MOST_REMEMBERED = 10_000  # ways that are not in use
 
 
 class Ways:
-    """Plain maps; nothing is decided here. A lane asks for the limits that there are, and one
-    without any asks nothing."""
+    """Plain maps; nothing is decided here. `limits` are those in force, and may change: a lane asks
+    for those that it meets, and one that meets none asks nothing. `shapes` are set before use."""
 
-    def __init__(self) -> None:
+    shapes: Shapes
+
+    def __init__(self, limits: Mapping[str, Limit]) -> None:
+        self._limits = limits
         self._ways: dict[Path, Way] = {}
         self._lines: dict[str, Line] = {}
         self._lanes: dict[LaneKey, Lane] = {}
@@ -32,11 +35,6 @@ class Ways:
 
     def lanes(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
-
-    def configure(self, limits: Mapping[str, Limit], shapes: Shapes) -> None:
-        """Put limits and shapes in force for what is made from now on."""
-        self._limits = limits
-        self._shapes = shapes
 
     def lane(self, plan: Plan, candidate: Candidate, site: Site) -> Lane:
         """The lane for mail to `site` by `plan` from `candidate`; made where there is none."""
@@ -54,7 +52,7 @@ class Ways:
         way = self._ways.get(path)
         if way is None:
             line = self._lines.setdefault(path.line, Line(path.line))
-            shape = self._shapes.of(path.source, path.site.line)
+            shape = self.shapes.of(path.source, path.site.line)
             way = self._ways[path] = Way(path, line, shape)
         return way
 
@@ -64,9 +62,21 @@ class Ways:
         keys = (
             *delivery_keys(configuration_set, pool, source),
             *warmup_keys(source, site.provider),
+            temper_key(source, site.line),
         )
         limited = tuple([key for key in keys if key in self._limits])
         return limited + path_keys(way.shape, source, site.line)
+
+    def ask_anew(self, key: str) -> list[Lane]:
+        """A limit that lanes meet has come, gone or changed: have them ask for those that there are
+        now. The lanes that it is for."""
+        lanes = []
+        for way in self:
+            if key == temper_key(way.path.source, way.path.site.line):
+                for lane in way.lanes.values():
+                    lane.keys = self._limited(way, lane.configuration_set, lane.pool)
+                    lanes.append(lane)
+        return lanes
 
     def take_all(self) -> list[Delivery]:
         """Everything that waits, out of its lanes."""

@@ -105,6 +105,11 @@ class Bundle:
             # The process was held up between hearing and doing.
             self._return(n, waiter.lease)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a question is under way."""
+        return self._asking is not None or bool(self._waiting)
+
     def give_back(self) -> None:
         """Nothing at hand is to be spent any more."""
         for returned in self._leftover():

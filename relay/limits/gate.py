@@ -19,6 +19,12 @@ class Gate:
     pace: Pace | None = None
     quota: QuotaLedger | None = None
 
+    def is_idle(self, now: float) -> bool:
+        """Whether it says the same as one that was never used."""
+        return (self.pace is None or self.pace.is_idle(now)) and (
+            self.quota is None or self.quota.is_idle
+        )
+
 
 class Spent(NamedTuple):
     """What a message has taken of a quota, to be undone where another limit refuses it."""

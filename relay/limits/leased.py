@@ -10,6 +10,7 @@ that dies takes what it held with it: it stays counted.
 """
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from random import SystemRandom
@@ -20,6 +21,7 @@ from relay.limits.leases import Lessor
 from relay.limits.specs import Limit
 
 Queue = bool | Collection[str]
+_MOST_KNOWN = 10_000
 _RANDOM = SystemRandom()
 
 
@@ -37,7 +39,8 @@ class LeasedLimits:
         self._clock = clock
         self._chance = chance
         self._loop = asyncio.get_running_loop()
-        self._specs: Mapping[str, Limit] = {}
+        self._overrides: dict[str, Limit] = {}
+        self._limits: Mapping[str, Limit] = self._overrides
         # By the keys as they were asked for; many of them share a bundle, or need none.
         self._known: dict[tuple[tuple[str, ...], Queue], Bundle | None] = {}
         self._bundles: dict[tuple[tuple[str, ...], tuple[str, ...]], Bundle] = {}
@@ -48,9 +51,20 @@ class LeasedLimits:
         """Put `specs` in force. What is at hand goes back: it was granted under the old ones."""
         for bundle in self._bundles.values():
             bundle.retire()
-        self._specs = specs
+        self._limits = ChainMap(self._overrides, specs)  # type: ignore[arg-type]  # only read
         self._known = {}
         self._bundles = {}
+
+    def override(self, key: str, limit: Limit | None) -> None:
+        """A limit that comes and goes at run time is in force from now on (None: no more). Those
+        who meet it ask for it; what is at hand under it goes back."""
+        if limit is None:
+            self._overrides.pop(key, None)
+        else:
+            self._overrides[key] = limit
+        self._known = {asked: one for asked, one in self._known.items() if key not in asked[0]}
+        for keys in [keys for keys in self._bundles if key in keys[0]]:
+            self._bundles.pop(keys).retire()
 
     async def charge(
         self, keys: Iterable[str], n: int, *, queue: Queue, patience: float = inf
@@ -83,11 +97,21 @@ class LeasedLimits:
         try:
             return self._known[asked]
         except KeyError:
+            if len(self._known) >= _MOST_KNOWN:
+                self._forget_idle()
             bundle = self._known[asked] = self._find_bundle(*asked)
             return bundle
 
+    def _forget_idle(self) -> None:
+        """There is no end of lines: keep only those bundles for which somebody waits."""
+        self._known = {}
+        for keys, bundle in tuple(self._bundles.items()):
+            if not bundle.is_waited_for:
+                del self._bundles[keys]
+                bundle.retire()
+
     def _find_bundle(self, keys: tuple[str, ...], queue: Queue) -> Bundle | None:
-        limited = tuple(key for key in dict.fromkeys(keys) if key in self._specs)
+        limited = tuple(key for key in dict.fromkeys(keys) if key in self._limits)
         if not limited:
             return None
         queueing = tuple(
@@ -98,7 +122,7 @@ class LeasedLimits:
             bundle = self._bundles[limited, queueing] = Bundle(
                 limited,
                 queueing,
-                [self._specs[key] for key in limited],
+                [self._limits[key] for key in limited],
                 self._lessor,
                 self._clock,
                 self._chance,

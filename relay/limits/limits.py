@@ -10,14 +10,15 @@ of the store reaches the caller of `charge`, `admit` or `lease`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Protocol
 
 from relay.limits.calendar import Calendar
 from relay.limits.gate import Gate, Spent, Terms, lend
 from relay.limits.gatekeeper import NOW, Decision, Level
+from relay.limits.gates import Gates
 from relay.limits.leases import Lease, LeaseRequest, Returned
-from relay.limits.pace import Pace
 from relay.limits.quota import AT_ONCE, DAY_MS, Grant, PermitSource, QuotaLedger
 from relay.limits.specs import Limit, config_limits
 from relay.store.interface import StoreError
@@ -40,49 +41,27 @@ class Limits:
         self._store = permits
         self._clock = clock
         self._calendar = Calendar(clock, wall)
-        self._specs: Mapping[str, Limit] = {}
-        self._gates: dict[str, Gate] = {}
-        self._made: dict[str, Gate] = {}  # on demand: of lines
-        self._since = clock()
-        self._retired: dict[str, QuotaLedger] = {}  # no limit now, but permits to give back
+        self._gates = Gates(
+            clock, lambda key, limit: QuotaLedger(key, limit, permits, self._calendar.now)
+        )
 
     def configure(self, specs: Mapping[str, Limit]) -> None:
         """Put `specs` in force. Keys that stay keep what they have spent, at the new rate.
 
-        Keys that `specs` does not name, and has a limit for all the same, are made when they are
-        asked for first.
+        Keys that `specs` does not list but has a limit for are those of lines: they are made when
+        they are asked for, and forgotten after use.
         """
-        self._specs, self._since = specs, self._clock()
-        known, made = self._gates, self._made
-        self._gates = self._adapted(dict(specs), known)
-        lines = {key: limit for key in made if (limit := specs.get(key)) is not None}
-        self._made = self._adapted(lines, made)
-        for key, gate in (known | made).items():
-            kept = self._gates.get(key) or self._made.get(key)
-            if gate.quota is not None and (kept is None or kept.quota is None):
-                self._retired[key] = gate.quota
+        self._gates.configure(specs)
 
-    def _adapted(self, limits: Mapping[str, Limit], known: Mapping[str, Gate]) -> dict[str, Gate]:
-        return {key: self._gate(key, limit, known.get(key)) for key, limit in limits.items()}
+    def override(self, key: str, limit: Limit | None) -> None:
+        """Put a limit in force that comes and goes at run time (None: goes); see
+        `relay.limits.specs`. It stays over `configure`. Whoever is to ask for it must be told."""
+        self._gates.override(key, limit)
 
-    def _gate(self, key: str, limit: Limit, known: Gate | None) -> Gate:
-        gate = Gate(key, limit)
-        now = self._clock()
-        if limit.rate is not None:
-            if known is not None and known.pace is not None and known.limit.strict == limit.strict:
-                gate.pace = known.pace
-                gate.pace.adapt(limit.rate, now=now)
-            else:
-                gate.pace = Pace(limit.rate, strict=limit.strict, now=now)
-        if limit.quota is not None:
-            ledger = known.quota if known is not None else None
-            gate.quota = (
-                ledger
-                or self._retired.pop(key, None)
-                or QuotaLedger(key, limit.quota, self._store, self._calendar.now)
-            )
-            gate.quota.limit = limit.quota
-        return gate
+    @property
+    def overrides(self) -> Mapping[str, Limit]:
+        """The limits of `override` that are in force."""
+        return self._gates.overrides
 
     async def charge(
         self,
@@ -133,31 +112,22 @@ class Limits:
         )
 
     def _block(self, key: str) -> int:
-        gate = self._gates.get(key)
+        gate = self._gates.known(key)
         return 0 if gate is None or gate.quota is None else gate.quota.block
 
     def give_back(self, returned: Returned) -> None:
         """Permits that were lent, or granted too late to be used, come back unspent."""
         now = self._clock()
         for key, block in zip(returned.keys, returned.blocks, strict=True):
-            gate = self._gates.get(key)
+            gate = self._gates.known(key)
             if gate is not None and gate.pace is not None:
                 gate.pace.restore(returned.n, now, returned.until)
-            ledger = gate.quota if gate is not None else self._retired.get(key)
+            ledger = self._gates.ledger(key)
             if ledger is not None and block:
                 ledger.restore(returned.n, block)
 
     def _limited(self, keys: Iterable[str]) -> list[Gate]:
-        return [gate for key in keys if (gate := self._find(key)) is not None]
-
-    def _find(self, key: str) -> Gate | None:
-        """The gate of a key; that of a line is made where there is none yet."""
-        gate = self._gates.get(key) or self._made.get(key)
-        if gate is None:
-            limit = self._specs.get(key)
-            if limit is not None:
-                gate = self._made[key] = self._gate(key, limit, None)
-        return gate
+        return [gate for key in keys if (gate := self._gates.find(key)) is not None]
 
     async def _charge(
         self,
@@ -256,8 +226,7 @@ class Limits:
 
         Raises `StoreError` where the store cannot say what is used of a quota.
         """
-        wanted = self._gates if keys is None else keys
-        gates = [gate for key in wanted if (gate := self._gates.get(key)) is not None]
+        gates = list(self._gates) if keys is None else self._limited(keys)
         quotas = [gate.key for gate in gates if gate.quota is not None]
         today = self._calendar.now()
         used = await self._store.permits_used(quotas, DAY_MS, today) if quotas else {}
@@ -278,12 +247,19 @@ class Limits:
                 )
         return levels
 
+    async def tidy(self) -> None:
+        """Give back what lies unspent for long, and forget lines that are not in use. Permits that
+        the store cannot take now stay counted until the next time."""
+        for ledger in self._gates.ledgers():
+            with suppress(StoreError):
+                await ledger.give_back_old()
+        self._gates.forget_idle()
+
     async def close(self) -> None:
         """Give unused permits back. Raises the first `StoreError`, after having tried them all;
         what could not be given back stays counted until it leaves the window."""
         failure: StoreError | None = None
-        ledgers = [gate.quota for gate in self._gates.values() if gate.quota is not None]
-        for ledger in [*ledgers, *self._retired.values()]:
+        for ledger in self._gates.ledgers():
             try:
                 await ledger.close()
             except StoreError as error:

@@ -86,6 +86,10 @@ class Pace:
         """Permits spent and not yet free again."""
         return int(self._flow.spent(now)) if self._window is None else self._window.used(now)
 
+    def is_idle(self, now: float) -> bool:
+        """Whether nothing that was spent counts any more."""
+        return self.used(now) == 0 and self._flow.spent(now) == 0 and self._opens <= now
+
     def adapt(self, rate: Rate, *, now: float) -> None:
         """Change the rate; what was spent stays spent."""
         self.rate = rate

@@ -78,6 +78,11 @@ class QuotaLedger:
         """What tells the block at hand from others."""
         return self._leased_at
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the store knows all that it knows."""
+        return not (self._free or self._owed or self._wanted or self._abandoned)
+
     def spare(self) -> int:
         """How many permits may be lent. None where the quota is nearly used up: the last ones go
         to whoever needs them."""
@@ -228,6 +233,14 @@ class QuotaLedger:
         """Undo a grant without waiting; one for later stays counted."""
         if not grant.at:
             self.restore(n, block)
+
+    async def give_back_old(self) -> None:
+        """Give back a block that nobody has spent in time. Raises `StoreError`."""
+        if self._free and self._now() - self._leased_at > _BLOCK_AGE and not self._lock.locked():
+            self._owe_block()
+        if self._owed:
+            async with self._lock:
+                await self._pay_back()
 
     async def close(self) -> None:
         """Give back what is leased and unspent."""

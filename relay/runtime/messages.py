@@ -12,6 +12,7 @@ from relay.frontend.visit import Visit
 from relay.limits.gatekeeper import Level
 from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
+from relay.limits.specs import Limit
 from relay.observe.merging import Family
 from relay.store.values import QueueFilter, Suspension, WarmupProgress
 
@@ -155,6 +156,14 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChanged:
+    """A limit that comes and goes at run time is in force from now on; None: no more."""
+
+    key: str
+    limit: Limit | None
+
+
+@dataclass(frozen=True, slots=True)
 class Drain(Question[bool]):
     """Take no more mail, finish what is in flight within `seconds`, free the rest, and end."""
 
@@ -256,5 +265,6 @@ KINDS: tuple[type, ...] = (
     ReturnSlot,
     SlotGranted,
     SlotWanted,
+    LimitChanged,
 )
 """Every message, in the order of their numbers on the line."""

@@ -27,6 +27,7 @@ from relay.frontend.door import Door
 from relay.limits.limits import Limits
 from relay.limits.shapes import Shapes
 from relay.limits.slots import Slots
+from relay.limits.specs import Limit
 from relay.limits.warmup import limits_in_force
 from relay.observe.logging import Logger
 from relay.observe.merging import Merged
@@ -61,6 +62,7 @@ _STOPPING = "the relay is stopping"
 
 
 _CLOCK_EVERY = 1.0  # seconds
+_TIDY_EVERY = 10.0
 
 
 class StartError(Exception):
@@ -148,6 +150,7 @@ class Supervisor:
         self._background(self.ledger.run(), "ledger of metrics")
         self._background(self._follow_the_clock(), "clock of the queue")
         self._background(self.suspender.run(), "suspensions")
+        self._background(self._tidy_limits(), "limits")
         await self._start_admin(public, control)
 
     def _listen(self, config: Config) -> tuple[Listening, Listening]:
@@ -233,6 +236,11 @@ class Supervisor:
             self.queue_clock.now()
             await asyncio.sleep(_CLOCK_EVERY)
 
+    async def _tidy_limits(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_EVERY)
+            await self.limits.tidy()
+
     async def _start_admin(self, public: Listening, control: Listening) -> None:
         self._reloader = Reloader(self)
         self.control = RelayControl(self, self._reloader)
@@ -278,6 +286,12 @@ class Supervisor:
 
     def _configure_slots(self, config: Config) -> None:
         self.slots.configure(config.delivery.connections, Shapes(config).connections)
+
+    def put_limit(self, key: str, limit: Limit | None) -> None:
+        """Put a limit in force in all processes that comes and goes at run time (None: goes), such
+        as a slow-down. Here first: a worker that knows of it asks for it."""
+        self.limits.override(key, limit)
+        self.crew.tell(say.LimitChanged(key, limit))
 
     # Workers
 

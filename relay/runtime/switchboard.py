@@ -75,6 +75,8 @@ class Switchboard:
         for block in self._relay.guard.blocks.in_force():
             member.link.tell(say.Blocked(block))
         member.link.tell(self._relay.warmups_are())
+        for key, limit in self._relay.limits.overrides.items():
+            member.link.tell(say.LimitChanged(key, limit))
         member.link.tell(say.SecretsChanged())
         member.link.tell(say.Suspend(self._relay.suspender.in_force.entries))
 

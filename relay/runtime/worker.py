@@ -89,6 +89,7 @@ class Worker:
             say.Suspend: self._suspend,
             say.AllowOnce: self._allow_once,
             say.Learned: lambda message: self.authenticator.learn(message.known),
+            say.LimitChanged: self._limit_changed,
             say.Drain: self._drain,
         }
         self.link = await connect(line, lambda: Link(handlers, self.log, self._orphaned))
@@ -281,6 +282,10 @@ class Worker:
         self._warmups = {progress.address: progress for progress in message.progress}
         self.limits.configure(limits_in_force(self.config, self._warmups))
         self.scheduler.warm_up(self._warmups)
+
+    def _limit_changed(self, message: say.LimitChanged) -> None:
+        self.limits.override(message.key, message.limit)
+        self.scheduler.limit_changed(message.key, message.limit)
 
     async def _load_secrets(self, _: say.SecretsChanged) -> bool:
         try:

@@ -241,3 +241,46 @@ def test_bounds_hold_and_all_mail_goes_whatever_is_late_and_whoever_dies(
     else:
         pytest.fail(f"mail was left waiting: {[worker.mail for worker in alive]}")
     assert repr(slots) == f"<Slots 0 of {most} used, 0 wanted>"
+
+
+def test_a_line_that_is_restricted_gets_no_more_until_it_is_free_again(slots):
+    one = Process(slots)
+    slots.restrict("a", 1)
+    one.want("a", 3)
+    one.want("b", 2)
+    assert one.open == {"a": 1, "b": 2}
+    slots.restrict("a", 2)
+    assert one.open["a"] == 2
+    slots.restrict("a", None)
+    assert one.open["a"] == 3
+
+
+def test_a_restriction_takes_nothing_away_but_what_closes_does_not_come_back(slots):
+    one = Process(slots)
+    one.want("a", 5)
+    slots.restrict("a", 1)
+    assert one.open["a"] == 3
+    one.close("a")
+    one.close("a")
+    assert one.open["a"] == 1
+    one.close("a")
+    assert one.open["a"] == 1
+
+
+def test_a_restriction_never_raises_a_bound_and_outlives_a_reload(slots):
+    one = Process(slots)
+    slots.restrict("a", 50)
+    one.want("a", 5)
+    assert one.open["a"] == 3
+    slots.restrict("b", 0)
+    slots.configure(6, lambda _: 6)
+    one.want("b")
+    assert one.open["b"] == 0
+
+
+def test_each_line_has_a_bound_of_its_own(slots):
+    slots.configure(10, {"a": 1, "b": 4}.__getitem__)
+    one = Process(slots)
+    one.want("a", 5)
+    one.want("b", 5)
+    assert one.open == {"a": 1, "b": 4}
