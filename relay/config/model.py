@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from relay.config.bounces import Bounces
 from relay.config.names import (
     parse_address,
     parse_bind_address,
@@ -386,6 +387,7 @@ class Config(_Section):
     reactions: tuple[ReactionRule, ...] = Field(
         (), max_length=1_000, description="what to do when a provider says this or that"
     )
+    bounces: Bounces = Bounces()
     suppression: Suppression = Suppression()
     store: StoreConfig = StoreConfig()
     metrics: Metrics = Metrics()

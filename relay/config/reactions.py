@@ -56,7 +56,7 @@ class Trigger:
         return f"{self.count} in {self.seconds:g}s"
 
 
-def _listed(value: object) -> object:
+def as_list(value: object) -> object:
     """One value, where a list of them may stand."""
     return value if isinstance(value, list | tuple) else [value]
 
@@ -95,25 +95,25 @@ def _duration(value: object) -> float:
 
 Codes = Annotated[
     tuple[Annotated[str, AfterValidator(_code)], ...],
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     Field(max_length=50),
 ]
 EnhancedCodes = Annotated[
     tuple[Annotated[str, AfterValidator(_enhanced)], ...],
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     Field(max_length=50),
 ]
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(parse_pattern)], ...],
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     Field(max_length=50),
 ]
 Providers = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...],
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     Field(max_length=100),
 ]
-Phases = Annotated[tuple[ReplyPhase, ...], BeforeValidator(_listed), Field(max_length=10)]
+Phases = Annotated[tuple[ReplyPhase, ...], BeforeValidator(as_list), Field(max_length=10)]
 
 
 class ReactionRule(Section):

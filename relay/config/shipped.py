@@ -10,12 +10,17 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from relay.config.bounces import ShippedBounces
 from relay.config.document import parse_document
 from relay.config.reactions import ReactionRule
 from relay.config.section import Section
 from relay.config.validation import validate_part
 
 _Part = TypeVar("_Part", bound=BaseModel)
+
+
+class _Bounces(Section):
+    bounces: ShippedBounces
 
 
 class _Reactions(Section):
@@ -36,3 +41,9 @@ def read_shipped(name: str, kind: type[_Part]) -> _Part:
 def shipped_reactions() -> tuple[ReactionRule, ...]:
     """The rules of `reactions.yaml`, in their order."""
     return read_shipped("reactions.yaml", _Reactions).reactions
+
+
+@cache
+def shipped_bounces() -> ShippedBounces:
+    """The rules of `bounces.yaml`, in their order."""
+    return read_shipped("bounces.yaml", _Bounces).bounces

@@ -7,6 +7,7 @@ without controls, of bounded length. Owns no decision: `classify` takes it.
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from relay.config.bounces import Category
 from relay.mail.enhanced import printable_text
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
@@ -26,29 +27,55 @@ Phase = Literal[
     "final",  # the reply to the final dot, or its absence: the message may have been taken
     "local",  # this relay could not try: the reply is ours
 ]
-Outcome = Literal[
-    "delivered",
-    "mailbox_unknown",
-    "domain_unknown",
-    "mailbox_full",
-    "too_large",
-    "policy",
-    "spam",
-    "relay_denied",
-    "auth",
-    "throttled",
-    "greylisted",
-    "unreachable",
-    "timeout",
-    "tls",
-    "protocol",
-    "dns",
-    "local",
-    "expired",
-    "other",
+Outcome = Literal["delivered", "unclassified", Category]
+"""The word for metrics and people. `unclassified`: no rule knew what a peer said."""
+
+BounceType = Literal["Permanent", "Transient", "Undetermined"]
+BounceSubtype = Literal[
+    "NoEmail",
+    "General",
+    "MailboxFull",
+    "MessageTooLarge",
+    "ContentRejected",
+    "AttachmentRejected",
+    "Undetermined",
 ]
 
 REPLY_CHARACTERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Bounce:
+    """A bounce as SES names it. It is permanent exactly where the address itself is dead."""
+
+    type: BounceType
+    subtype: BounceSubtype
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.subtype}"
+
+
+GENERAL = Bounce("Transient", "General")
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a reply means. `rule` names the rule that said so (`""`: none knew it).
+
+    `hard_bounce`: the address itself is dead, and goes to the suppression list. `attempts`: what is
+    deferred bounces after so many attempts in all (0: when the message expires). `bounce` is how
+    SES names it where it bounces.
+    """
+
+    kind: Kind
+    outcome: Outcome
+    hard_bounce: bool = False
+    bounce: Bounce = GENERAL
+    rule: str = ""
+    attempts: int = 0
+
+
+UNANSWERED = Classification("deferred", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +84,8 @@ class RecipientResult:
 
     `remote` names the host that replied (`""`: none did). `dsn_relayed` says that the peer
     announced DSN and was given the recipient's NOTIFY and ORCPT: reporting success is its task now
-    (RFC 3461 §5.2.3).
+    (RFC 3461 §5.2.3). `told` is what the reply itself means; `kind` and `outcome` are what becomes
+    of the recipient, which the age of the message decides too.
     """
 
     recipient: Recipient
@@ -67,6 +95,7 @@ class RecipientResult:
     remote: str = ""
     phase: Phase = "final"
     dsn_relayed: bool = False
+    told: Classification = UNANSWERED
 
 
 def harmless(reply: Reply) -> Reply:

@@ -1,0 +1,67 @@
+"""When a rule agrees with a reply: its code, its enhanced code, its words, who said it, and when.
+
+Pure. Conditions that are empty hold for every reply. Expressions are those of
+`relay.config.patterns`, which are searched in bounded time.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """`codes` are beginnings of reply codes; `enhanced` codes, or beginnings that end with a dot or
+    a digit before `*`."""
+
+    codes: tuple[str, ...] = ()
+    enhanced: tuple[str, ...] = ()
+    enhanced_beginnings: tuple[str, ...] = ()
+    text: re.Pattern[str] | None = None
+    unless: re.Pattern[str] | None = None
+    providers: frozenset[str] = frozenset()
+    phases: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        code: Sequence[str] = (),
+        enhanced: Sequence[str] = (),
+        text: Sequence[str] = (),
+        unless: Sequence[str] = (),
+        provider: Sequence[str] = (),
+        phase: Sequence[str] = (),
+    ) -> "Conditions":
+        """From what is written: `45x`, `4.7.*`, expressions, names."""
+        return cls(
+            codes=tuple(one.rstrip("x") for one in code),
+            enhanced=tuple(one for one in enhanced if not one.endswith("*")),
+            enhanced_beginnings=tuple(one[:-1] for one in enhanced if one.endswith("*")),
+            text=alternatives(text),
+            unless=alternatives(unless),
+            providers=frozenset(provider),
+            phases=frozenset(phase),
+        )
+
+    def agree(self, code: str, enhanced: str, text: str, phase: str, provider: str) -> bool:
+        """Whether all of them hold. What costs least is asked first."""
+        return (
+            (not self.codes or code.startswith(self.codes))
+            and (
+                not (self.enhanced or self.enhanced_beginnings)
+                or enhanced in self.enhanced
+                or enhanced.startswith(self.enhanced_beginnings or ("-",))
+            )
+            and (not self.phases or phase in self.phases)
+            and (not self.providers or provider in self.providers)
+            and (self.text is None or self.text.search(text) is not None)
+            and (self.unless is None or self.unless.search(text) is None)
+        )
+
+
+def alternatives(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    """One expression that finds what any of `patterns` does, whatever the case."""
+    if not patterns:
+        return None
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
