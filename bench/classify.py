@@ -1,9 +1,9 @@
 """How well the shipped rules understand what real servers say: accuracy, and false hard bounces.
 
-`python -m bench.classify` prints figures for the two parts of the corpus in `tests/feedback/corpus`:
-the part that the rules were written against, and a third, chosen by a hash of the text, that was
-held back. `--failures` lists what is wrong in the first part; of the held-back part only numbers
-are printed, so that nobody is tempted to write a rule for it.
+`python -m bench.classify` prints figures for the two parts of `tests/feedback/corpus`: the part
+that the rules were written against, and a third, chosen by a hash of the text, that was held back.
+`--failures` lists what is wrong in the first part; of the other only numbers are printed, so that
+nobody is tempted to write a rule for it.
 """
 
 import argparse

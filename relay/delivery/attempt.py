@@ -8,11 +8,13 @@ fails) becomes a result too; only cancellation leaves without one.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from relay.config.model import Config
 from relay.delivery.commands import UnsafeCommand, mail_of
 from relay.delivery.connections import Connection
 from relay.delivery.content import content_of, whole_content
 from relay.delivery.signer import Signer
 from relay.delivery.transaction import MAX_RECIPIENTS, Answer, Content, Timeouts, Transaction
+from relay.feedback.classify import Classifier
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.settle import result_for, results_for_all
 from relay.mail.dots import BareLineEnd
@@ -40,12 +42,22 @@ class Attempts:
     """Makes attempts; holds what they share."""
 
     def __init__(
-        self, store: QueueStore, signer: Signer, log: Logger, wall: Callable[[], int]
+        self,
+        config: Config,
+        store: QueueStore,
+        signer: Signer,
+        log: Logger,
+        wall: Callable[[], int],
     ) -> None:
         self._store = store
         self._signer = signer
         self._log = log
         self._wall = wall
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """What follows from a configuration."""
+        self._classifier = Classifier.of(config.bounces)
 
     async def make(
         self, connection: Connection, delivery: Delivery, timeouts: Timeouts
@@ -114,16 +126,23 @@ class Attempts:
         connection.needs_reset = transaction.needs_reset
         connection.carried += 1
         return Attempted(
-            _results(connection, answers), transaction.untouched, transaction.group_broke
+            self._results(connection, answers), transaction.untouched, transaction.group_broke
         )
 
-
-def _results(connection: Connection, answers: list[Answer]) -> Results:
-    remote = connection.remote
-    dsn = connection.peer.dsn
-    return tuple(
-        [
-            result_for(answer.recipient, answer.reply, answer.phase, remote, dsn_relayed=dsn)
-            for answer in answers
-        ]
-    )
+    def _results(self, connection: Connection, answers: list[Answer]) -> Results:
+        remote, dsn = connection.remote, connection.peer.dsn
+        provider, classifier = connection.path.site.provider, self._classifier
+        return tuple(
+            [
+                result_for(
+                    answer.recipient,
+                    answer.reply,
+                    answer.phase,
+                    remote,
+                    provider=provider,
+                    dsn_relayed=dsn,
+                    classifier=classifier,
+                )
+                for answer in answers
+            ]
+        )

@@ -69,7 +69,14 @@ class Endings:
 
     def unreachable(self, delivery: Delivery, lane: Lane, failure: ConnectFailure) -> None:
         """There was no connection to be had."""
-        results = results_for_all(delivery, failure.reply, failure.phase, failure.remote)
+        results = results_for_all(
+            delivery,
+            failure.reply,
+            failure.phase,
+            failure.remote,
+            provider=lane.way.path.site.provider,
+            classifier=self._policies.classifier,
+        )
         self.conclude(delivery, results, lane)
 
     def unroutable(

@@ -82,11 +82,12 @@ class Scheduler:
         self._signer = Signer(keyring, sign)
         self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
         self._aside = SettingAside(store.suspensions, self._claims, metrics, log)
+        self._attempts = Attempts(config, store, self._signer, log, wall)
         self._workers = Workers(
             config=config,
             router=router,
             connections=connections,
-            attempts=Attempts(store, self._signer, log, wall),
+            attempts=self._attempts,
             claims=self._claims,
             log=log,
             slots=slots,
@@ -154,6 +155,7 @@ class Scheduler:
         self._config = config
         self._signer.keyring = keyring
         self._connections.reconfigure(config)
+        self._attempts.configure(config)
         self._workers.configure(config, router)
         self._dispatcher.reconfigure(config, router)
         self._claims.lease_seconds = config.store.lease

@@ -61,6 +61,7 @@ class Telling:
             stream.delivered(len(results), seconds, age)
         else:
             self._count(message.configuration_set, pool, source, results, told, seconds, age)
+        bounce = _bounce_words(told) if told.kind == "bounced" else {}
         self._log.info(
             "delivery attempt",
             message_id=message.id,
@@ -76,6 +77,7 @@ class Telling:
             phase=told.phase,
             reply=str(told.reply),
             seconds=round(seconds, 3),
+            **bounce,
         )
 
     def given_up(self, delivery: Delivery, reason: str) -> None:
@@ -168,6 +170,20 @@ class Telling:
                 )
                 child = metrics.child(counter, configuration_set, pool, source, result.outcome)
             child.inc()
+            if result.kind == "bounced":
+                bounce = result.told.bounce
+                metrics.child(metrics.bounces, configuration_set, bounce.type, bounce.subtype).inc()
+
+
+def _bounce_words(result: RecipientResult) -> dict[str, str]:
+    """What the log says of a bounce besides; `category` is the outcome of the reply itself."""
+    told = result.told
+    return {
+        "bounce_type": told.bounce.type,
+        "bounce_subtype": told.bounce.subtype,
+        "category": told.outcome,
+        "rule": told.rule,
+    }
 
 
 _WEIGHT = {"delivered": 0, "deferred": 1, "bounced": 2}

@@ -9,6 +9,7 @@ from itertools import accumulate
 
 from relay.config.identities import find_identity
 from relay.config.model import Config, ConfigurationSet, SuppressionReason
+from relay.feedback.classify import Classifier
 
 DELAY_NOTICE_MS = 3_600_000
 """After so long without delivery whoever asked with NOTIFY=DELAY is told, once."""
@@ -51,10 +52,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The policies of a configuration."""
+    """The policies of a configuration, and the rules by which it understands replies."""
 
     by_set: Mapping[str, Policy]
     default: Policy
+    classifier: Classifier
 
     @classmethod
     def of(cls, config: Config) -> "Policies":
@@ -64,6 +66,7 @@ class Policies:
                 for name, chosen in config.configuration_sets.items()
             },
             _policy(config, _remaining_set(config), _DEFAULT_SET),
+            Classifier.of(config.bounces),
         )
 
     def of_set(self, name: str) -> Policy:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from relay.feedback.classify import classify
+from relay.feedback.classify import Classifier, shipped_classifier
 from relay.feedback.outcome import (
     REPLY_CHARACTERS,
     Phase,
@@ -27,25 +27,43 @@ from relay.feedback.reports import reports_of
 from relay.mail.enhanced import printable_text
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
-from relay.store.values import Delivery, Settlement, SuppressionEntry
+from relay.store.values import Delivery, Settlement, SuppressionEntry, Verdict
 
 _UNANSWERED = Reply(451, "4.3.0", "the attempt ended without an answer for this recipient")
 
 
 def results_for_all(
-    delivery: Delivery, reply: Reply, phase: Phase, remote: str = ""
+    delivery: Delivery,
+    reply: Reply,
+    phase: Phase,
+    remote: str = "",
+    *,
+    provider: str = "",
+    classifier: Classifier | None = None,
 ) -> tuple[RecipientResult, ...]:
     """The same reply for every recipient, classified: the attempt ended before RCPT."""
-    return tuple(result_for(recipient, reply, phase, remote) for recipient in delivery.recipients)
+    return tuple(
+        result_for(recipient, reply, phase, remote, provider=provider, classifier=classifier)
+        for recipient in delivery.recipients
+    )
 
 
 def result_for(
-    recipient: Recipient, reply: Reply, phase: Phase, remote: str = "", *, dsn_relayed: bool = False
+    recipient: Recipient,
+    reply: Reply,
+    phase: Phase,
+    remote: str = "",
+    *,
+    provider: str = "",
+    dsn_relayed: bool = False,
+    classifier: Classifier | None = None,
 ) -> RecipientResult:
-    """One recipient's reply, classified and made harmless."""
-    told = classify(reply, phase, recipient.address)
+    """One recipient's reply, classified and made harmless. Without a `classifier` the shipped rules
+    judge, as is right for replies of our own."""
+    classifier = classifier or shipped_classifier()
+    told = classifier.classify(reply, phase, recipient.address, provider)
     return RecipientResult(
-        recipient, told.kind, harmless(reply), told.outcome, remote, phase, dsn_relayed
+        recipient, told.kind, harmless(reply), told.outcome, remote, phase, dsn_relayed, told
     )
 
 
@@ -70,17 +88,22 @@ def conclude(
     """One result for each recipient, in their order: what becomes of it in the end.
 
     Recipients without a result are deferred; deferred ones whose message has expired are bounced
-    as `expired`. These are the results to count and to log. Doing it twice changes nothing.
+    as `expired`, and those whose rule gives up after so many attempts as what they are. These are
+    the results to count and to log. Doing it twice changes nothing.
     """
     known = tuple(result.recipient for result in results)
     found = results if known == delivery.recipients else _matched(delivery.recipients, results)
     expired = now >= delivery.message.expires_at
-    return tuple(
-        replace(result, kind="bounced", outcome="expired")
-        if expired and result.kind == "deferred"
-        else result
-        for result in found
-    )
+    return tuple(_ended(result, delivery.attempts + 1, expired=expired) for result in found)
+
+
+def _ended(result: RecipientResult, attempts: int, *, expired: bool) -> RecipientResult:
+    """What becomes of a recipient after so many attempts."""
+    if result.kind != "deferred":
+        return result
+    if 0 < result.told.attempts <= attempts:
+        return replace(result, kind="bounced")
+    return replace(result, kind="bounced", outcome="expired") if expired else result
 
 
 def settle(
@@ -104,6 +127,7 @@ def settle(
         last_reply=_last_reply(concluded),
         suppress=_dead_addresses(delivery, concluded, policy, now),
         reports=reports_of(delivery, concluded, policy, now),
+        verdicts=tuple(_verdict(result) for result in concluded if result.kind != "delivered"),
     )
 
 
@@ -167,6 +191,21 @@ def _matched(
     ]
 
 
+def _verdict(result: RecipientResult) -> Verdict:
+    told = result.told
+    return Verdict(
+        address=result.recipient.address,
+        bounced=result.kind == "bounced",
+        bounce_type=told.bounce.type,
+        bounce_subtype=told.bounce.subtype,
+        category=result.outcome,
+        rule=told.rule,
+        status=result.reply.enhanced,
+        reply=str(result.reply),
+        remote=result.remote,
+    )
+
+
 def _last_reply(results: Sequence[RecipientResult]) -> str:
     """The last thing that was said against delivery, for the queue listing, and for the report
     where mail expires later. What was said of recipients that remain comes first: a bounce is over.
@@ -211,4 +250,4 @@ def _is_hard_bounce(result: RecipientResult) -> bool:
         return False
     if not result.remote and result.phase != "routing":
         return False
-    return classify(result.reply, result.phase, result.recipient.address).hard_bounce
+    return result.told.hard_bounce

@@ -128,6 +128,13 @@ class Metrics:
         self.recipients_bounced = self._counter(
             "recipients_bounced_total", "Recipients given up.", *stream, "outcome"
         )
+        self.bounces = self._counter(
+            "bounces_total",
+            "Recipients given up after an attempt, in SES's words.",
+            "configuration_set",
+            "bounce_type",
+            "bounce_subtype",
+        )
         self.recipients_suppressed = self._counter(
             "recipients_suppressed_total",
             "Recipients accepted and not sent to.",
@@ -142,6 +149,9 @@ class Metrics:
         )
         self.reports = self._counter(
             "reports_total", "Delivery status notifications queued or withheld.", "result"
+        )
+        self.replies_unclassified = self._counter(
+            "replies_unclassified_total", "Refusals of peers that no rule knew.", "provider"
         )
         self.attempts = self._counter(
             "attempts_total", "Delivery attempts.", "pool", "source", "outcome"

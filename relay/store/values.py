@@ -124,11 +124,32 @@ class SuppressionEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an attempt found of a recipient who did not get the message, for those who tell of it.
+
+    `bounced`: given up; else it is tried again. `bounce_type` and `bounce_subtype` are SES's words,
+    `category` the finer one, `rule` the name of the rule that said so (`""`: none knew the reply).
+    `status` is the peer's enhanced code, `reply` all that it said, `remote` who it was.
+    """
+
+    address: str
+    bounced: bool
+    bounce_type: str
+    bounce_subtype: str
+    category: str
+    rule: str
+    status: str
+    reply: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The end of one attempt, applied in one transaction and only while the claim holds.
 
     `remaining` are the recipients to try again at `due_at`; empty ends the delivery, and the
     message with its last delivery. `suppress` are added to the list, `reports` (DSNs) queued.
+    `verdicts` say why, for each recipient who did not get it; the store does nothing with them.
     `keep_claim` leaves a delayed delivery with its owner (it is due soon, in memory).
     """
 
@@ -139,6 +160,7 @@ class Settlement:
     last_reply: str = ""
     suppress: tuple[SuppressionEntry, ...] = ()
     reports: tuple[NewMessage, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     keep_claim: bool = False
 
 

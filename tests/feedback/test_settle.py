@@ -34,7 +34,8 @@ REFUSED = Reply(550, "5.7.1", "rejected for policy reasons")
 
 
 def said(recipient: Recipient, reply: Reply, phase: Any = "rcpt") -> RecipientResult:
-    return result_for(recipient, reply, "final" if reply is OK else phase, "mx.example.org")
+    phase = "final" if reply is OK else phase
+    return result_for(recipient, replace(reply, said_by_peer=True), phase, "mx.example.org")
 
 
 def test_a_delivered_message_leaves_the_queue_without_a_trace(

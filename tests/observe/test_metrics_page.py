@@ -8,6 +8,9 @@ from relay.observe.metrics import Metrics
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(relay_\w+)` \| (\w+) \| (.*?) \| (.*) \|")
 BOUNDED = {
+    "bounce_type",
+    "bounce_subtype",
+    "provider",
     "certificate",
     "configuration_set",
     "credential",
