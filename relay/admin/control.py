@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
 
 if TYPE_CHECKING:
+    from relay.admin.pools import PoolOperations
     from relay.admin.suspensions import SuspensionOperations
 
 T = TypeVar("T")
@@ -361,6 +362,9 @@ class Operations(Protocol):
 
     @property
     def suspensions(self) -> "SuspensionOperations": ...
+
+    @property
+    def pools(self) -> "PoolOperations": ...
 
     async def credentials(self) -> list[CredentialStatus]: ...
 

@@ -31,6 +31,7 @@ from relay.admin.control import (
     Status,
     SuppressRequest,
 )
+from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
 from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
 
@@ -86,6 +87,9 @@ SUPPRESSION_GET = Endpoint(
     "/v1/suppression/get", AddressRequest, SuppressionEntry, lambda store, q: store.suppression(q)
 )
 
+POOLS = Endpoint("/v1/pools", Nothing, list[PoolSource], lambda store, _: store.pools.list())
+WARMUP = Endpoint("/v1/warmup", WarmupRequest, PoolSource, lambda store, q: store.pools.change(q))
+
 SUSPEND = Endpoint(
     "/v1/suspend", SuspendRequest, Suspension, lambda store, q: store.suspensions.suspend(q)
 )
@@ -130,6 +134,8 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     SUPPRESSION_ADD,
     SUPPRESSION_REMOVE,
     SUPPRESSION_GET,
+    POOLS,
+    WARMUP,
     SUSPEND,
     RESUME,
     SUSPENSIONS,

@@ -26,6 +26,7 @@ from relay.admin.control import (
     Refused,
     SuppressRequest,
 )
+from relay.admin.pools import PoolOperations
 from relay.admin.suspensions import SuspensionOperations
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
@@ -90,6 +91,8 @@ class StoreOperations:
     queue_changed: Callable[[], None] = _nothing
     secrets_changed: Callable[[], Awaitable[None]] = _nobody
     suspensions_changed: Callable[[], Awaitable[None]] | None = None
+    warmups_changed: Callable[[], Awaitable[None]] | None = None
+    source_faults: Callable[[], Mapping[str, str]] = dict
 
     @property
     def suspensions(self) -> SuspensionOperations:
@@ -99,6 +102,17 @@ class StoreOperations:
             config=self.config,
             clock=self.clock,
             changed=self.suspensions_changed,
+        )
+
+    @property
+    def pools(self) -> PoolOperations:
+        """Pools, and the warm-up of their sources."""
+        return PoolOperations(
+            store=self.store,
+            config=self.config,
+            clock=self.clock,
+            changed=self.warmups_changed,
+            faults=self.source_faults,
         )
 
     # The queue

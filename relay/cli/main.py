@@ -52,6 +52,8 @@ _COMMANDS = {
     "explain": "relay.cli.explain:explain",
     "send": "relay.cli.send:send",
     "queue": "relay.cli.queue:app",
+    "pools": "relay.cli.pools:pools",
+    "warmup": "relay.cli.pools:app",
     "suspend": "relay.cli.suspend:suspend",
     "resume": "relay.cli.suspend:resume",
     "suspensions": "relay.cli.suspend:suspensions",

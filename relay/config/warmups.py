@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from relay.config.document import Document
 from relay.config.names import parse_address
 from relay.config.problems import KeyPath, Problem, did_you_mean, listed
+from relay.config.providers import shipped_providers
 from relay.config.units import parse_quota
 
 STANDARD = "standard"
@@ -22,8 +23,18 @@ def check_warmups(document: Document) -> Iterator[Problem]:
             yield document.problem(path, "is built in", "another name", at_key=True)
         yield from _curve(document, path)
         for provider in document.names(*path, "providers"):
+            yield from _provider(document, (*path, "providers", provider))
             yield from _curve(document, (*path, "providers", provider))
     yield from _references(document)
+
+
+def _provider(document: Document, path: KeyPath) -> Iterator[Problem]:
+    """`default` is no provider: it stands for all that are none."""
+    name = str(path[-1])
+    known = {*shipped_providers(), *document.names("providers")} - {"default"}
+    if name not in known:
+        hint = did_you_mean(name, known)
+        yield document.problem(path, "is no provider", listed(known), hint, at_key=True)
 
 
 def _curve(document: Document, path: KeyPath) -> Iterator[Problem]:

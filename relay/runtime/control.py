@@ -62,6 +62,8 @@ class RelayControl:
             queue_changed=lambda: relay.crew.tell(QueueChanged()),
             secrets_changed=self._secrets_changed,
             suspensions_changed=relay.suspender.refresh,
+            warmups_changed=relay.warmups.reload,
+            source_faults=self._source_faults,
         )
 
     async def _recall(self, which: QueueFilter) -> None:
@@ -164,6 +166,9 @@ class RelayControl:
             for pool, settings in self._relay.config.pools.items()
             for source in settings.sources
         )
+
+    def _source_faults(self) -> dict[str, str]:
+        return {source.address: source.reason for source in self._sources() if not source.available}
 
     async def reload(self) -> Reloaded:
         """Load the configuration anew."""

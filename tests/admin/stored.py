@@ -24,7 +24,11 @@ def a_config(data_dir, **more):
             "listeners": {"main": {"address": "127.0.0.1:2587"}},
             "identities": {"sender.test": {}},
             "configuration_sets": {"news": {"pool": "main"}, "bills": {"pool": "main"}},
-            "pools": {"main": {"sources": [{"address": "127.0.0.2"}]}},
+            "pools": {
+                "main": {"sources": [{"address": "127.0.0.2"}]},
+                "fresh": {"sources": [{"address": "127.0.0.8", "warmup": "slow"}]},
+            },
+            "warmups": {"slow": {"days": [100, 200, 300], "providers": {"google": {"days": [10]}}}},
             "credentials": {"app": {}, "web": {"enabled": False}},
             **more,
         }

@@ -21,6 +21,9 @@ configuration_sets:
   bills: {pool: main}
 pools:
   main: {sources: [{address: 127.0.0.2}]}
+  fresh: {sources: [{address: 127.0.0.8, warmup: slow}]}
+warmups:
+  slow: {days: [100, 200, 300], providers: {google: {days: [10]}}}
 credentials:
   app: {}
   web: {enabled: false}

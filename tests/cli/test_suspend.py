@@ -27,7 +27,7 @@ def test_a_name_that_is_not_configured_is_refused_with_those_that_are(run, anywh
     for kind, name, there in (
         ("set", "newz", "bills, news"),
         ("credential", "nobody", "app, web"),
-        ("source", "192.0.2.77", "127.0.0.2"),
+        ("source", "192.0.2.77", "127.0.0.2, 127.0.0.8"),
     ):
         ran = run("suspend", kind, name, "--reason", "x")
         assert ran.code == 1

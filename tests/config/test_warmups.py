@@ -77,6 +77,17 @@ def test_a_mistake_gives_its_exact_message(read, mine, message):
     assert read(mine) == [message]
 
 
+def test_a_provider_that_nothing_defines_is_refused(read):
+    (problem,) = read("days: [50]\nproviders: {gogle: {days: [5]}}")
+    assert problem.startswith(
+        "warmups.mine.providers.gogle: is no provider; did you mean google? allowed: "
+    )
+    own = "providers: {gogle: {domains: [gogle.example]}}\n"
+    assert not isinstance(
+        read("days: [50]\nproviders: {gogle: {days: [5]}}", own + WITH_WARMUP), list
+    )
+
+
 def test_a_source_names_a_schedule_that_exists(read):
     base = WITH_WARMUP.replace("warmup: mine", "warmup: standart")
     assert read("days: [50]", base) == [
