@@ -1,0 +1,59 @@
+"""A new source address in the real program: what it lets others send, and what a restart leaves."""
+
+import itertools
+
+from tests.e2e.program import Program, letter, wait_until
+from tests.e2e.receiver import Receiver
+
+NEW, WARM = "127.0.0.2", "127.0.0.3"
+_numbers = itertools.count()
+
+
+def with_a_new_source(document) -> None:
+    document["pools"]["default"]["sources"] = [
+        {"address": NEW, "warmup": "slow"},
+        {"address": WARM},
+    ]
+    document["warmups"] = {"slow": {"days": [8, 16, 32]}}
+
+
+def new_source(program: Program) -> tuple[str, int]:
+    """Its state and day, as `relay pools` has it."""
+    found = {each["address"]: each for each in program.json("pools")}[NEW]
+    return found["state"], found["day"]
+
+
+def send_and_see(program: Program, receiver: Receiver, count: int) -> set[str]:
+    """From which addresses so many messages leave."""
+    before = len(receiver.messages)
+    with program.client() as client:
+        for _ in range(count):
+            text = letter(message_id=f"<{next(_numbers)}@client.test>")
+            client.sendmail("app@sender.test", ["to@dest.test"], text)
+    wait_until(lambda: len(receiver.messages) == before + count, what="delivery")
+    return {message.source for message in receiver.messages[before:]}
+
+
+def test_a_warm_up_is_kept_over_kill_and_restart_and_an_operators_word_counts_at_once(
+    program: Program, receiver: Receiver
+) -> None:
+    program.configure(with_a_new_source)
+    program.start()
+    assert new_source(program) == ("warming", 1)
+    # One recipient an hour, and none for the minute after a start: the rest does not wait for it.
+    assert send_and_see(program, receiver, 6) == {WARM}
+
+    program.run("warmup", "set", NEW, "--day", "2")
+    program.kill()
+    assert new_source(program) == ("warming", 2)  # from the store
+    program.start()
+    assert new_source(program) == ("warming", 2)
+    assert program.metric("relay_warmup_day", source=NEW) == 2
+    assert send_and_see(program, receiver, 6) == {WARM}
+
+    program.run("warmup", "complete", NEW)
+    assert send_and_see(program, receiver, 40) == {NEW, WARM}
+    assert program.terminate() == 0
+    program.start()
+    assert new_source(program) == ("warm", 0)
+    assert send_and_see(program, receiver, 40) == {NEW, WARM}
