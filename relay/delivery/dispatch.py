@@ -23,6 +23,7 @@ from relay.delivery.lanes import Lane, Way
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
+from relay.delivery.unclassified import UnclassifiedReplies
 from relay.delivery.warming import Warming
 from relay.delivery.ways import Ways
 from relay.limits.gatekeeper import Decision, Gatekeeper
@@ -57,6 +58,7 @@ class Dispatcher:
         claims: Claims,
         aside: SettingAside,
         telling: Telling,
+        unclassified: UnclassifiedReplies,
         wall: Callable[[], int],
         rng: Random,
         rouse: Callable[[Way], None],
@@ -75,7 +77,7 @@ class Dispatcher:
         self._later: set[int] = set()
         self._in_force: ChainMap[str, Limit] = ChainMap({}, {})
         self._ways = Ways(self._in_force)
-        self._endings = Endings(config, claims, telling, wall, rng)
+        self._endings = Endings(config, claims, telling, unclassified, wall, rng)
         self._warmups = warmups
         self._holding = Holding(
             config, self._in_force, self._ways, claims, telling, wall, rng, self._ready

@@ -12,6 +12,7 @@ from relay.delivery.claims import Claims
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.lanes import Lane
 from relay.delivery.telling import Telling
+from relay.delivery.unclassified import UnclassifiedReplies
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
 from relay.feedback.settle import (
@@ -36,17 +37,20 @@ class Endings:
         config: Config,
         claims: Claims,
         telling: Telling,
+        unclassified: UnclassifiedReplies,
         wall: Callable[[], int],
         rng: Random,
     ) -> None:
         self._claims = claims
         self._telling = telling
+        self._unclassified = unclassified
         self._wall = wall
         self._rng = rng
         self.configure(config)
 
     def configure(self, config: Config) -> None:
         self._policies = Policies.of(config)
+        self._unclassified.configure(config.bounces)
 
     def conclude(
         self,
@@ -63,9 +67,23 @@ class Endings:
             settlement = settle(delivery, results, policies=self._policies, now=now, rng=self._rng)
             bounced = any(result.kind == "bounced" for result in results)
             self._telling.reported(settlement.reports, bounced=bounced)
+            self._note_unclassified(results, lane, now)
         self._claims.settle(settlement)
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
         self._telling.attempted(delivery, results, pool, source, seconds, now)
+
+    def _note_unclassified(
+        self, results: Sequence[RecipientResult], lane: Lane | None, now: int
+    ) -> None:
+        """Once for each reply that no rule knew, however many recipients had it."""
+        provider = lane.way.path.site.provider if lane else ""
+        unknown = {
+            (str(result.reply), result.phase): result
+            for result in results
+            if result.told.outcome == "unclassified" and result.reply.said_by_peer
+        }
+        for result in unknown.values():
+            self._unclassified.note(result.reply, result.phase, provider, now)
 
     def unreachable(self, delivery: Delivery, lane: Lane, failure: ConnectFailure) -> None:
         """There was no connection to be had."""

@@ -25,6 +25,7 @@ from relay.delivery.dispatch import Dispatcher, SourceTester
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
+from relay.delivery.unclassified import UnclassifiedReplies
 from relay.delivery.workers import Workers
 from relay.limits.gatekeeper import Gatekeeper
 from relay.limits.slots import SlotSource
@@ -82,6 +83,7 @@ class Scheduler:
         self._signer = Signer(keyring, sign)
         self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
         self._aside = SettingAside(store.suspensions, self._claims, metrics, log)
+        self._unclassified = UnclassifiedReplies(store.unclassified, config.bounces, metrics, log)
         self._attempts = Attempts(config, store, self._signer, log, wall)
         self._workers = Workers(
             config=config,
@@ -100,6 +102,7 @@ class Scheduler:
             claims=self._claims,
             aside=self._aside,
             telling=self._telling,
+            unclassified=self._unclassified,
             wall=wall,
             rng=rng or SystemRandom(),
             rouse=self._workers.rouse,
@@ -202,6 +205,7 @@ class Scheduler:
             asyncio.create_task(self._claim_for_ever()),
             asyncio.create_task(self._renew_for_ever()),
             asyncio.create_task(self._tidy_for_ever()),
+            asyncio.create_task(self._unclassified.run()),
         ]
         try:
             await asyncio.gather(*self._loops, return_exceptions=True)
@@ -225,6 +229,7 @@ class Scheduler:
         await self._aside.finish()
         left = deadline - asyncio.get_running_loop().time()
         await self._claims.finish(max(2.0, left))
+        await self._unclassified.write()
         for task in self._loops:
             task.cancel()
         self._signer.close()

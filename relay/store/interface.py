@@ -30,6 +30,7 @@ from relay.store.values import (
     SuppressionEntry,
     Suspension,
     SuspensionKind,
+    UnclassifiedReply,
     WarmupProgress,
 )
 
@@ -115,11 +116,27 @@ class SuspensionStore(Protocol):
         sources: their pool may have got others. The last id, 0 where none was left."""
 
 
+class UnclassifiedStore(Protocol):
+    """Replies that no rule knew."""
+
+    async def add(self, replies: Sequence[UnclassifiedReply], most: int) -> None:
+        """Add to what is counted; beyond `most`, those seen longest ago are forgotten."""
+
+    async def all(self, limit: int) -> list[UnclassifiedReply]:
+        """Most frequent first."""
+
+    async def clear(self) -> int:
+        """Forget them all; how many."""
+
+
 class QueueStore(Protocol):
     """Delivering: what the scheduler needs."""
 
     @property
     def suspensions(self) -> SuspensionStore: ...
+
+    @property
+    def unclassified(self) -> UnclassifiedStore: ...
 
     async def register(self, name: str, lease_ms: int) -> Owner:
         """A new epoch for `name`; what earlier epochs of that name had claimed is free again."""

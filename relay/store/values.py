@@ -144,6 +144,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class UnclassifiedReply:
+    """A refusal that no rule knew, said `count` times between `first_seen` and `last_seen`.
+
+    `reply` is without what differs each time; `example` is one of them, with no address in it.
+    `provider` is `""` where the destination belongs to none that is known.
+    """
+
+    reply: str
+    phase: str
+    provider: str
+    count: int
+    first_seen: int
+    last_seen: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The end of one attempt, applied in one transaction and only while the claim holds.
 

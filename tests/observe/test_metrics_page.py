@@ -21,7 +21,6 @@ BOUNDED = {
     "name",
     "outcome",
     "pool",
-    "provider",
     "python",
     "reason",
     "result",

@@ -13,6 +13,7 @@ from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suspensions import Suspensions
 from relay.store.sqlite.tls_tallies import TlsTallies
+from relay.store.sqlite.unclassified import Unclassified
 from relay.store.sqlite.warmups import Warmups
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
@@ -59,6 +60,7 @@ class Lists:
         self._questions = questions
         self.suspensions = Suspensions(writer, questions)
         self.warmups = Warmups(writer, questions)
+        self.unclassified = Unclassified(writer, questions)
         self.sts_policies = StsPolicies(writer, questions)
         self.tls_tallies = TlsTallies(writer, questions)
 

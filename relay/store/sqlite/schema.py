@@ -100,6 +100,20 @@ MIGRATIONS: tuple[str, ...] = (
 
     ALTER TABLE delivery ADD COLUMN pool TEXT NOT NULL DEFAULT '';  -- moved to it; '': the set's
 
+    -- Refusals that no rule knew, without what differs each time.
+    CREATE TABLE unclassified (
+        id INTEGER PRIMARY KEY,
+        reply TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        provider TEXT NOT NULL,            -- '': none that is known
+        count INTEGER NOT NULL,
+        first_seen INTEGER NOT NULL,
+        last_seen INTEGER NOT NULL,
+        example TEXT NOT NULL,             -- without addresses
+        UNIQUE (reply, phase, provider)
+    );
+    CREATE INDEX unclassified_seen ON unclassified (last_seen);
+
     CREATE TABLE sts_policy (
         domain TEXT PRIMARY KEY,
         id TEXT NOT NULL,                  -- of the record when it was fetched
