@@ -1,0 +1,1 @@
+"""Days of delivering in minutes: the real scheduler and limits on a clock that jumps."""
