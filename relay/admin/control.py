@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
+from relay.admin.reactions import ClearReactions
+from relay.feedback.restraints import Restraint
 from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
 
 if TYPE_CHECKING:
@@ -392,6 +394,11 @@ class Control(Protocol):
     async def explain(self, request: ExplainRequest) -> Explanation: ...
 
     async def one_time_login(self, request: LoginRequest) -> Login: ...
+
+    async def reactions(self) -> list[Restraint]:
+        """What holds sources back now, because of what providers said."""
+
+    async def clear_reactions(self, request: ClearReactions) -> Changed: ...
 
     @property
     def operations(self) -> Operations: ...

@@ -32,7 +32,9 @@ from relay.admin.control import (
     SuppressRequest,
 )
 from relay.admin.pools import PoolSource, WarmupRequest
+from relay.admin.reactions import ClearReactions
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
+from relay.feedback.restraints import Restraint
 from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
 
 Q = TypeVar("Q")
@@ -121,6 +123,12 @@ EXPLAIN = LiveEndpoint(
 ONE_TIME_LOGIN = LiveEndpoint(
     "/v1/login", LoginRequest, Login, lambda relay, q: relay.one_time_login(q)
 )
+REACTIONS_LIST = LiveEndpoint(
+    "/v1/reactions/list", Nothing, list[Restraint], lambda relay, _: relay.reactions()
+)
+REACTIONS_CLEAR = LiveEndpoint(
+    "/v1/reactions/clear", ClearReactions, Changed, lambda relay, q: relay.clear_reactions(q)
+)
 
 EXPORT = "/v1/suppression/export"
 
@@ -143,4 +151,11 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     CREDENTIALS_ADD,
     CREDENTIALS_REVOKE,
 )
-LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (STATUS, RELOAD, EXPLAIN, ONE_TIME_LOGIN)
+LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
+    STATUS,
+    RELOAD,
+    EXPLAIN,
+    ONE_TIME_LOGIN,
+    REACTIONS_LIST,
+    REACTIONS_CLEAR,
+)

@@ -57,6 +57,7 @@ _COMMANDS = {
     "suspend": "relay.cli.suspend:suspend",
     "resume": "relay.cli.suspend:resume",
     "suspensions": "relay.cli.suspend:suspensions",
+    "reactions": "relay.cli.reactions:app",
     "suppression": "relay.cli.suppression:app",
     "credentials": "relay.cli.credentials:app",
     "dkim": "relay.cli.dkim:app",

@@ -61,7 +61,8 @@ def as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _code(text: str) -> str:
+def _code(value: object) -> object:
+    text = str(value)
     if not _CODE.fullmatch(text):
         raise ValueError("allowed is a reply code such as 421, 45x or 4xx")
     return text
@@ -94,7 +95,7 @@ def _duration(value: object) -> float:
 
 
 Codes = Annotated[
-    tuple[Annotated[str, AfterValidator(_code)], ...],
+    tuple[Annotated[str, BeforeValidator(_code)], ...],
     BeforeValidator(as_list),
     Field(max_length=50),
 ]

@@ -21,17 +21,21 @@ from relay.delivery.finding import Finding, Homeless
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import Lane, Way
 from relay.delivery.pacing import KEEP_SECONDS
+from relay.delivery.reacting import Judgement, Reacting, Sent
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
 from relay.delivery.warming import Warming
 from relay.delivery.ways import Ways
+from relay.feedback.reactions import Rules
+from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
 from relay.limits.specs import Limit
 from relay.limits.warmup import limits_in_force
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
 from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
 from relay.routing.sites import Site
@@ -46,7 +50,8 @@ class SourceTester(Protocol):
 
 
 class Dispatcher:
-    """`rouse` is told of each way that has mail ready to go."""
+    """`rouse` is told of each way that has mail ready to go, `complain` of replies that say
+    something of how we send."""
 
     def __init__(
         self,
@@ -62,6 +67,8 @@ class Dispatcher:
         wall: Callable[[], int],
         rng: Random,
         rouse: Callable[[Way], None],
+        complain: Callable[[Complaint], None],
+        metrics: Metrics,
         log: Logger,
         warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
     ) -> None:
@@ -83,6 +90,7 @@ class Dispatcher:
             config, self._in_force, self._ways, claims, telling, wall, rng, self._ready
         )
         self._finding = Finding(self._found, self._endings.unroutable, log)
+        self._reacting = Reacting(metrics, complain=complain, rested=self._rested)
         self._configure(config, router)
 
     def __repr__(self) -> str:
@@ -97,6 +105,7 @@ class Dispatcher:
         self._ways.shapes = Shapes(config)
         self._warming = Warming.of(config, limits)
         self._holding.configure(config)
+        self._reacting.rules = Rules.of(config)
         # A way that is down is tried again at least as often as a message that waits for it.
         self._longest_back_off = max(config.retry.schedule)
 
@@ -207,7 +216,7 @@ class Dispatcher:
             return
         lane = self._choose(plan, site, delivery, avoid)
         if lane is None:
-            self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
+            self._wait_for_a_source(delivery, plan, site)
         elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
             self._endings.unreachable(delivery, lane, lane.way.failure)
         elif not self._holding.keeps_out(lane, delivery, fresh):
@@ -236,7 +245,10 @@ class Dispatcher:
     def _choose(
         self, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
     ) -> Lane | None:
-        """The lane of a source; first of one that warms up and may send more today."""
+        """The lane of a source that does not rest; first of one that warms up and may send more
+        today."""
+        if resting := self._reacting.resting(site.line):
+            avoid = {*avoid, *resting}
         now, first = self._loop.time(), None
         for keep_off in self._warming.rounds(plan, site.provider, delivery.id, now):
             lane = self._choose_by_weight(plan, site, {*avoid, *keep_off} if keep_off else avoid)
@@ -276,6 +288,34 @@ class Dispatcher:
         """Whether its way is up and its source not at its own limit."""
         return lane.way.down_until <= self._loop.time() and not lane.held_by.startswith("source:")
 
+    def _wait_for_a_source(self, delivery: Delivery, plan: Plan, site: Site) -> None:
+        """None may send now. Where they only rest, it is due when the first of them has rested."""
+        resting = self._reacting.resting(site.line)
+        rested = [c.address for c in plan.eligible if c.weight > 0 and c.address in resting]
+        if not rested:
+            self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
+            return
+        rest = self._reacting.first_end(site.line, rested) - self._loop.time()
+        # Not all in the same second; and what was tried before is not to be late for its expiry.
+        due_at = self._wall() + round(1000 * (rest + self._rng.random() * min(60.0, rest / 10)))
+        if delivery.attempts:
+            due_at = min(due_at, delivery.message.expires_at)
+        self._claims.give_back(delivery, due_at)
+
+    def _rested(self, source: str, line: str) -> None:
+        """A source begins to rest: what waits for it goes elsewhere, or waits in the store."""
+        for way in self._ways.between(source, line):
+            self.place(way.take_all(), fresh=False)
+
+    def told(self, rest: Rest) -> None:
+        """The supervisor says which source rests for whom."""
+        self._reacting.told(rest)
+
+    def flow(self, source: str, line: str) -> float:
+        """Recipients per second that went lately from a source to a line."""
+        flows = {way.line.key: way.line.flow for way in self._ways.between(source, line)}
+        return sum(flow.rate(self._loop.time()) for flow in flows.values())
+
     def _ready(self, lane: Lane) -> None:
         """Something in a lane may go, or may have to wait no longer."""
         lane.take_turn()
@@ -297,6 +337,9 @@ class Dispatcher:
                     self._refused(lane, delivery, decision)
                     continue
             lane.paid = 0
+            if self._reacting.rests(way.path.source, way.path.site.line):
+                self._place(delivery, False, (), self._wall())
+                continue
             self._ready(lane)
             return lane, delivery
         return None
@@ -348,7 +391,29 @@ class Dispatcher:
 
     def conclude(self, delivery: Delivery, results: Results, lane: Lane, seconds: float) -> None:
         """An attempt has ended."""
-        self._endings.conclude(delivery, results, lane, seconds)
+        way, now = lane.way, self._loop.time()
+        way.line.flow.add(len(results), now)
+        judgement = None
+        if len(results) != 1 or results[0].kind != "delivered":
+            judgement = self._reacting.judge(results, _sent(way, now - seconds))
+        if judgement is None:
+            self._endings.conclude(delivery, results, lane, seconds)
+            return
+        retry_in = judgement.retry_in
+        if judgement.elsewhere and self._has_other_source(delivery, way):
+            retry_in = 0.0
+        self._endings.conclude(
+            delivery, judgement.results, lane, seconds, retry_in=retry_in, reaction=judgement.rule
+        )
+
+    def _has_other_source(self, delivery: Delivery, way: Way) -> bool:
+        """Whether another source of its pool may send it at once."""
+        try:
+            plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
+        except RoutingFailure:  # a reload has removed the configuration set
+            return False
+        resting = {way.path.source, *self._reacting.resting(way.path.site.line)}
+        return any(c.weight > 0 and c.address not in resting for c in plan.eligible)
 
     def forgive(self) -> None:
         """Try every destination again, also those that are down: an operator asks for it."""
@@ -363,13 +428,18 @@ class Dispatcher:
 
     # When a way does not lead anywhere
 
-    def unreachable(self, way: Way, failure: ConnectFailure) -> None:
+    def unreachable(self, way: Way, failure: ConnectFailure, began: float = 0.0) -> None:
         """No connection could be had: the next delivery bears it, and a whole cohort of failures
-        defers all that wait, instead of having each wait for a time-out of its own."""
+        defers all that wait, instead of having each wait for a time-out of its own.
+
+        `began` is when it was begun, in the loop's seconds."""
+        judgement = self._reacting.judge_refusal(failure.reply, failure.phase, _sent(way, began))
+        if judgement is not None and self._concerns_no_mail(way, judgement):
+            return
         way.failure = failure
         lane = way.next_lane()
         if lane is not None:
-            self._endings.unreachable(lane.take(), lane, failure)
+            self._endings.unreachable(lane.take(), lane, failure, judgement)
             lane.take_turn()
         now = self._loop.time()
         if not way.failed(now):
@@ -378,6 +448,17 @@ class Dispatcher:
         for lane in way.lanes.values():
             for delivery in lane.take_last(len(lane.waiting)):
                 self._endings.unreachable(delivery, lane, failure)
+
+    def _concerns_no_mail(self, way: Way, judgement: Judgement) -> bool:
+        """Whether a refused connection is borne by nobody's mail: the source rests, and what waits
+        has been placed anew; or there are too many connections, and the others go on."""
+        if judgement.rests:
+            self.place(way.take_all(), fresh=False)
+            return True
+        if judgement.is_crowded and way.connections > way.opening:
+            way.window = max(1.0, way.window / 2)
+            return True
+        return False
 
     def unroutable(self, way: Way, failure: RoutingFailure) -> None:
         """The destination has no host: that holds for all that wait. Where it has one for the
@@ -422,3 +503,8 @@ class Dispatcher:
         if short_of_room:
             self._holding.relieve()
         self._ways.forget_idle(self._loop.time())
+
+
+def _sent(way: Way, began: float) -> Sent:
+    site = way.path.site
+    return Sent(way.path.source, site.line, site.provider, began)

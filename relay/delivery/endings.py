@@ -5,12 +5,14 @@ handed to the store by way of `Claims`, and told to operators.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 from relay.config.model import Config
 from relay.delivery.claims import Claims
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.lanes import Lane
+from relay.delivery.reacting import Judgement
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
 from relay.feedback.outcome import RecipientResult
@@ -58,19 +60,30 @@ class Endings:
         results: Sequence[RecipientResult],
         lane: Lane | None = None,
         seconds: float = 0.0,
+        *,
+        retry_in: float | None = None,
+        reaction: str = "",
     ) -> None:
-        """An attempt has ended with `results`. `lane` is None where there was no way to take."""
+        """An attempt has ended with `results`. `lane` is None where there was no way to take.
+        `reaction` is the rule that they met, `retry_in` what came of it."""
         now = self._wall()
         settlement = settle_delivered(delivery, results)
         if settlement is None:
             results = conclude(delivery, results, now)
-            settlement = settle(delivery, results, policies=self._policies, now=now, rng=self._rng)
+            settlement = settle(
+                delivery,
+                results,
+                policies=self._policies,
+                now=now,
+                rng=self._rng,
+                retry_in=retry_in,
+            )
             bounced = any(result.kind == "bounced" for result in results)
             self._telling.reported(settlement.reports, bounced=bounced)
             self._note_unclassified(results, lane, now)
         self._claims.settle(settlement)
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
-        self._telling.attempted(delivery, results, pool, source, seconds, now)
+        self._telling.attempted(delivery, results, pool, source, seconds, now, reaction)
 
     def _note_unclassified(
         self, results: Sequence[RecipientResult], lane: Lane | None, now: int
@@ -85,8 +98,14 @@ class Endings:
         for result in unknown.values():
             self._unclassified.note(result.reply, result.phase, provider, now)
 
-    def unreachable(self, delivery: Delivery, lane: Lane, failure: ConnectFailure) -> None:
-        """There was no connection to be had."""
+    def unreachable(
+        self,
+        delivery: Delivery,
+        lane: Lane,
+        failure: ConnectFailure,
+        judgement: Judgement | None = None,
+    ) -> None:
+        """There was no connection to be had. `judgement` is what a rule makes of that."""
         results = results_for_all(
             delivery,
             failure.reply,
@@ -95,7 +114,12 @@ class Endings:
             provider=lane.way.path.site.provider,
             classifier=self._policies.classifier,
         )
-        self.conclude(delivery, results, lane)
+        if judgement is None:
+            self.conclude(delivery, results, lane)
+            return
+        if judgement.gives_up:
+            results = tuple(replace(result, kind="bounced") for result in results)
+        self.conclude(delivery, results, lane, retry_in=judgement.retry_in, reaction=judgement.rule)
 
     def unroutable(
         self, delivery: Delivery, failure: RoutingFailure, lane: Lane | None = None

@@ -14,6 +14,7 @@ from itertools import islice
 
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.path import Path
+from relay.limits.flow import Flow
 from relay.limits.shapes import Shape
 from relay.routing.sites import Site
 from relay.store.values import Delivery, QueueFilter
@@ -34,6 +35,7 @@ class Line:
 
     key: str
     connections: int = 0
+    flow: Flow = field(default_factory=Flow)
     wanting: deque["Way"] = field(default_factory=deque)
 
 

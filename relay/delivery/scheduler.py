@@ -27,6 +27,7 @@ from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
 from relay.delivery.workers import Workers
+from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Gatekeeper
 from relay.limits.slots import SlotSource
 from relay.limits.specs import Limit
@@ -64,14 +65,16 @@ class Scheduler:
         metrics: Metrics,
         log: Logger,
         slots: SlotSource | None = None,
+        complain: Callable[[Complaint], None] = lambda _: None,
         register: Callable[[], Awaitable[Owner]] | None = None,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: Random | None = None,
         warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
         sign: Sign = dkim_fields,
     ) -> None:
-        """`slots` count connections, where other processes deliver too. `register` gives a new
-        owner when the lease was lost; by default the same name's."""
+        """`slots` count connections, where other processes deliver too. `complain` is told of
+        replies that say something of how we send, for whoever decides what follows. `register`
+        gives a new owner when the lease was lost; by default the same name's."""
         self._store = store
         self._config = config
         self._metrics = metrics
@@ -106,6 +109,8 @@ class Scheduler:
             wall=wall,
             rng=rng or SystemRandom(),
             rouse=self._workers.rouse,
+            complain=complain,
+            metrics=metrics,
             log=log,
             warmups=warmups,
         )
@@ -190,6 +195,14 @@ class Scheduler:
             self._claims.give_back(delivery, due_at)
         await self._aside.finish()
         await self._claims.given_back()
+
+    def told(self, rest: Rest) -> None:
+        """A source is to send nothing to a line for a while, or may again."""
+        self._dispatcher.told(rest)
+
+    def flow(self, source: str, line: str) -> float:
+        """Recipients per second that went lately from a source to a line."""
+        return self._dispatcher.flow(source, line)
 
     def count_given_up(self, settlement: Settlement) -> None:
         """Count what an operator has bounced in the store, as any other end of a delivery."""

@@ -48,8 +48,10 @@ class Telling:
         source: str,
         seconds: float,
         now: int,
+        reaction: str = "",
     ) -> None:
-        """An attempt has ended; `now` in UTC ms. Pool and source are empty without one."""
+        """An attempt has ended; `now` in UTC ms. Pool and source are empty without one; `reaction`
+        is the rule of `reactions` that it met, if any."""
         message = delivery.message
         told = _most_telling(results)
         age = max(0.0, (now - message.accepted_at) / 1000)
@@ -78,6 +80,7 @@ class Telling:
             reply=str(told.reply),
             seconds=round(seconds, 3),
             **bounce,
+            **({"reaction": reaction} if reaction else {}),
         )
 
     def given_up(self, delivery: Delivery, reason: str) -> None:

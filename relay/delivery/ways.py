@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from relay.delivery.lanes import Lane, LaneKey, Line, Way
 from relay.delivery.path import Path
 from relay.limits.shapes import Shapes
-from relay.limits.specs import Limit, delivery_keys, path_keys, temper_key
+from relay.limits.specs import Limit, delivery_keys, line_key, path_keys, temper_key
 from relay.limits.warmup import warmup_keys
 from relay.routing.plan import Candidate, Plan
 from relay.routing.sites import Site
@@ -35,6 +35,11 @@ class Ways:
 
     def lanes(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
+
+    def between(self, source: str, line: str) -> list[Way]:
+        """The ways of one source to one line."""
+        key = line_key(source, line)
+        return [way for way in self._ways.values() if way.line.key == key]
 
     def lane(self, plan: Plan, candidate: Candidate, site: Site) -> Lane:
         """The lane for mail to `site` by `plan` from `candidate`; made where there is none."""

@@ -45,7 +45,7 @@ class Mail(Protocol):
     def conclude(
         self, delivery: Delivery, results: Results, lane: Lane, seconds: float
     ) -> None: ...
-    def unreachable(self, way: Way, failure: ConnectFailure) -> None: ...
+    def unreachable(self, way: Way, failure: ConnectFailure, began: float = 0.0) -> None: ...
     def unroutable(self, way: Way, failure: RoutingFailure) -> None: ...
     def source_gone(self, way: Way, fault: SourceUnavailable) -> None: ...
 
@@ -173,7 +173,7 @@ class Workers:
 
     async def _open(self, way: Way) -> Connection | None:
         """A connection; None where there is none to be had, which `mail` has been told."""
-        path = way.path
+        path, began = way.path, self._loop.time()
         try:
             async with asyncio.timeout(LONGEST_SETUP):
                 hosts = await self._router.hosts(path.destination, path.site, path.family)
@@ -187,7 +187,7 @@ class Workers:
         except SourceUnavailable as fault:
             self.mail.source_gone(way, fault)
         except ConnectFailure as failure:
-            self.mail.unreachable(way, failure)
+            self.mail.unreachable(way, failure, began)
         finally:
             way.opening -= 1
         return None

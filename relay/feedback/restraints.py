@@ -189,6 +189,10 @@ class Restraints:
         self._entries[key] = entry
         return [*changes, self._change(key, entry)]
 
+    def give_up(self, complaint: Complaint) -> None:
+        """Nothing follows from a complaint that was heard: the next one is heard anew."""
+        self._deciding.discard((complaint.source, complaint.line, _KINDS[complaint.action]))
+
     def _make_room(self) -> list[Change]:
         if len(self._entries) < self._most:
             return []

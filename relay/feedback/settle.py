@@ -29,6 +29,9 @@ from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
 from relay.store.values import Delivery, Settlement, SuppressionEntry, Verdict
 
+BELIEVED = 5
+"""So many attempts the time of the next one is the peer's to name, where it does."""
+
 _UNANSWERED = Reply(451, "4.3.0", "the attempt ended without an answer for this recipient")
 
 
@@ -114,15 +117,17 @@ def settle(
     now: int,
     rng: Random,
     attempted: bool = True,
+    retry_in: float | None = None,
 ) -> Settlement:
-    """The settlement of one attempt that ended at `now`."""
+    """The settlement of one attempt that ended at `now`. `retry_in` are the seconds after which
+    whoever remains is tried again, where not the schedule is to say so."""
     policy = policies.of_set(delivery.message.configuration_set)
     concluded = conclude(delivery, results, now)
     remaining = tuple(r.recipient for r in concluded if r.kind == "deferred")
     return Settlement(
         delivery=delivery,
         remaining=remaining,
-        due_at=due_at(delivery, policy, now, rng) if remaining else 0,
+        due_at=due_at(delivery, policy, now, rng, retry_in) if remaining else 0,
         attempted=attempted,
         last_reply=_last_reply(concluded),
         suppress=_dead_addresses(delivery, concluded, policy, now),
@@ -170,9 +175,18 @@ def expire(
     return settle(delivery, results, policies=policies, now=now, rng=rng, attempted=False)
 
 
-def due_at(delivery: Delivery, policy: Policy, now: int, rng: Random) -> int:
-    """When to try again, in UTC ms: by the retry schedule, with jitter, not beyond the expiry."""
+def due_at(
+    delivery: Delivery, policy: Policy, now: int, rng: Random, retry_in: float | None = None
+) -> int:
+    """When to try again, in UTC ms: by the retry schedule, with jitter, not beyond the expiry.
+
+    A peer that has named a time (`retry_in` seconds) is not asked before; one that names it again
+    and again is in the end asked as seldom as any other.
+    """
     wait = policy.interval(delivery.attempts) * (1 + policy.jitter * (2 * rng.random() - 1))
+    if retry_in is not None:
+        named = retry_in * 1000 * (1 + policy.jitter * rng.random())
+        wait = named if delivery.attempts < BELIEVED else max(wait, named)
     return max(now, min(now + max(1, round(wait)), delivery.message.expires_at))
 
 

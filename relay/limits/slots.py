@@ -171,6 +171,11 @@ class Slots:
             self._touched[line.key] = line
         self._settle()
 
+    def used(self, key: str) -> int:
+        """How many slots of a line are in use."""
+        line = self._lines.get(key)
+        return 0 if line is None else line.used
+
     def restrict(self, key: str, most: int | None) -> None:
         """Let a line have `most` connections, where its bound is not lower; None: its bound again.
 

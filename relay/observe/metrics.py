@@ -174,6 +174,22 @@ class Metrics:
         self.source_available = self._gauge(
             "source_available", "1 when this host has the source address.", "pool", "source"
         )
+        self.reactions = self._counter(
+            "reactions_total",
+            "Replies of providers that met a rule, by what it does.",
+            "source",
+            "provider",
+            "action",
+        )
+        self.source_paused = self._gauge(
+            "source_paused", "Lines to which a source sends nothing now.", "source", "provider"
+        )
+        self.path_slowed = self._gauge(
+            "path_slowed",
+            "Lines to which a source is slowed down, or has fewer connections, for now.",
+            "source",
+            "provider",
+        )
         self.claims_lost = self._counter(
             "claims_lost_total", "Outcomes dropped because another owner took the claim over."
         )

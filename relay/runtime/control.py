@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay import __version__
 from relay.admin.control import (
+    Changed,
     ExplainedHost,
     ExplainedKey,
     ExplainedSource,
@@ -25,7 +26,9 @@ from relay.admin.control import (
     WorkerStatus,
 )
 from relay.admin.operations import StoreOperations
+from relay.admin.reactions import ClearReactions
 from relay.delivery.telling import Telling
+from relay.feedback.restraints import Restraint
 from relay.limits.limits import Level
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
@@ -196,6 +199,21 @@ class RelayControl:
                 limits=tuple(await relay.limits.levels(known.limit_keys)),
             )
         return _explanation(known, relay.keyring)
+
+    async def reactions(self) -> list[Restraint]:
+        """What holds sources back now, because of what providers said."""
+        return self._relay.restraining.in_force()
+
+    async def clear_reactions(self, request: ClearReactions) -> Changed:
+        """Lift what holds a source back for a line."""
+        count = self._relay.restraining.clear(request.source, request.line)
+        if not count:
+            raise Refused(
+                f"nothing holds {request.source} back for {request.line};"
+                " `relay reactions list` shows what is in force",
+                "not_found",
+            )
+        return Changed(count)
 
     async def one_time_login(self, request: LoginRequest) -> Login:
         """A password that is good for one login of a configured credential."""

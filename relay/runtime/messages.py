@@ -6,6 +6,7 @@ Plain values. A `Question` names the type of its answer; anything else is told a
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from relay.feedback.restraints import Complaint, Rest
 from relay.frontend.authenticator import Known
 from relay.frontend.blocks import Block
 from relay.frontend.visit import Visit
@@ -164,6 +165,22 @@ class LimitChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Resting:
+    """A source rests for a line, or does no more."""
+
+    rest: Rest
+
+
+@dataclass(frozen=True, slots=True)
+class HowMuchFlows(Question[float]):
+    """How much went lately from a source to a line, in recipients per second?"""
+
+    answer: ClassVar[Any] = float
+    source: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drain(Question[bool]):
     """Take no more mail, finish what is in flight within `seconds`, free the rest, and end."""
 
@@ -203,6 +220,13 @@ class GiveBack:
     """Permits that were not used."""
 
     returned: Returned
+
+
+@dataclass(frozen=True, slots=True)
+class Complained:
+    """A provider's reply has met a rule that is about how we send."""
+
+    complaint: Complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +276,14 @@ KINDS: tuple[type, ...] = (
     AllowOnce,
     Blocked,
     Learned,
+    Resting,
+    HowMuchFlows,
     Drain,
     Registered,
     MayGo,
     HowFull,
     GiveBack,
+    Complained,
     LogIn,
     LogOut,
     LoginFailed,

@@ -50,7 +50,9 @@ from relay.runtime.ledger import Ledger
 from relay.runtime.opening import make_store
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
+from relay.runtime.reins import SupervisorReins
 from relay.runtime.reload import Reloader
+from relay.runtime.restraining import Restraining
 from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
 from relay.runtime.warmup_clock import WarmupClock
@@ -134,6 +136,14 @@ class Supervisor:
         self.slots = Slots()
         self._configure_slots(config)
         stack.push_async_callback(self.limits.close)
+        self.restraining = Restraining(
+            SupervisorReins(self),
+            lambda rest: self.crew.tell(say.Resting(rest)),
+            self.metrics,
+            self.log,
+            clock=time.monotonic,
+            wall=wall_ms,
+        )
         # What else may be taken is bound before mail is: a start fails before it has begun.
         public, control = self._listen(config)
         if config.simulator is not None:
@@ -147,6 +157,7 @@ class Supervisor:
         self._background(self.gauges.run(), "gauges")
         self._background(self.health.run(), "source health")
         self._background(self.warmups.run(), "warm-ups")
+        self._background(self.restraining.run(), "reactions to providers")
         self._background(self.ledger.run(), "ledger of metrics")
         self._background(self._follow_the_clock(), "clock of the queue")
         self._background(self.suspender.run(), "suspensions")
@@ -351,6 +362,7 @@ class Supervisor:
         await self.crew.put_in_force()
         self.door.put_in_force(prepared)
         self.health.reconfigure(config)
+        self.restraining.reconfigure(config)
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.router, self.keyring = assembly.router, assembly.keyring
         self.suspender.reconsider()

@@ -60,6 +60,7 @@ class Switchboard:
             say.Registered: registered,
             say.MayGo: lambda message: self._relay.limits.lease(message.request),
             say.HowFull: lambda message: self._relay.limits.levels(message.keys),
+            say.Complained: lambda message: self._relay.restraining.hear(message.complaint),
             say.GiveBack: lambda message: self._relay.limits.give_back(message.returned),
             say.LogIn: log_in,
             say.LogOut: log_out,
@@ -79,6 +80,8 @@ class Switchboard:
             member.link.tell(say.LimitChanged(key, limit))
         member.link.tell(say.SecretsChanged())
         member.link.tell(say.Suspend(self._relay.suspender.in_force.entries))
+        for rest in self._relay.restraining.rests():
+            member.link.tell(say.Resting(rest))
 
     async def lost(self, member: Member) -> None:
         """Give up in its name what a worker held: first of all its mail, to the others."""

@@ -90,6 +90,8 @@ class Worker:
             say.AllowOnce: self._allow_once,
             say.Learned: lambda message: self.authenticator.learn(message.known),
             say.LimitChanged: self._limit_changed,
+            say.Resting: lambda message: self.scheduler.told(message.rest),
+            say.HowMuchFlows: self._flow,
             say.Drain: self._drain,
         }
         self.link = await connect(line, lambda: Link(handlers, self.log, self._orphaned))
@@ -164,6 +166,7 @@ class Worker:
             connections=self.connections,
             limits=self.limits,
             slots=DistantSlots(self.link),
+            complain=lambda complaint: self.link.tell(say.Complained(complaint)),
             keyring=assembly.keyring,
             config=config,
             metrics=self.metrics,
@@ -267,6 +270,9 @@ class Worker:
 
     def _report(self, _: say.Report) -> say.State:
         return say.State(self.scheduler.working_set, self.scheduler.outbound_connections)
+
+    def _flow(self, message: say.HowMuchFlows) -> float:
+        return self.scheduler.flow(message.source, message.line)
 
     async def _recall(self, message: say.Recall) -> bool:
         await self.scheduler.recall(message.which)

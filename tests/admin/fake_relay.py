@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from relay.admin.control import (
+    Changed,
     ExplainRequest,
     Explanation,
     Health,
@@ -14,6 +15,8 @@ from relay.admin.control import (
     Reloaded,
     Status,
 )
+from relay.admin.reactions import ClearReactions
+from relay.feedback.restraints import Restraint
 
 
 @dataclass
@@ -28,6 +31,7 @@ class FakeRelay:
     listeners: tuple[ListenerStatus, ...] = ()
     passwords: dict[str, str] = field(default_factory=dict)
     fault: Exception | None = None
+    restraints: list[Restraint] = field(default_factory=list)
 
     def liveness(self) -> Health:
         return self.alive
@@ -67,3 +71,18 @@ class FakeRelay:
             1_700_000_060_000,
             self.listeners,
         )
+
+    async def reactions(self) -> list[Restraint]:
+        return self.restraints
+
+    async def clear_reactions(self, request: ClearReactions) -> Changed:
+        kept = [
+            one
+            for one in self.restraints
+            if (one.source, one.line) != (request.source, request.line)
+        ]
+        count = len(self.restraints) - len(kept)
+        self.restraints = kept
+        if not count:
+            raise Refused(f"nothing holds {request.source} back for {request.line}", "not_found")
+        return Changed(count)

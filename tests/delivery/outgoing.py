@@ -127,6 +127,7 @@ class Outgoing:
         wall: Any = now_ms,
         slots: Any = None,
         warmups: Mapping[str, WarmupProgress] = {},
+        complain: Any = lambda _: None,
     ) -> None:
         self.config = config
         self.metrics = Metrics()
@@ -140,6 +141,7 @@ class Outgoing:
         self._clock, self.wall = clock, wall
         self.slots = slots
         self.warmups = warmups
+        self.complain = complain
 
     async def __aenter__(self) -> Self:
         await self.store.open()
@@ -170,6 +172,7 @@ class Outgoing:
             wall=self.wall,
             slots=self.slots,
             warmups=self.warmups,
+            complain=self.complain,
         )
         self._running = asyncio.create_task(self.scheduler.run())
 

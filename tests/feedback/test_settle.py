@@ -294,3 +294,20 @@ def test_no_settlement_loses_or_makes_up_a_recipient_or_lets_it_wait_beyond_the_
         assert settlement.reports == ()
     dead = {entry.address for entry in settlement.suppress}
     assert dead <= {r.recipient.address for r in concluded if r.kind == "bounced"}
+
+
+@pytest.mark.parametrize(("attempts", "least"), [(0, 300_000), (4, 300_000), (5, 6_480_000)])
+def test_a_time_that_the_peer_names_is_kept_and_in_the_end_the_schedule_counts(
+    make_delivery: Any, policies: Policies, attempts: int, least: int
+) -> None:
+    delivery = make_delivery(BOB, attempts=attempts)
+    for seed in range(50):
+        settlement = settle(
+            delivery,
+            [said(BOB, LATER)],
+            policies=policies,
+            now=NOW,
+            rng=Random(seed),
+            retry_in=300.0,
+        )
+        assert NOW + least <= settlement.due_at <= NOW + max(330_000, least * 1.25)

@@ -8,9 +8,9 @@ from relay.observe.metrics import Metrics
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(relay_\w+)` \| (\w+) \| (.*?) \| (.*) \|")
 BOUNDED = {
+    "action",
     "bounce_type",
     "bounce_subtype",
-    "provider",
     "certificate",
     "configuration_set",
     "credential",
@@ -21,6 +21,7 @@ BOUNDED = {
     "name",
     "outcome",
     "pool",
+    "provider",
     "python",
     "reason",
     "result",
