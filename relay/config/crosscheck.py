@@ -18,6 +18,8 @@ from relay.config.names import (
     parse_route_match,
 )
 from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
+from relay.config.providers import shipped_providers
+from relay.config.shaping import DEFAULT
 from relay.config.transport_keys import transport_problems
 from relay.config.units import parse_duration, parse_size
 from relay.config.warmups import check_warmups
@@ -143,6 +145,23 @@ def _reactions(document: Document) -> Iterator[Problem]:
                 path, f"{document.show(path)} is used twice", "a name of its own"
             )
         seen.add(name)
+
+
+def _rules_for_providers(document: Document) -> Iterator[Problem]:
+    """Rules for a provider that no definition names would never be met."""
+    known = sorted({*document.names("providers"), *shipped_providers()} - {DEFAULT})
+    rules = [*document.entries("reactions"), *document.entries("bounces", "rules")]
+    for rule in rules:
+        path = (*rule, "provider")
+        for entry in document.entries(*path) or [path]:
+            name = document.text(entry)
+            if name and name not in known:
+                yield document.problem(
+                    entry,
+                    f"no provider {document.show(entry)}",
+                    listed(known),
+                    did_you_mean(name, known),
+                )
 
 
 def _pools(document: Document) -> Iterator[Problem]:
@@ -297,6 +316,7 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _same_name_twice,
     _selectors,
     _reactions,
+    _rules_for_providers,
     _pools,
     _addresses,
     _simulator,

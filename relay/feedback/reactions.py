@@ -12,6 +12,7 @@ what holds for all mail of a source to a line in `relay.feedback.restraints`.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from relay.config.model import Config
@@ -19,6 +20,8 @@ from relay.config.reactions import RESTRAINING, Action, ReactionRule, Trigger
 from relay.config.shipped import shipped_reactions
 from relay.feedback.outcome import REPLY_CHARACTERS, Phase
 from relay.mail.replies import Reply
+
+_REMEMBERED = 1_000
 
 Origin = Literal["configuration", "shipped"]
 
@@ -76,10 +79,12 @@ class Rule:
 
 
 class Rules:
-    """The rules of one configuration, in the order in which they are asked."""
+    """The rules of one configuration, in the order in which they are asked. Remembers what it was
+    asked: a destination that refuses a thousand messages says the same each time."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
+        self._find = lru_cache(_REMEMBERED)(self._search)
 
     @classmethod
     def of(cls, config: Config) -> "Rules":
@@ -95,6 +100,9 @@ class Rules:
         """The first rule that a peer's reply meets; None for a reply of our own, or a yes."""
         if not reply.said_by_peer or reply.code < 400:
             return None
+        return self._find(reply, phase, provider)
+
+    def _search(self, reply: Reply, phase: Phase, provider: str) -> Rule | None:
         return next((rule for rule in self._rules if rule.agrees(reply, phase, provider)), None)
 
 

@@ -240,12 +240,6 @@ class Restraints:
             if entry.kind == "rest"
         ]
 
-    def levels(self) -> list[Change]:
-        """The rates and connections in force."""
-        return [
-            self._change(key, entry) for key, entry in self._entries.items() if entry.kind != "rest"
-        ]
-
     def _change(self, key: _Key, entry: _Entry) -> Change:
         level = None if entry.temper is None else entry.temper.value
         return Change(entry.kind, self._shown(key, entry), level, entry.until)

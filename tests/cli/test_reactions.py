@@ -53,7 +53,8 @@ def test_a_reply_is_tried_without_a_running_relay(run, config_path):
 
 def test_a_rule_of_the_configuration_is_tried_first_and_for_its_provider(run, config_path):
     rule = "- {name: mine, code: 421, provider: acme, action: bounce}"
-    config_path.write_text(config_path.read_text() + f"reactions:\n{rule}\n")
+    acme = "providers: {acme: {domains: [acme.test]}}"
+    config_path.write_text(config_path.read_text() + f"{acme}\nreactions:\n{rule}\n")
     assert "mine (configuration)" in run("reactions", "test", TSS04, "--provider", "acme").out
     assert "yahoo-deferred" in run("reactions", "test", TSS04).out
 

@@ -273,6 +273,7 @@ REAL: list[tuple[str, Phase, str, str]] = [
         "rcpt", "mimecast-greylisting", "retry_later",
     ),
     # Servers of any kind
+    ("421 too many messages in this connection", "mail", "connection-used-up", "retry_later"),
     (
         "421 4.7.0 mx.example.net Error: too many connections from 192.0.2.1",
         "greeting", "too-many-connections", "fewer_connections",
@@ -414,7 +415,9 @@ def test_what_is_refused_for_the_source_gives_no_message_up(
         ("code: 621, action: pause", "a reply code such as 421, 45x or 4xx"),
         ("enhanced: 2.7.1, action: pause", "an enhanced code such as 4.7.28, 4.7.* or 4.*"),
         ("text: '(a+)+', action: pause", "searched in short time"),
-        ("provider: acme, action: pause", "at least one of code, enhanced, text, phase"),
+        ("provider: google, action: pause", "at least one of code, enhanced, text, phase"),
+        ("code: 421, provider: goggle, action: pause", "did you mean google"),
+        ("code: 421, provider: [google, acme], action: pause", "no provider 'acme'"),
         ("code: 421, action: bounce, duration: 5m", "no duration with bounce"),
         ("code: 421, action: pause, duration: 30d", "a time from 1s to 7d"),
         ("code: 421, action: pause, after: often", "a number in a time, as 3 in 5m"),
