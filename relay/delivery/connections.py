@@ -1,53 +1,68 @@
-"""Opening connections to destinations: bind, connect, greeting, EHLO, TLS, login.
+"""Opening connections to destinations: which hosts, in what order, and what TLS must be.
 
-aiosmtplib sets the connection up, over a socket of our own that is bound to the source address;
-then a `Wire` takes it over. Owns the memory of hosts that did not answer, of hosts whose STARTTLS
-is broken, and of hosts that offer PIPELINING and cannot do it. Never sends in clear text what the
-policy wants encrypted, and no password either. Never leaves from another address than the path's:
-where it cannot be bound that is `SourceUnavailable`, no fault of the destination. All else that
-fails is `ConnectFailure`, after every host has been tried.
+`setup` makes one connection to one host; then a `Wire` takes it over. Owns the memory of hosts that
+did not answer, of hosts whose TLS is broken, and of hosts that offer PIPELINING and cannot do it.
+What a connection must fulfil is decided in `routing.transport`; what does not fulfil it is no
+connection. Never leaves from another address than the path's: where it cannot be bound that is
+`SourceUnavailable`, no fault of the destination. All else that fails is `ConnectFailure`, after
+every host has been tried.
 """
 
 import asyncio
-import errno
-import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import cast
 
-from aiosmtplib import SMTP, SMTPException, SMTPHeloError, SMTPResponseException
+from aiosmtplib import SMTP, SMTPResponseException
 
 from relay.config.model import Config
-from relay.delivery.failures import ConnectFailure, SourceUnavailable, setup_failure
+from relay.delivery.failures import ConnectFailure, setup_failure
 from relay.delivery.memory import Remembered
 from relay.delivery.path import Path
 from relay.delivery.peer import Peer, describe_peer
+from relay.delivery.setup import abandon, set_up
 from relay.delivery.tls import TlsContexts
+from relay.delivery.tls_sessions import TlsResult, TlsSession
 from relay.delivery.wire import Wire
-from relay.feedback.outcome import Phase
 from relay.mail.replies import Reply
 from relay.observe.metrics import Metrics
 from relay.routing.plan import Host
+from relay.routing.transport import Demand, demand_on
 
 HOSTS_TRIED = 5  # in one attempt, as Postfix does
 BAD_HOST_SECONDS = 120.0
 BROKEN_TLS_SECONDS = 3600.0
 NO_PIPELINING_SECONDS = 3600.0
 _REMEMBERED = 10_000
-_NOT_OUR_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV})
+
+HostKey = tuple[str, str, int]
+"""A site or a source, and the address and port of a host."""
 
 
 class Connection:
     """A connection that is ready for transactions, and how many it has carried. `remote` names
-    its peer in results."""
+    its peer in results. `sessions` is what was learnt of TLS with the hosts that were tried, the
+    one that serves last; `domains` those that it has carried mail for."""
 
-    __slots__ = ("carried", "needs_reset", "on_end", "path", "peer", "remote", "wire")
+    __slots__ = (
+        "carried",
+        "domains",
+        "needs_reset",
+        "on_end",
+        "path",
+        "peer",
+        "remote",
+        "sessions",
+        "wire",
+    )
 
     def __init__(self, path: Path, peer: Peer) -> None:
         self.path = path
         self.peer = peer
+        self.sessions: tuple[TlsSession, ...] = ()
+        self.domains: set[str] = set()
         self.remote = str(peer)
         self.wire: Wire
         self.carried = 0
@@ -72,9 +87,18 @@ class Connections:
         self._bounds = config.delivery
         self._metrics = metrics
         self._contexts = contexts or TlsContexts.make()
-        self._bad_hosts = Remembered(BAD_HOST_SECONDS, _REMEMBERED, clock)
-        self._broken_tls = Remembered(BROKEN_TLS_SECONDS, _REMEMBERED, clock)
-        self._no_pipelining = Remembered(NO_PIPELINING_SECONDS, _REMEMBERED, clock)
+        self._bad_hosts: Remembered[HostKey, bool] = Remembered(
+            BAD_HOST_SECONDS, _REMEMBERED, clock
+        )
+        self._broken_tls: Remembered[HostKey, TlsSession] = Remembered(
+            BROKEN_TLS_SECONDS, _REMEMBERED, clock
+        )
+        self._failed_trials: Remembered[HostKey, TlsSession] = Remembered(
+            BROKEN_TLS_SECONDS, _REMEMBERED, clock
+        )
+        self._no_pipelining: Remembered[tuple[str, int], bool] = Remembered(
+            NO_PIPELINING_SECONDS, _REMEMBERED, clock
+        )
         self._open: set[Wire] = set()
         self._closed = asyncio.Event()
 
@@ -84,8 +108,14 @@ class Connections:
             f" {len(self._broken_tls)} with broken TLS>"
         )
 
-    def reconfigure(self, config: Config) -> None:
+    def reconfigure(self, config: Config, contexts: TlsContexts | None = None) -> None:
         self._bounds = config.delivery
+        self._contexts = contexts or self._contexts
+
+    def broken_tls(self, most: int) -> list[tuple[str, TlsSession, float]]:
+        """Sites with hosts whose TLS is known to be broken: how, and for how many seconds more
+        that is remembered; newest first."""
+        return [(key[0], session, left) for key, session, left in self._broken_tls.in_force(most)]
 
     async def open(self, path: Path, hosts: Sequence[Host]) -> Connection:
         """A connection to the first host that serves.
@@ -94,25 +124,29 @@ class Connections:
         `SourceUnavailable`.
         """
         failure: ConnectFailure | None = None
-        for host in self._in_order(path, hosts)[:HOSTS_TRIED]:
+        sessions: list[TlsSession] = []
+        for host, demand in self._in_order(path, hosts)[:HOSTS_TRIED]:
             try:
-                connection = await self._open_host(path, host)
+                connection = await self._open_host(path, host, demand, sessions)
             except ConnectFailure as error:
-                self._bad_hosts.add((path.source, host.address, host.port))
+                self._bad_hosts.put((path.source, host.address, host.port), True)
                 self._count(path.source, error.result)
                 if failure is None or (failure.reply.is_permanent and error.reply.is_transient):
                     failure = error
             else:
                 self._bad_hosts.discard((path.source, host.address, host.port))
                 self._count(path.source, "ok")
+                connection.sessions = tuple(sessions)
                 return connection
+        if failure is not None:
+            failure.sessions = tuple(sessions)
         raise failure or ConnectFailure(
             "routing", Reply(451, "4.4.4", f"no host of {path.site} is known"), "", "unreachable"
         )
 
     def cannot_pipeline(self, peer: Peer) -> None:
         """Speak to a host command by command for a while: it has lost what went out together."""
-        self._no_pipelining.add((peer.address, peer.port))
+        self._no_pipelining.put((peer.address, peer.port), True)
 
     async def close_politely(self, seconds: float = 1.0) -> None:
         """Give those that have said QUIT a moment to be answered, then cut all."""
@@ -129,101 +163,85 @@ class Connections:
         for wire in tuple(self._open):
             wire.abort()
 
-    def _in_order(self, path: Path, hosts: Sequence[Host]) -> list[Host]:
-        """The hosts as routing ordered them, those that failed lately at the end."""
-        return sorted(hosts, key=lambda h: (path.source, h.address, h.port) in self._bad_hosts)
+    def _in_order(self, path: Path, hosts: Sequence[Host]) -> list[tuple[Host, Demand]]:
+        """The hosts as routing ordered them with what each must fulfil; those that failed lately
+        come later, and those that a policy refuses last."""
+        found = [(host, _demand(path, host)) for host in hosts]
+        bad = self._bad_hosts
+        return sorted(
+            found, key=lambda f: (f[1].refusal != "", (path.source, f[0].address, f[0].port) in bad)
+        )
 
-    async def _open_host(self, path: Path, host: Host) -> Connection:
-        policy = path.destination.tls
-        if policy != "opportunistic" or path.destination.login is not None:
-            return await self._set_up(
-                path, host, starttls=policy in ("require", "verify", "opportunistic")
-            )
-        key = (host.address, host.port)
-        if key in self._broken_tls:
-            return await self._set_up(path, host, starttls=False)
+    async def _open_host(
+        self, path: Path, host: Host, demand: Demand, sessions: list[TlsSession]
+    ) -> Connection:
+        """A connection to one host that fulfils `demand`; what is learnt of TLS goes to
+        `sessions`."""
+        if demand.refusal:
+            sessions.append(_refused(host, demand))
+            text = f"{host} is not used: {demand.refusal}"
+            raise ConnectFailure("tls", Reply(451, "4.7.5", text), str(host), "tls")
+        if demand.trial is not None:
+            as_tested = await self._try_out(path, host, demand.trial, sessions)
+            if as_tested is not None:
+                return as_tested
+            sessions = []  # it is counted once, as the policy sees it
+        key = (path.site.name, host.address, host.port)
+        if demand.may_fall_back and (known := self._broken_tls.get(key)) is not None:
+            sessions.append(replace(known, demand=demand))
+            return await self._attempt(path, host, _in_clear(demand), [])
         try:
-            return await self._set_up(path, host, starttls=True)
+            return await self._attempt(path, host, demand, sessions)
+        except ConnectFailure as error:
+            if error.phase != "tls" or not demand.may_fall_back:
+                raise
+            self._broken_tls.put(key, TlsSession(host, demand, error.tls, error.reply.text))
+        # The peer offers what it cannot do. Mail must arrive all the same (RFC 7435), so it is
+        # sent in clear text, over a fresh connection: the old one is in an unknown state.
+        self._count(path.source, "tls_broken")
+        return await self._attempt(path, host, _in_clear(demand), [])
+
+    async def _try_out(
+        self, path: Path, host: Host, strict: Demand, sessions: list[TlsSession]
+    ) -> Connection | None:
+        """A connection as a policy would have it that is only tested; None where there is none,
+        which is counted and no more."""
+        if strict.refusal:
+            sessions.append(_refused(host, strict))
+            return None
+        key = (path.site.name, host.address, host.port)
+        if (known := self._failed_trials.get(key)) is not None:
+            sessions.append(replace(known, demand=strict))
+            return None
+        try:
+            return await self._attempt(path, host, strict, sessions)
         except ConnectFailure as error:
             if error.phase != "tls":
                 raise
-        # The peer offers what it cannot do. Mail must arrive all the same (RFC 7435), so it is
-        # sent in clear text, over a fresh connection: the old one is in an unknown state.
-        self._broken_tls.add(key)
-        self._count(path.source, "tls_broken")
-        return await self._set_up(path, host, starttls=False)
+            self._failed_trials.put(key, sessions[-1])
+        return None
 
-    async def _set_up(self, path: Path, host: Host, *, starttls: bool) -> Connection:
-        """One attempt at one host. Raises `ConnectFailure` and `SourceUnavailable`."""
-        sock = await self._connect(path, host)
-        policy = path.destination.tls
-        smtp = SMTP(
-            hostname=host.name,
-            local_hostname=path.ehlo,
-            sock=sock,
-            use_tls=policy in ("implicit", "implicit_verify"),
-            start_tls=False,
-            tls_context=self._contexts.for_policy(policy),
-            timeout=self._bounds.command_timeout,
-        )
-        phase: Phase = "greeting"
+    async def _attempt(
+        self, path: Path, host: Host, demand: Demand, sessions: list[TlsSession]
+    ) -> Connection:
+        """One connection. Raises `ConnectFailure` and `SourceUnavailable`."""
         try:
-            await smtp.connect()
-            phase = "ehlo"
-            await _say_hello(smtp)
-            if starttls:
-                phase = "tls"
-                await self._start_tls(smtp, path, host)
-            if path.destination.login is not None:
-                phase = "auth"
-                await _log_in(smtp, path)
-            return self._take_over(smtp, path, host)
-        except (SMTPException, OSError, ValueError, EOFError) as error:
-            raise setup_failure(phase, error, host) from error
-        finally:
-            _abandon(smtp)
-
-    async def _connect(self, path: Path, host: Host) -> socket.socket:
-        """A socket bound to the source address and connected to the host."""
-        family = socket.AF_INET if path.family == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            _bind(sock, path.source)
-            try:
-                async with asyncio.timeout(self._bounds.connect_timeout):
-                    loop = asyncio.get_running_loop()
-                    await loop.sock_connect(sock, (host.address, host.port))
-            except TimeoutError:
-                text = (
-                    f"no connection to {_where(host)} in {self._bounds.connect_timeout:g} seconds"
-                )
-                raise ConnectFailure("connect", Reply(451, "4.4.2", text), "", "timeout") from None
-            except OSError as error:
-                text = f"no connection to {_where(host)}: {os.strerror(error.errno or 0)}"
-                raise ConnectFailure("connect", Reply(451, "4.4.1", text), "", "refused") from error
-        except BaseException:
-            sock.close()
+            smtp = await set_up(path, host, demand, self._contexts, self._bounds)
+        except ConnectFailure as error:
+            if error.phase == "tls" and error.tls:
+                sessions.append(TlsSession(host, demand, error.tls, error.reply.text))
             raise
-        return sock
-
-    async def _start_tls(self, smtp: SMTP, path: Path, host: Host) -> None:
-        """Encrypt where the peer offers it; where the policy needs it and it does not, fail."""
-        policy = path.destination.tls
-        if not smtp.supports_extension("starttls"):
-            if policy == "opportunistic" and path.destination.login is None:
-                return
-            raise ConnectFailure(
-                "tls",
-                Reply(451, "4.7.10", f"{_where(host)} does not offer STARTTLS, which is required"),
-                _where(host),
-                "tls",
-            )
-        await smtp.starttls(
-            server_hostname=host.name,
-            tls_context=self._contexts.for_policy(policy),
-            timeout=self._bounds.connect_timeout,
-        )
-        await _say_hello(smtp)
+        try:
+            connection = self._take_over(smtp, path, host)
+        except (SMTPResponseException, OSError) as error:
+            raise setup_failure("ehlo", error, host) from error
+        finally:
+            abandon(smtp)
+        if connection.peer.tls:
+            sessions.append(TlsSession(host, demand))
+        elif demand.encryption == "offered":
+            sessions.append(TlsSession(host, demand, "starttls-not-supported"))
+        return connection
 
     def _take_over(self, smtp: SMTP, path: Path, host: Host) -> Connection:
         """From here on the transport is ours."""
@@ -262,42 +280,18 @@ class Connections:
         self._metrics.child(self._metrics.outbound_connections_opened, source, result).inc()
 
 
-def _bind(sock: socket.socket, source: str) -> None:
-    if hasattr(socket, "IP_BIND_ADDRESS_NO_PORT") and sock.family == socket.AF_INET:
-        # The port is chosen at connect, so that one port may serve many destinations.
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-    try:
-        sock.bind((source, 0))
-    except OSError as error:
-        if error.errno in _NOT_OUR_ADDRESS:
-            raise SourceUnavailable(source, "this host does not have the address") from error
-        raise SourceUnavailable(source, os.strerror(error.errno or 0)) from error
+def _demand(path: Path, host: Host) -> Demand:
+    """What a connection of `path` to `host` must fulfil. A password is never said in clear text."""
+    demand = demand_on(host.name, path.destination.tls, path.site.policy, host.tlsa)
+    if path.destination.login is not None and demand.encryption == "offered":
+        return replace(demand, encryption="always", reason="a login needs TLS")
+    return demand
 
 
-def _abandon(smtp: SMTP) -> None:
-    """Cut the connection unless a `Wire` has taken it over."""
-    transport = cast("asyncio.Transport | None", smtp.transport)
-    if transport is None or not smtp.is_connected:
-        return
-    if transport.get_protocol() is smtp.protocol:
-        transport.abort()
-        smtp.close()
+def _refused(host: Host, demand: Demand) -> TlsSession:
+    result: TlsResult = "dnssec-invalid" if demand.policy_type == "tlsa" else "validation-failure"
+    return TlsSession(host, demand, result, demand.refusal)
 
 
-async def _say_hello(smtp: SMTP) -> None:
-    try:
-        await smtp.ehlo()
-    except SMTPHeloError as error:
-        if not 500 <= error.code < 600:
-            raise
-        await smtp.helo()  # a server of 1982 (RFC 5321 §4.1.1.1)
-
-
-async def _log_in(smtp: SMTP, path: Path) -> None:
-    login = path.destination.login
-    if login is not None:
-        await smtp.login(login.username, login.password)
-
-
-def _where(host: Host) -> str:
-    return f"{host.name}[{host.address}]:{host.port}"
+def _in_clear(demand: Demand) -> Demand:
+    return replace(demand, encryption="never", trust="anybody", trial=None)

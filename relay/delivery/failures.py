@@ -5,6 +5,7 @@ import ssl
 
 from aiosmtplib import SMTPResponseException, SMTPTimeoutError
 
+from relay.delivery.tls_sessions import TlsResult, TlsSession, result_of
 from relay.feedback.outcome import Phase
 from relay.mail.enhanced import printable_text, split_reply
 from relay.mail.replies import Reply
@@ -12,14 +13,20 @@ from relay.routing.plan import Host
 
 
 class ConnectFailure(Exception):
-    """No connection to a destination. `result` is the word for metrics, `remote` who replied."""
+    """No connection to a destination. `result` is the word for metrics, `remote` who replied, `tls`
+    what it is in a report on TLS where it is that, and `sessions` what was learnt of TLS with all
+    hosts that were tried."""
 
-    def __init__(self, phase: Phase, reply: Reply, remote: str, result: str) -> None:
+    def __init__(
+        self, phase: Phase, reply: Reply, remote: str, result: str, tls: TlsResult = ""
+    ) -> None:
         super().__init__(str(reply))
         self.phase = phase
         self.reply = reply
         self.remote = remote
         self.result = result
+        self.tls: TlsResult = tls
+        self.sessions: tuple[TlsSession, ...] = ()
 
 
 class SourceUnavailable(Exception):
@@ -33,27 +40,37 @@ class SourceUnavailable(Exception):
 
 def setup_failure(phase: Phase, error: Exception, host: Host) -> ConnectFailure:
     """What aiosmtplib or the TLS library raised in a phase, as a `ConnectFailure`."""
-    remote = f"{host.name}[{host.address}]:{host.port}"
+    if isinstance(error, ConnectFailure):
+        return error
+    remote = str(host)
     tls_error = _tls_error(error)
     if tls_error is not None:
         reason = getattr(tls_error, "verify_message", "") or tls_error.reason or str(tls_error)
         text = f"TLS with {remote} failed: {str(reason).replace('_', ' ').lower()}"
-        return ConnectFailure("tls", Reply(451, "4.7.5", printable_text(text)), remote, "tls")
+        reply = Reply(451, "4.7.5", printable_text(text))
+        return ConnectFailure("tls", reply, remote, "tls", result_of(tls_error))
     if isinstance(error, SMTPResponseException):
         if 400 <= error.code < 600:
             reply = split_reply(error.code, str(error.message))
             if phase == "auth":
                 text = f"{remote} refused the login of this relay: {reply}"
                 reply = Reply(454, "4.7.0", printable_text(text))
-            return ConnectFailure(phase, reply, remote, "refused")
+            return ConnectFailure(phase, reply, remote, "refused", _tls_word(phase))
         text = f"{remote} does not keep to SMTP: {error.message}"
-        return ConnectFailure(phase, Reply(451, "4.5.0", printable_text(text)), remote, "protocol")
+        reply = Reply(451, "4.5.0", printable_text(text))
+        return ConnectFailure(phase, reply, remote, "protocol", _tls_word(phase))
     if isinstance(error, (SMTPTimeoutError, TimeoutError)):
         text = f"{remote} did not answer {_WAITING[phase]} in time"
-        return ConnectFailure(phase, Reply(451, "4.4.2", text), remote, "timeout")
+        reply = Reply(451, "4.4.2", text)
+        return ConnectFailure(phase, reply, remote, "timeout", _tls_word(phase))
     text = f"the connection to {remote} failed {_WAITING[phase]}: {_reason(error)}"
     result = "tls" if phase == "tls" else "lost"
-    return ConnectFailure(phase, Reply(451, "4.4.2", printable_text(text)), remote, result)
+    reply = Reply(451, "4.4.2", printable_text(text))
+    return ConnectFailure(phase, reply, remote, result, _tls_word(phase))
+
+
+def _tls_word(phase: Phase) -> TlsResult:
+    return "validation-failure" if phase == "tls" else ""
 
 
 _WAITING: dict[str, str] = {

@@ -137,6 +137,11 @@ class Way:
         """Nothing waits and nothing is open: it may be forgotten, once its back-off is over."""
         return not (self.connections or self.waiting)
 
+    @property
+    def a_domain(self) -> str:
+        """A recipient domain that something waits for; `""` where nothing waits."""
+        return next((lane.waiting[0].domain for lane in self.lanes.values() if lane.waiting), "")
+
     def next_lane(self) -> Lane | None:
         """The lane whose turn it is, out of the line; None where none is ready."""
         while self.turns:

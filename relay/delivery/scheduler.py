@@ -26,7 +26,7 @@ from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
-from relay.delivery.workers import Workers
+from relay.delivery.workers import TlsCounter, Workers
 from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Gatekeeper
 from relay.limits.slots import SlotSource
@@ -66,6 +66,7 @@ class Scheduler:
         log: Logger,
         slots: SlotSource | None = None,
         complain: Callable[[Complaint], None] = lambda _: None,
+        tls: TlsCounter | None = None,
         register: Callable[[], Awaitable[Owner]] | None = None,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: Random | None = None,
@@ -74,7 +75,8 @@ class Scheduler:
     ) -> None:
         """`slots` count connections, where other processes deliver too. `complain` is told of
         replies that say something of how we send, for whoever decides what follows. `register`
-        gives a new owner when the lease was lost; by default the same name's."""
+        gives a new owner when the lease was lost; by default the same name's. `tls` counts how TLS
+        went with mail hosts."""
         self._store = store
         self._config = config
         self._metrics = metrics
@@ -96,6 +98,7 @@ class Scheduler:
             claims=self._claims,
             log=log,
             slots=slots,
+            tls=tls,
         )
         self._dispatcher = self._workers.mail = Dispatcher(
             config=config,

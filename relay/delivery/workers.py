@@ -11,6 +11,7 @@ defers its delivery.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from relay.config.model import Config
@@ -20,6 +21,8 @@ from relay.delivery.connections import Connection, Connections
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.lanes import Lane, Way
 from relay.delivery.parking import Parking
+from relay.delivery.path import Path
+from relay.delivery.tls_sessions import TlsSession
 from relay.delivery.transaction import Timeouts
 from relay.delivery.turns import Turns
 from relay.feedback.settle import results_for_all
@@ -50,6 +53,13 @@ class Mail(Protocol):
     def source_gone(self, way: Way, fault: SourceUnavailable) -> None: ...
 
 
+class TlsCounter(Protocol):
+    """Who is told how TLS went (`tls_tally.TlsTallies`)."""
+
+    def carried(self, connection: Connection, domain: str) -> None: ...
+    def add(self, path: Path, domain: str, sessions: Sequence[TlsSession]) -> None: ...
+
+
 class Resolver(Protocol):
     """What workers need of `routing.Router`."""
 
@@ -60,7 +70,7 @@ class Resolver(Protocol):
 
 class Workers:
     """`mail` is set before anything else is called. `slots` count connections with those of other
-    processes; None: there are no others."""
+    processes; None: there are no others. `tls` is told how TLS went, where somebody counts it."""
 
     mail: Mail
 
@@ -74,8 +84,10 @@ class Workers:
         claims: Claims,
         log: Logger,
         slots: SlotSource | None = None,
+        tls: TlsCounter | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._tls = tls
         self._connections = connections
         self._attempts = attempts
         self._claims = claims
@@ -187,6 +199,8 @@ class Workers:
         except SourceUnavailable as fault:
             self.mail.source_gone(way, fault)
         except ConnectFailure as failure:
+            if self._tls is not None and failure.sessions:
+                self._tls.add(path, way.a_domain, failure.sessions)
             self.mail.unreachable(way, failure, began)
         finally:
             way.opening -= 1
@@ -215,6 +229,8 @@ class Workers:
     ) -> None:
         started = self._loop.time()
         kept = connection.carried > 0
+        if self._tls is not None and delivery.domain not in connection.domains:
+            self._tls.carried(connection, delivery.domain)
         self._busy[connection] = started, delivery
         try:
             attempted = await self._attempts.make(connection, delivery, self._timeouts)

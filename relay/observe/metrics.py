@@ -190,6 +190,19 @@ class Metrics:
             "source",
             "provider",
         )
+        self.tls_policy_sessions = self._counter(
+            "tls_policy_sessions_total",
+            "TLS sessions with mail hosts, by the policy of the domain (as in RFC 8460).",
+            "policy",
+            "result",
+        )
+        self.tls_tallies_lost = self._counter(
+            "tls_tallies_lost_total",
+            "TLS sessions that reports leave out: too many kinds a day.",
+        )
+        self.tls_reports = self._counter(
+            "tls_reports_total", "Reports on TLS to other domains.", "result"
+        )
         self.claims_lost = self._counter(
             "claims_lost_total", "Outcomes dropped because another owner took the claim over."
         )

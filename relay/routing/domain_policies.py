@@ -5,6 +5,7 @@ It belongs to finding the site of a domain: asked once, in flight once, remember
 
 from collections.abc import Callable
 
+from relay.routing.answers import MxAnswer
 from relay.routing.sts_policies import Found, StsPolicies
 from relay.routing.transport import TransportPolicy
 
@@ -27,10 +28,10 @@ class DomainPolicies:
         self._dane = dane
         self._problem = problem
 
-    async def find(self, domain: str, *, secure: bool) -> tuple[TransportPolicy, float]:
-        """The policy of `domain`, and the monotonic time until which it may be believed. `secure`:
-        its MX answer was authenticated."""
-        dane = self._dane and secure
+    async def find(self, domain: str, answer: MxAnswer) -> tuple[TransportPolicy, float]:
+        """The policy of `domain`, whose MX answer is given, and the monotonic time until which it
+        may be believed."""
+        dane = self._dane and answer.secure
         if self._sts is None:
             return TransportPolicy(dane=dane), float("inf")
         found = await self._sts.find(domain)

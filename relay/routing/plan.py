@@ -7,10 +7,12 @@ the form of a peer's, so that `feedback.classify` judges it like any other (phas
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from relay.config.model import RouteLogin, Source
 from relay.mail.replies import Reply
+from relay.routing.tlsa import NO_TLSA, HostTlsa
 from relay.routing.transport import DestinationTls
 
 Family = Literal[4, 6]
@@ -30,6 +32,7 @@ class Destination:
     - `none`: never TLS.
 
     `match` is the pattern of the route that won (`""`: no route matched, which means `mx`).
+    `ca` is a PEM file of the authorities that a certificate is checked with, None for the system's.
     `host` is a name or an IP address without brackets, `""` for `mx`; `port` is 25 for `mx`.
     """
 
@@ -39,6 +42,7 @@ class Destination:
     tls: DestinationTls = "opportunistic"
     login: RouteLogin | None = field(default=None, repr=False)
     match: str = ""
+    ca: Path | None = None
 
     def __str__(self) -> str:
         if self.kind == "mx":
@@ -81,11 +85,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One address to connect to. `name` is what a certificate is checked against."""
+    """One address to connect to. `name` is what a certificate is checked against; `tlsa` says what
+    DNS knows of its certificates, where that counts for the destination."""
 
     name: str
     address: str
     port: int = 25
+    tlsa: HostTlsa = NO_TLSA
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.address}]:{self.port}"
 
 
 class RoutingFailure(Exception):

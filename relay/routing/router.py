@@ -7,6 +7,7 @@ health. Failures are `RoutingFailure`s, with the reply that the sender would rea
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from ipaddress import ip_address
 from random import Random, SystemRandom
 
@@ -15,7 +16,8 @@ from relay.config.providers import providers_of
 from relay.mail.replies import Reply
 from relay.routing import mx, sources
 from relay.routing.addresses import DestinationRule, OwnAddresses
-from relay.routing.answers import AddressAnswer, Resolver
+from relay.routing.answers import AddressAnswer, TransportResolver
+from relay.routing.dane import find_tlsa
 from relay.routing.health import Availability
 from relay.routing.plan import Candidate, Destination, Family, Host, Plan, RoutingFailure
 from relay.routing.providers import Providers
@@ -29,7 +31,7 @@ class Router:
     def __init__(
         self,
         config: Config,
-        resolver: Resolver,
+        resolver: TransportResolver,
         health: Availability,
         rng: Random | None = None,
         policies: Policies | None = None,
@@ -179,7 +181,7 @@ class Router:
         found = mx.in_turn(site.exchanges, self._rng)
         here = await self._locate(found, family)
         try:
-            return mx.hosts(site.name, site.port, here, self._rule, self._rng)
+            hosts = mx.hosts(site.name, site.port, here, self._rule, self._rng)
         except mx.NoAddress:
             other: Family = 6 if family == 4 else 4
             elsewhere = await self._locate(found, other)
@@ -189,6 +191,19 @@ class Router:
                 if located.status == "failure":
                     raise mx.no_answer(exchange.name, "address", located.detail) from None
             raise
+        return await self._with_tlsa(site, hosts, here) if site.policy.dane else hosts
+
+    async def _with_tlsa(
+        self, site: Site, hosts: tuple[Host, ...], located: list[tuple[mx.Exchange, AddressAnswer]]
+    ) -> tuple[Host, ...]:
+        """The hosts with their TLSA records, asked for at the same time."""
+        used = {host.name for host in hosts}
+        answers = {exchange.name: answer for exchange, answer in located if exchange.name in used}
+        found = await asyncio.gather(
+            *(find_tlsa(self._resolver, n, site.port, answer) for n, answer in answers.items())
+        )
+        tlsa = dict(zip(answers, found, strict=True))
+        return tuple(replace(host, tlsa=tlsa[host.name]) for host in hosts)
 
     async def _locate(
         self, found: Collection[mx.Exchange], family: Family

@@ -8,6 +8,7 @@ raises `ValueError` with a sentence that says what is allowed.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from relay.config.model import ConfigurationSet, Route, RouteLogin
 from relay.config.names import parse_route_match, parse_route_target
@@ -24,6 +25,7 @@ class RouteTarget:
     port: int = 25
     tls: DestinationTls | None = None
     login: RouteLogin | None = None
+    ca: Path | None = None
 
     def destination(self, configuration_set: ConfigurationSet) -> Destination:
         """The destination with the TLS policy in force: the route's beats the set's."""
@@ -34,6 +36,7 @@ class RouteTarget:
             tls=self.tls or configuration_set.tls,
             login=self.login,
             match=self.match,
+            ca=self.ca,
         )
 
 
@@ -74,5 +77,5 @@ def read_route(pattern: str, route: Route) -> RouteTarget:
     """A route of the configuration as a target. Raises `ValueError` where `to` cannot be read."""
     endpoint = parse_route_target(route.to)
     if endpoint is None:
-        return RouteTarget(pattern, tls=route.tls, login=route.login)
-    return RouteTarget(pattern, endpoint.host, endpoint.port, route.tls, route.login)
+        return RouteTarget(pattern, tls=route.tls, login=route.login, ca=route.ca)
+    return RouteTarget(pattern, endpoint.host, endpoint.port, route.tls, route.login, route.ca)

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from relay.observe.logging import Logger
@@ -184,6 +184,7 @@ class StsPolicies:
                 return None
             if now - stored.used_at >= DAY_MS:
                 await self._store.used(domain, now)
+                stored = replace(stored, used_at=now)
         except StoreError as error:
             self._log.error("cannot look up an MTA-STS policy", domain=domain, error=str(error))
             return None

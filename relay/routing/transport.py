@@ -13,7 +13,7 @@ pool of connections.
 DANE beats MTA-STS where a host has both, also where DANE fails (RFC 8461 §2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from relay.routing.mta_sts import StsPolicy
@@ -56,8 +56,10 @@ class Demand:
     - `trust`: whose certificate will do: `anybody`'s, one that an `authority` of ours vouches for
       and that names the host, or one that `tlsa` records name (`dane`).
     - `refusal`: why this host must not be used at all, as a clause; `""` where it may be.
-    - `trial`: what an MTA-STS policy in testing would have refused is counted, and not refused.
+    - `trial`: what an MTA-STS policy in testing would demand. It is tried first; what fails then is
+      counted, and not refused.
     - `reason`: on whose word, for people: `MTA-STS of example.org`.
+    - `policy_type`, `policy_domain`, `policy`: the same, as TLS reports have it.
     """
 
     encryption: Encryption
@@ -65,14 +67,16 @@ class Demand:
     tlsa: tuple[Tlsa, ...] = ()
     base: str = ""
     refusal: str = ""
-    trial: bool = False
+    trial: "Demand | None" = None
     reason: str = ""
     policy_type: PolicyType = "no-policy-found"
+    policy_domain: str = ""
+    policy: tuple[str, ...] = ()
 
     @property
     def may_fall_back(self) -> bool:
         """Whether mail may go in clear text where TLS is missing or broken."""
-        return self.encryption in ("offered", "never") and not self.refusal
+        return self.encryption == "offered" and not self.refusal
 
 
 _OPERATOR: dict[DestinationTls, Demand] = {
@@ -102,30 +106,38 @@ def demand_on(
 
 
 def _dane(host: str, own: Demand, tlsa: HostTlsa) -> Demand:
-    reason = f"DANE of {host}"
+    records = tuple(str(record) for record in tlsa.records)
+    strict = Demand(
+        "always",
+        "dane",
+        reason=f"DANE of {host}",
+        policy_type="tlsa",
+        policy_domain=tlsa.base or host,
+        policy=records,
+    )
     if tlsa.status == "failed":
-        refusal = f"its TLSA records could not be looked up ({tlsa.detail})"
-        return Demand("always", "dane", refusal=refusal, reason=reason, policy_type="tlsa")
+        return replace(strict, refusal=f"its TLSA records could not be looked up ({tlsa.detail})")
     usable = tlsa.usable
     if not usable:
         # TLS is mandatory, and nothing can be checked but what the operator wants (RFC 7672 §2.2).
-        text = f"{reason} (no record is usable: any certificate)"
-        return Demand("always", own.trust, reason=text, policy_type="tlsa")
-    base = tlsa.base or host
-    return Demand("always", "dane", usable, base, reason=reason, policy_type="tlsa")
+        text = f"{strict.reason} (no record is usable: any certificate)"
+        return replace(strict, trust=own.trust, reason=text)
+    return replace(strict, tlsa=usable, base=tlsa.base or host)
 
 
 def _mta_sts(host: str, own: Demand, policy: StsPolicy) -> Demand:
     reason = f"MTA-STS of {policy.domain}"
     fits = policy.allows(host)
-    if policy.mode == "testing":
-        # Nothing is refused on its word: a host that does not fit is only counted.
-        return Demand(
-            own.encryption,
-            own.trust,
-            trial=True,
-            reason=f"{own.reason}; {reason} is only tested",
-            policy_type="sts",
-        )
     refusal = "" if fits else f"the MTA-STS policy of {policy.domain} does not name it"
-    return Demand("always", "authority", refusal=refusal, reason=reason, policy_type="sts")
+    strict = Demand(
+        "always",
+        "authority",
+        refusal=refusal,
+        reason=reason,
+        policy_type="sts",
+        policy_domain=policy.domain,
+        policy=policy.strings,
+    )
+    if policy.mode == "enforce":
+        return strict
+    return replace(own, trial=strict, reason=f"{own.reason}; {reason} is only tested")

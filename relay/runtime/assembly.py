@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from relay.config.model import Config
 from relay.config.names import parse_nameserver
 from relay.config.resolv_conf import untrusted_name_servers
+from relay.delivery.tls import AuthorityError, TlsContexts
 from relay.frontend.tls import TlsError, server_context
-from relay.routing.answers import Resolver
+from relay.routing.answers import TransportResolver
 from relay.routing.health import SourceHealth
 from relay.routing.router import Router
+from relay.routing.sites import Policies
 from relay.signing.keys import KeyFileError, KeyRing
 from relay.signing.make import record_name, record_text
 
@@ -34,9 +36,15 @@ class Assembly:
     keyring: KeyRing
     router: Router
     tls: ssl.SSLContext
+    contexts: TlsContexts
 
 
-def assemble(config: Config, resolver: Resolver, health: SourceHealth) -> Assembly:
+def assemble(
+    config: Config,
+    resolver: TransportResolver,
+    health: SourceHealth,
+    policies: Policies | None = None,
+) -> Assembly:
     """Read keys and certificates (blocking) and plan routes. Raises `AssemblyError`."""
     problems: list[str] = []
     keyring: KeyRing | None = None
@@ -55,9 +63,17 @@ def assemble(config: Config, resolver: Resolver, health: SourceHealth) -> Assemb
             f"transport.dane rests on the word of the name servers, and {told} may be spoken for:"
             " allowed are those on loopback and transport.trusted_nameservers"
         )
-    if keyring is None or tls is None or problems:
+    contexts: TlsContexts | None = None
+    try:
+        contexts = TlsContexts.make(
+            own={route.ca for route in config.routes.values() if route.ca is not None}
+        )
+    except AuthorityError as error:
+        problems.append(str(error))
+    if keyring is None or tls is None or contexts is None or problems:
         raise AssemblyError(tuple(problems))
-    return Assembly(config, keyring, Router(config, resolver, health), tls)
+    router = Router(config, resolver, health, policies=policies)
+    return Assembly(config, keyring, router, tls, contexts)
 
 
 def published_records(keyring: KeyRing) -> dict[str, str]:

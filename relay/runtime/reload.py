@@ -13,7 +13,7 @@ from relay.config.load import load
 from relay.config.machine import check_machine
 from relay.config.model import Config
 from relay.config.problems import ConfigErrors
-from relay.runtime.assembly import AssemblyError, assemble
+from relay.runtime.assembly import AssemblyError
 from relay.runtime.gauges import wall_ms
 from relay.runtime.reason import reason
 
@@ -41,7 +41,7 @@ class Reloader:
                 loaded = await asyncio.to_thread(load, relay.path)
                 kept = needs_restart(relay.config, loaded.config)
                 config = _with_old_values(loaded.config, relay.config, kept)
-                assembly = await asyncio.to_thread(assemble, config, relay.resolver, relay.health)
+                assembly = await relay.assemble(config)
                 problems = await relay.put_in_force(assembly)
             except ConfigErrors as errors:
                 return self._refused(tuple(str(problem) for problem in errors.problems))

@@ -23,6 +23,7 @@ from relay.admin.app import control_app, public_app
 from relay.admin.control import Health, Reloaded
 from relay.admin.server import AdminServer, Listening, ServerError, listen_control, listen_tcp
 from relay.config.model import Config
+from relay.delivery.tls import TlsContexts
 from relay.frontend.door import Door
 from relay.limits.limits import Limits
 from relay.limits.shapes import Shapes
@@ -34,6 +35,7 @@ from relay.observe.merging import Merged
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
+from relay.routing.sts_keeper import StsKeeper
 from relay.routing.suspensions import Suspensions
 from relay.runtime import messages as say
 from relay.runtime.assembly import (
@@ -48,6 +50,7 @@ from relay.runtime.crew import Crew, CrewError
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
 from relay.runtime.opening import make_store
+from relay.runtime.outbound_tls import OutboundTls
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reins import SupervisorReins
@@ -127,7 +130,8 @@ class Supervisor:
         self.resolver = DnsResolver(name_servers(config), dnssec=config.transport.dane)
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
-        assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
+        await self._start_policies(config)
+        assembly = await self.assemble(config)
         self.router, self.keyring = assembly.router, assembly.keyring
         self.limits = Limits(self.store, time.monotonic, wall_ms)
         await self._open_warmups(config)
@@ -202,6 +206,37 @@ class Supervisor:
         )
         await self.warmups.open(config)
 
+    async def _start_policies(self, config: Config) -> None:
+        """The supervisor renews what the workers have found, and explains by it."""
+        self.contexts = await asyncio.to_thread(TlsContexts.make)
+        self.outbound_tls = OutboundTls(
+            config,
+            contexts=self.contexts,
+            resolver=self.resolver,
+            store=self.store.sts_policies,
+            log=self.log,
+        )
+        self._cleanup.push_async_callback(self.outbound_tls.close)
+        policies = self.store.sts_policies
+        keeper = StsKeeper(self.outbound_tls.sts, policies, self.log, wall_ms)
+        self._background(keeper.run(), "keeper of MTA-STS policies")
+        if config.transport.dane:
+            self._soon(self._probe_dnssec())
+
+    async def _probe_dnssec(self) -> None:
+        """DANE that never applies looks like DANE that is in order: somebody must say so."""
+        if not await self.resolver.validates():
+            self.log.warning(
+                "transport.dane has no effect: the name servers do not validate DNSSEC, or cannot"
+                " be reached",
+                nameservers=self.config.delivery.nameservers or "those of the host",
+            )
+
+    async def assemble(self, config: Config) -> Assembly:
+        """What `config` gives rise to. Raises `AssemblyError`."""
+        policies = self.outbound_tls.policies(config)
+        return await asyncio.to_thread(assemble, config, self.resolver, self.health, policies)
+
     async def _start_simulator(self, assembly: Assembly) -> None:
         config = assembly.config
         assert config.simulator is not None
@@ -264,6 +299,13 @@ class Supervisor:
 
     async def _collect(self) -> Merged:
         return Merged(await self.ledger.balance())
+
+    def _soon(self, work: Coroutine[object, object, None]) -> None:
+        """Run something that ends by itself."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._cleanup.callback(task.cancel)
 
     def _background(self, work: Coroutine[object, object, None], name: str) -> None:
         """Run a loop that ends with the relay. Should it fail, the relay ends: it is restarted

@@ -24,6 +24,8 @@ from relay.admission.admission import Admission
 from relay.config.model import Config
 from relay.delivery.connections import Connections
 from relay.delivery.scheduler import Scheduler
+from relay.delivery.tls import TlsContexts
+from relay.delivery.tls_tally import TlsTallies
 from relay.frontend.authenticator import AuthenticationUnavailable, Authenticator
 from relay.frontend.frontend import Frontend, PreparedFrontend
 from relay.frontend.tls import TlsError
@@ -44,6 +46,7 @@ from relay.runtime.intake import Intake
 from relay.runtime.link import Handler, Link, connect
 from relay.runtime.loops import new_loop
 from relay.runtime.opening import make_store
+from relay.runtime.outbound_tls import OutboundTls
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.share import share_of_worker
@@ -138,13 +141,34 @@ class Worker:
         self.resolver = DnsResolver(name_servers(config), dnssec=config.transport.dane)
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
-        assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
+        await self._start_policies(config)
+        assembly = await self._assemble(config)
         self.limits = LeasedLimits(DistantLessor(self.link), time.monotonic)
         self.limits.configure(limits_in_force(config, self._warmups))
         stack.push_async_callback(self.limits.close)
         await self._start_delivering(assembly)
         await self._start_accepting(assembly)
         self._background(self.health.run(), "source health")
+
+    async def _start_policies(self, config: Config) -> None:
+        self.tls_tallies = TlsTallies(self.store.tls_tallies, self.metrics, self.log)
+        self._cleanup.push_async_callback(self.tls_tallies.flush)
+        self._background(self.tls_tallies.run(), "counts of TLS sessions")
+        self.outbound_tls = OutboundTls(
+            config,
+            contexts=await asyncio.to_thread(TlsContexts.make),
+            resolver=self.resolver,
+            store=self.store.sts_policies,
+            log=self.log,
+            problem=lambda domain, found: self.tls_tallies.fetch_failed(
+                domain, invalid=found.invalid
+            ),
+        )
+        self._cleanup.push_async_callback(self.outbound_tls.close)
+
+    async def _assemble(self, config: Config) -> Assembly:
+        policies = self.outbound_tls.policies(config)
+        return await asyncio.to_thread(assemble, config, self.resolver, self.health, policies)
 
     async def _open_store(self, config: Config) -> None:
         self.store = make_store(config, self.metrics, self.log)
@@ -156,7 +180,7 @@ class Worker:
         self.config = config
         owner = await self._register(config)
         self._cleanup.push_async_callback(self._resign)
-        self.connections = Connections(config, self.metrics)
+        self.connections = Connections(config, self.metrics, contexts=assembly.contexts)
         self._cleanup.callback(self.connections.close)
         self.scheduler = Scheduler(
             store=self.store,
@@ -167,6 +191,7 @@ class Worker:
             limits=self.limits,
             slots=DistantSlots(self.link),
             complain=lambda complaint: self.link.tell(say.Complained(complaint)),
+            tls=self.tls_tallies,
             keyring=assembly.keyring,
             config=config,
             metrics=self.metrics,
@@ -236,7 +261,7 @@ class Worker:
         """Everything that may fail, before anything is changed."""
         try:
             config = self._share(message.configuration)
-            assembly = await asyncio.to_thread(assemble, config, self.resolver, self.health)
+            assembly = await self._assemble(config)
             self._secrets = await self.store.secrets()
             self._prepared = assembly, self.frontend.prepare(config)
         except AssemblyError as error:
@@ -256,6 +281,8 @@ class Worker:
         self.limits.configure(limits_in_force(config, self._warmups))
         self.health.reconfigure(config)
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
+        self.outbound_tls.reconfigure(config)
+        self.connections.reconfigure(config, assembly.contexts)
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
         self.config = config
         return True

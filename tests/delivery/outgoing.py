@@ -19,7 +19,7 @@ from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
-from relay.routing.answers import AddressAnswer, MxAnswer
+from relay.routing.answers import AddressAnswer, MxAnswer, TextAnswer, TlsaAnswer
 from relay.routing.health import SourceHealth
 from relay.routing.router import Router
 from relay.signing.body_hash import BodyHash
@@ -90,6 +90,12 @@ class Dns:
         if found:
             return AddressAnswer("found", found)
         return AddressAnswer("nodata" if name in self._addresses else "nxdomain")
+
+    async def texts(self, name: str) -> TextAnswer:
+        return TextAnswer("nxdomain")
+
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        return TlsaAnswer("nxdomain")
 
 
 class Lines(list[dict[str, Any]]):

@@ -10,7 +10,9 @@ from relay.delivery.connections import Connections
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.path import Path as Way
 from relay.observe.metrics import Metrics
+from relay.routing.mx import Exchange
 from relay.routing.plan import Destination, Host
+from relay.routing.sites import Site
 from tests.delivery.outgoing import Dns, Outgoing, make_config
 from tests.delivery.receiver import Do, Receiver
 
@@ -26,7 +28,8 @@ def closed_port(host: str = "127.0.0.1") -> int:
 def _opener(directory: Path, **delivery: Any) -> tuple[Connections, Metrics, Way]:
     metrics = Metrics()
     config = make_config(directory, delivery=delivery)
-    way = Way("127.0.0.2", 4, "relay.test", Destination("mx", tls="none"), "x.test")
+    site = Site("mx", "x.test", (Exchange(0, "x.test"),))
+    way = Way("127.0.0.2", 4, "relay.test", Destination("mx", tls="none"), site)
     return Connections(config, metrics), metrics, way
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
+from relay.delivery.tls import AuthorityError, TlsContexts
 from tests.delivery.conftest import Authority
 from tests.delivery.outgoing import Dns, Outgoing, make_config
 from tests.delivery.receiver import OFFERED, Do, Receiver, Scripted
@@ -141,6 +143,40 @@ async def test_implicit_tls_speaks_tls_from_the_first_octet(
     ):
         assert (await _attempt(relay))["kind"] == "delivered"
     assert receiver.messages[0].tls
+
+
+async def test_implicit_tls_can_be_verified(tmp_path: Path, authority: Authority) -> None:
+    for name, kind in (("mx.test", "delivered"), ("someone-else.test", "deferred")):
+        async with (
+            Receiver(tls=authority.server(name), implicit_tls=True) as receiver,
+            _relay(tmp_path / name, receiver, authority, "implicit_verify") as relay,
+        ):
+            assert (await _attempt(relay))["kind"] == kind
+        assert len(receiver.messages) == (kind == "delivered")
+
+
+@pytest.mark.parametrize(("tls", "implicit"), [("verify", False), ("implicit_verify", True)])
+async def test_a_route_may_have_authorities_of_its_own(
+    tmp_path: Path, authority: Authority, tls: str, implicit: bool
+) -> None:
+    own = trustme.CA()
+    own.cert_pem.write_to_path(tmp_path / "own.pem")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.issue_cert("mx.test").configure_cert(server)
+    contexts = TlsContexts.make(own=[tmp_path / "own.pem"])
+    for route, kind in (({}, "deferred"), ({"ca": tmp_path / "own.pem"}, "delivered")):
+        async with Receiver(tls=server, implicit_tls=implicit) as receiver:
+            to = {"to": f"mx.test:{receiver.port}", "tls": tls, **route}
+            config = make_config(tmp_path / kind, route=to)
+            async with Outgoing(config, dns=_NAMES, contexts=contexts) as relay:
+                assert (await _attempt(relay))["kind"] == kind
+
+
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing\n")
+    for name in ("empty.pem", "absent.pem"):
+        with pytest.raises(AuthorityError, match=name):
+            TlsContexts.make(own=[tmp_path / name])
 
 
 async def test_implicit_tls_with_a_peer_in_clear_text_is_deferred(

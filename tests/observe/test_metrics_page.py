@@ -20,6 +20,7 @@ BOUNDED = {
     "listener",
     "name",
     "outcome",
+    "policy",
     "pool",
     "provider",
     "python",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.config.model import Config
-from relay.routing.answers import AddressAnswer, MxAnswer
+from relay.routing.answers import AddressAnswer, MxAnswer, TextAnswer, TlsaAnswer
 from relay.routing.plan import Family
 
 MakeConfig = Callable[..., Config]
@@ -77,6 +77,14 @@ class FakeDns:
             return AddressAnswer(records)  # type: ignore[arg-type]
         found = tuple(a for a in map(ip_address, records) if a.version == family)
         return AddressAnswer("found" if found else "nodata", found)
+
+    async def texts(self, name: str) -> TextAnswer:
+        self.asked.append(f"{name} TXT")
+        return TextAnswer("nxdomain")
+
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        self.asked.append(f"{name} TLSA")
+        return TlsaAnswer("nxdomain")
 
 
 @pytest.fixture

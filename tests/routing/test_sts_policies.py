@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.observe.logging import make_logger
-from relay.routing.answers import TextAnswer
+from relay.routing.answers import MxAnswer, TextAnswer
 from relay.routing.domain_policies import DomainPolicies
 from relay.routing.mta_sts import StsPolicy
 from relay.routing.sts_fetch import FetchError
@@ -20,6 +20,7 @@ from relay.store.tls_values import DAY_MS, StoredPolicy
 
 _START = 1_700_000_000_000
 _WEEK_S = 604_800
+_SECURE, _INSECURE = MxAnswer("found", secure=True), MxAnswer("found")
 
 
 class _World:
@@ -213,15 +214,15 @@ async def test_what_a_domain_demands_is_put_together(world: _World) -> None:
         world.policies, dane=True, problem=lambda domain, found: problems.append(found.problem)
     )
     sts = StsPolicy("a.test", "1", "enforce", ("mx.a.test",), _WEEK_S)
-    assert (await policies.find("a.test", secure=True))[0] == TransportPolicy(sts, dane=True)
-    assert (await policies.find("a.test", secure=False))[0] == TransportPolicy(sts)
+    assert (await policies.find("a.test", _SECURE))[0] == TransportPolicy(sts, dane=True)
+    assert (await policies.find("a.test", _INSECURE))[0] == TransportPolicy(sts)
     world.id, world.mode = "2", "none"
     world.later(LOOK_AGAIN_S)
-    assert (await policies.find("a.test", secure=False))[0] == TransportPolicy()
+    assert (await policies.find("a.test", _INSECURE))[0] == TransportPolicy()
     assert problems == []
     world.id, world.failure = "3", FetchError("no")
     world.later(LOOK_AGAIN_S)
-    await policies.find("a.test", secure=False)
+    await policies.find("a.test", _INSECURE)
     assert problems == ["no"]
     nothing = DomainPolicies(None, dane=False)
-    assert await nothing.find("a.test", secure=True) == (TransportPolicy(), float("inf"))
+    assert await nothing.find("a.test", _SECURE) == (TransportPolicy(), float("inf"))

@@ -1,5 +1,6 @@
 """What a connection must fulfil: the operator's word and the domain's policy put together."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -52,8 +53,9 @@ def test_mta_sts_in_testing_refuses_nothing() -> None:
     for host in ("mx.example.org", "mx.example.net"):
         demand = demand_on(host, "opportunistic", TransportPolicy(sts=_TESTING))
         assert (demand.encryption, demand.trust, demand.refusal) == ("offered", "anybody", "")
-        assert demand.trial
-        assert demand.policy_type == "sts"
+        enforced = replace(_TESTING, mode="enforce")
+        strict = demand_on(host, "opportunistic", TransportPolicy(sts=enforced))
+        assert demand.trial == replace(strict, policy=_TESTING.strings)
 
 
 def test_mta_sts_of_mode_none_asks_for_nothing() -> None:
@@ -85,7 +87,8 @@ def test_unusable_records_make_tls_mandatory_and_check_nothing() -> None:
 
 def test_records_of_a_domain_whose_mx_is_not_authentic_do_not_count() -> None:
     demand = demand_on("mx.example.org", "opportunistic", TransportPolicy(_TESTING), _FOUND)
-    assert demand.policy_type == "sts"
+    assert demand.trial is not None
+    assert demand.trust == "anybody"
 
 
 @pytest.mark.parametrize("word", ["none", "implicit", "implicit_verify"])

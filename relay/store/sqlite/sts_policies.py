@@ -47,7 +47,10 @@ def _find(db: sqlite3.Connection, domain: str) -> StoredPolicy | None:
 
 def _put(db: sqlite3.Connection, requests: Sequence[StoredPolicy]) -> list[None]:
     db.executemany(
-        f"REPLACE INTO sts_policy ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        f"INSERT INTO sts_policy ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        " ON CONFLICT (domain) DO UPDATE SET id = excluded.id, mode = excluded.mode,"
+        " mx = excluded.mx, max_age = excluded.max_age, fetched_at = excluded.fetched_at,"
+        " used_at = max(used_at, excluded.used_at)",
         [
             (p.domain, p.id, p.mode, " ".join(p.mx), p.max_age, p.fetched_at, p.used_at)
             for p in requests
