@@ -22,7 +22,6 @@ BOUNDED = {
     "outcome",
     "policy",
     "pool",
-    "provider",
     "python",
     "reason",
     "result",
