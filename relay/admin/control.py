@@ -22,6 +22,7 @@ from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspen
 
 if TYPE_CHECKING:
     from relay.admin.pools import PoolOperations
+    from relay.admin.summaries import SummaryOperations
     from relay.admin.suspensions import SuspensionOperations
 
 T = TypeVar("T")
@@ -367,6 +368,9 @@ class Operations(Protocol):
 
     @property
     def pools(self) -> "PoolOperations": ...
+
+    @property
+    def summaries(self) -> "SummaryOperations": ...
 
     async def credentials(self) -> list[CredentialStatus]: ...
 

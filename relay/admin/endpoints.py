@@ -33,6 +33,7 @@ from relay.admin.control import (
 )
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
+from relay.admin.summaries import Summary, SummaryRequest
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
 from relay.feedback.restraints import Restraint
 from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
@@ -78,6 +79,10 @@ QUEUE_RELEASE = Endpoint(
     "/v1/queue/release", QueueFilter, Changed, lambda store, q: store.release(q)
 )
 QUEUE_BOUNCE = Endpoint("/v1/queue/bounce", QueueFilter, Changed, lambda store, q: store.bounce(q))
+
+QUEUE_SUMMARY = Endpoint(
+    "/v1/queue/summary", SummaryRequest, Summary, lambda store, q: store.summaries.summary(q)
+)
 
 SUPPRESSION_ADD = Endpoint(
     "/v1/suppression/add", SuppressRequest, Changed, lambda store, q: store.suppress(q)
@@ -139,6 +144,7 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     QUEUE_HOLD,
     QUEUE_RELEASE,
     QUEUE_BOUNCE,
+    QUEUE_SUMMARY,
     SUPPRESSION_ADD,
     SUPPRESSION_REMOVE,
     SUPPRESSION_GET,

@@ -27,6 +27,7 @@ from relay.admin.control import (
     SuppressRequest,
 )
 from relay.admin.pools import PoolOperations
+from relay.admin.summaries import SummaryOperations, no_providers
 from relay.admin.suspensions import SuspensionOperations
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
@@ -93,6 +94,8 @@ class StoreOperations:
     suspensions_changed: Callable[[], Awaitable[None]] | None = None
     warmups_changed: Callable[[], Awaitable[None]] | None = None
     source_faults: Callable[[], Mapping[str, str]] = dict
+    providers: Callable[[], Awaitable[Mapping[str, str]]] = no_providers
+    waiting: Callable[[], Awaitable[Mapping[str, int]]] | None = None
 
     @property
     def suspensions(self) -> SuspensionOperations:
@@ -113,6 +116,13 @@ class StoreOperations:
             clock=self.clock,
             changed=self.warmups_changed,
             faults=self.source_faults,
+        )
+
+    @property
+    def summaries(self) -> SummaryOperations:
+        """The queue in sums."""
+        return SummaryOperations(
+            store=self.store, config=self.config, providers=self.providers, waiting=self.waiting
         )
 
     # The queue

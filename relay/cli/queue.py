@@ -32,6 +32,7 @@ from relay.cli.output import (
     warn,
 )
 from relay.cli.prompts import confirm
+from relay.cli.summary import summary
 from relay.store.values import QueueEntry, QueueFilter, State
 
 app = App(
@@ -39,6 +40,8 @@ app = App(
     help="List the queue, and retry, hold, release or bounce what is in it.",
     help_format="plaintext",
 )
+
+app.command(summary)
 
 MessageIds = Annotated[tuple[str, ...], Parameter(name="ID", help="Message ids.")]
 DomainOption = Annotated[str, Parameter(name="--domain", help="Only mail for this domain.")]

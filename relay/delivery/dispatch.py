@@ -14,6 +14,7 @@ from typing import Protocol
 
 from relay.config.model import Config
 from relay.delivery.attempt import Results
+from relay.delivery.backlog import Backlog, backlog_of
 from relay.delivery.claims import Claims
 from relay.delivery.endings import Endings, is_expired
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
@@ -146,6 +147,15 @@ class Dispatcher:
         waiting = (d.id for lane in self._ways.lanes() for d in lane.waiting)
         finding = (d.id for d in self._finding.deliveries())
         return self._later.union(waiting, finding, self._aside.ids)
+
+    def known_providers(self) -> dict[str, str]:
+        """The provider of each domain that is known to belong to one."""
+        return self._router.known_providers()
+
+    def backlog(self) -> Backlog:
+        """What waits, line by line."""
+        unplaced = len(self._later) + sum(1 for _ in self._finding.deliveries())
+        return backlog_of(self._ways, unplaced, self._loop.time())
 
     def take_matching(self, which: QueueFilter) -> list[Delivery]:
         """What waits and `which` names, out of its lanes; its state and limit do not matter."""

@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from relay.config.model import Config
 from relay.delivery.attempt import Attempts
+from relay.delivery.backlog import Backlog
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connections
 from relay.delivery.dispatch import Dispatcher, SourceTester
@@ -131,6 +132,14 @@ class Scheduler:
     def working_set(self) -> int:
         """How many claimed deliveries are held now."""
         return len(self._claims)
+
+    def known_providers(self) -> dict[str, str]:
+        """The provider of each domain that is known to belong to one."""
+        return self._dispatcher.known_providers()
+
+    def backlog(self) -> Backlog:
+        """What waits in memory, line by line."""
+        return self._dispatcher.backlog()
 
     @property
     def outbound_connections(self) -> int:

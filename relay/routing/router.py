@@ -109,6 +109,10 @@ class Router:
         """Where mail to `domain` goes by `plan`, as far as that is known without asking DNS."""
         return self._sites.known(plan.route, domain)
 
+    def known_providers(self) -> dict[str, str]:
+        """The provider of each domain whose exchanges are known to belong to one."""
+        return self._sites.providers()
+
     async def find_site(self, plan: Plan, domain: str) -> Site:
         """Where mail to `domain` goes by `plan`. Raises `RoutingFailure`."""
         return await self._sites.find(plan.route, domain)

@@ -125,6 +125,10 @@ class Sites:
             return None
         return literal_site(domain) if domain.startswith("[") else None
 
+    def providers(self) -> dict[str, str]:
+        """The provider of each domain that is known, and has one."""
+        return {d: site.provider for d, (_, site) in self._known.items() if site.provider}
+
     async def find(self, destination: Destination, domain: str) -> Site:
         """The site for mail to `domain` by `destination`. Raises `RoutingFailure` where DNS says
         that there is none, or does not say."""

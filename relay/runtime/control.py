@@ -27,13 +27,22 @@ from relay.admin.control import (
 )
 from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
+from relay.delivery.backlog import Backlog, merged
 from relay.delivery.telling import Telling
 from relay.feedback.restraints import Restraint
 from relay.limits.limits import Level
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
 from relay.runtime.gauges import wall_ms
-from relay.runtime.messages import AllowOnce, QueueChanged, Recall, Report, SecretsChanged
+from relay.runtime.messages import (
+    AllowOnce,
+    QueueChanged,
+    Recall,
+    Report,
+    SecretsChanged,
+    TellBacklog,
+    TellProviders,
+)
 from relay.signing.keys import KeyRing
 from relay.store.values import QueueFilter
 
@@ -67,6 +76,8 @@ class RelayControl:
             suspensions_changed=relay.suspender.refresh,
             warmups_changed=relay.warmups.reload,
             source_faults=self._source_faults,
+            providers=self._providers,
+            waiting=self._waiting,
         )
 
     async def _recall(self, which: QueueFilter) -> None:
@@ -169,6 +180,18 @@ class RelayControl:
             for pool, settings in self._relay.config.pools.items()
             for source in settings.sources
         )
+
+    async def _providers(self) -> dict[str, str]:
+        """Of the domains that workers know."""
+        answers = await self._relay.crew.ask(TellProviders(), _GLANCE_S)
+        return {domain: provider for known in answers for domain, provider in known.items()}
+
+    async def _backlog(self) -> Backlog:
+        return merged(await self._relay.crew.ask(TellBacklog(), _GLANCE_S))
+
+    async def _waiting(self) -> dict[str, int]:
+        """What waits in memory for each source."""
+        return dict((await self._backlog()).sources)
 
     def _source_faults(self) -> dict[str, str]:
         return {source.address: source.reason for source in self._sources() if not source.available}

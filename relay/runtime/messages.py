@@ -6,6 +6,7 @@ Plain values. A `Question` names the type of its answer; anything else is told a
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from relay.delivery.backlog import Backlog
 from relay.feedback.restraints import Complaint, Rest
 from relay.frontend.authenticator import Known
 from relay.frontend.blocks import Block
@@ -88,6 +89,20 @@ class Report(Question[State]):
     """How are you?"""
 
     answer: ClassVar[Any] = State
+
+
+@dataclass(frozen=True, slots=True)
+class TellBacklog(Question[Backlog]):
+    """What waits in your memory?"""
+
+    answer: ClassVar[Any] = Backlog
+
+
+@dataclass(frozen=True, slots=True)
+class TellProviders(Question[dict[str, str]]):
+    """The provider of each domain that you know."""
+
+    answer: ClassVar[Any] = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +282,8 @@ KINDS: tuple[type, ...] = (
     Abandon,
     TakeStock,
     Report,
+    TellBacklog,
+    TellProviders,
     Recall,
     QueueChanged,
     MailIsDue,

@@ -84,6 +84,8 @@ class Worker:
             say.Abandon: self._abandon,
             say.TakeStock: self._take_stock,
             say.Report: self._report,
+            say.TellBacklog: lambda _: self.scheduler.backlog(),
+            say.TellProviders: lambda _: self.scheduler.known_providers(),
             say.Recall: self._recall,
             say.QueueChanged: self._queue_changed,
             say.MailIsDue: self._mail_is_due,

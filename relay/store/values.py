@@ -9,6 +9,7 @@ State = Literal["queued", "held", "suspended", "quarantined"]
 """queued: goes when it is due; held: an operator's word about this very mail; suspended: set aside
 for a `Suspension` in force; quarantined: damaged, set apart for people."""
 SuppressionReason = Literal["bounce", "complaint", "manual"]
+QueueGrouping = Literal["set", "domain", "pool"]
 WarmupState = Literal["warming", "paused", "completed"]
 
 
@@ -223,6 +224,26 @@ class QueueDepth:
     oldest_accepted_at: int
     quarantined: int = 0
     suspended: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueGroup:
+    """Deliveries that have a `name` in common: of a configuration set, a domain, or of those of a
+    configuration set that were moved to `pool` (empty: they go through the set's own).
+
+    `claimed` are in the hands of a worker, most of them among the queued. `next_due_at` is that of
+    the first one that is queued and not claimed, None where there is none.
+    """
+
+    name: str
+    pool: str
+    queued: int
+    held: int
+    suspended: int
+    quarantined: int
+    claimed: int
+    oldest_accepted_at: int
+    next_due_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

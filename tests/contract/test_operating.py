@@ -2,7 +2,7 @@
 
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store
-from relay.store.values import Owner, QueueDepth, QueueFilter, Secret, Settlement
+from relay.store.values import Owner, QueueDepth, QueueFilter, QueueGroup, Secret, Settlement
 from tests.contract.making import NOW, make_new
 
 
@@ -107,3 +107,26 @@ async def test_secrets_are_kept_and_revoked(store: Store) -> None:
     assert (first.credential, first.salt, first.digest) == ("app", b"salt", b"digest")
     assert (first.revoked_at, second.revoked_at) == (NOW + 1, None)
     assert first.id != second.id
+
+
+async def test_the_queue_is_counted_by_set_by_domain_and_by_where_it_was_moved(
+    store: Store, owner: Owner
+) -> None:
+    await store.insert(make_new("a@one.test", "b@two.test", due_at=NOW + 5), None)
+    await store.insert(make_new("a@one.test", configuration_set="other"), owner)
+    await store.set_state(QueueFilter(domain="two.test"), "held")
+
+    by_domain = {group.name: group for group in await store.groups("domain")}
+    assert by_domain == {
+        "one.test": QueueGroup("one.test", "", 2, 0, 0, 0, 1, NOW, NOW + 5),
+        "two.test": QueueGroup("two.test", "", 0, 1, 0, 0, 0, NOW, None),
+    }
+    by_set = {group.name: group for group in await store.groups("set")}
+    assert by_set == {
+        "main": QueueGroup("main", "", 1, 1, 0, 0, 0, NOW, NOW + 5),
+        "other": QueueGroup("other", "", 1, 0, 0, 0, 1, NOW, None),
+    }
+    assert {(group.name, group.pool) for group in await store.groups("pool")} == {
+        ("main", ""),
+        ("other", ""),
+    }

@@ -1,4 +1,4 @@
-"""Replies that no rule knew: gathered in memory, written now and then, never lost to a full disk."""
+"""Replies that no rule knew: gathered in memory, written now and then; a full disk loses none."""
 
 from typing import Any
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from relay.mail.address import suppression_key
 from relay.store.interface import StoreUnavailable
-from relay.store.sqlite import operators, permits, suppression
+from relay.store.sqlite import groups, operators, permits, suppression
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
@@ -23,6 +23,8 @@ from relay.store.values import (
     QueueDepth,
     QueueEntry,
     QueueFilter,
+    QueueGroup,
+    QueueGrouping,
     Secret,
     State,
     SuppressionEntry,
@@ -111,6 +113,9 @@ class Lists:
 
     async def depths(self) -> list[QueueDepth]:
         return await self._questions.ask(operators.depths)
+
+    async def groups(self, by: QueueGrouping) -> list[QueueGroup]:
+        return await self._questions.ask(groups.groups, by)
 
     async def set_state(self, which: QueueFilter, state: State) -> int:
         return await self._writer.submit(operators.set_state, (which, state))
