@@ -16,6 +16,7 @@ from relay.store.values import (
     Accepted,
     Body,
     Delivery,
+    Due,
     Message,
     NewMessage,
     Owner,
@@ -34,6 +35,7 @@ from relay.store.values import (
     SuspensionKind,
     UnclassifiedReply,
     WarmupProgress,
+    Want,
 )
 
 
@@ -155,8 +157,20 @@ class QueueStore(Protocol):
         Also frees what owners with an expired lease had claimed. Bodies are not loaded.
         """
 
-    async def next_due(self) -> int | None:
-        """When the earliest unclaimed, queued delivery is due; None when there is none."""
+    async def find_due(self, want: Want) -> Due:
+        """What there is to claim by turns, where not everything that is due fits: see `Want`.
+        Nobody waits for this question; its answer may be out of date when it comes."""
+
+    async def find_expired(self, after: int, until: int, limit: int) -> Sequence[int]:
+        """Up to `limit` unclaimed deliveries, queued or suspended, that have expired later than
+        `after` and not later than `until`, wherever they wait and for what."""
+
+    async def claim_found(self, owner: Owner, ids: Sequence[int]) -> list[Delivery]:
+        """Claim those that are unclaimed and not held still, in their order; else as `claim`."""
+
+    async def next_due(self, after: int = 0) -> int | None:
+        """When the earliest unclaimed, queued delivery is due that is due later than `after`; None
+        when there is none."""
 
     def read_body(self, message: Message) -> AsyncIterator[bytes]:
         """The body in chunks of at most 256 KiB. Raises BodyDamaged."""

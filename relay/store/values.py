@@ -1,5 +1,6 @@
 """What the store keeps and hands out. Times are UTC milliseconds since the epoch (`int`)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -321,3 +322,54 @@ class Suspension:
     def key(self) -> str:
         """As `set:NAME`: one of each is in force at a time."""
         return f"{self.kind}:{self.name}"
+
+
+Line = tuple[str, str]
+"""The mail of one configuration set to one domain: what takes turns within a set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a worker can use of what is due at `now`: up to `limit` deliveries, and of whose mail.
+
+    `weights` are those of configuration sets among each other, and `rooms` how many more of each
+    the worker can use; a set that is not named has weight `weight`, or any number. `narrow` says
+    for lines that are short of room in which of the `widths` they find what is left of it; lines
+    that lead to one bottleneck share one. `cursors` are where the search within each set goes on,
+    from the last answer. `start` is a random number below 1: where the order of sets, and what has
+    no cursor, begins, so that workers who ask at the same time are given different lines.
+    """
+
+    now: int
+    limit: int
+    weight: int = 4
+    weights: Mapping[str, int] = field(default_factory=dict)
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    narrow: Mapping[Line, int] = field(default_factory=dict)
+    widths: tuple[int, ...] = ()
+    cursors: Mapping[str, "Cursor"] = field(default_factory=dict)
+    start: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the search for lines with due mail has come in a set: behind the domain `at`. It has
+    found nothing since it was at `since`, and ends when it comes by there again."""
+
+    at: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Deliveries that are due and wanted, by turns; the longest due of each line first.
+
+    `left` are the sets that have more of what is wanted, or may have: `is_searched` is False where
+    the search was cut short before it found anything in one of them. `cursors` are for the next
+    `Want`.
+    """
+
+    ids: tuple[int, ...]
+    left: frozenset[str] = frozenset()
+    is_searched: bool = True
+    cursors: Mapping[str, Cursor] = field(default_factory=dict)

@@ -1,14 +1,15 @@
 """Workers, their leases and their claims, as operations for the writer.
 
-A claim is the worker's epoch in the delivery's row. A worker that is declared dead loses its row,
-and its claims become free in the same transaction; what it asks for later finds no row with its
-epoch and changes nothing.
+A claim is the worker's epoch in the delivery's row. A worker that ends, or is declared dead, is
+marked as ended: it claims nothing more, so its claims only become fewer. They are found by a reader
+(no index leads from an epoch to its claims: it would cost every message, and this is rare) and
+freed in short turns of the writer; the mark goes last, so that whoever frees next goes on with what
+a process that died has left. What a worker asks for after that changes nothing.
 
 Who is dead is decided without comparing clocks: a worker's row has a counter that `renew`
 advances, and every other worker times on its own monotonic clock for how long it has seen that
 counter stand still. A wall clock that jumps a day forward kills nobody, one that jumps back
-freezes nothing, and hosts need not agree on the time. The price: after a restart under another
-name, what the old worker had claimed waits for one lease from when it is first looked at.
+freezes nothing, and hosts need not agree on the time.
 """
 
 import sqlite3
@@ -27,6 +28,10 @@ _ROWS = (
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id IN "
 )
 _CLAIM = "UPDATE delivery SET epoch = ? WHERE id IN "
+_FREE = "UPDATE delivery SET epoch = NULL WHERE epoch = ? AND id IN "
+_STILL_FREE = (
+    "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended') AND id IN "
+)
 
 Claimed = tuple[list[Delivery], list[Damaged]]
 
@@ -46,6 +51,7 @@ class Leases:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[int, tuple[int, float]] = {}
+        self.has_buried = False  # somebody, whose claims are to be freed
 
     def claim(
         self, db: sqlite3.Connection, requests: Sequence[tuple[Owner, int, int]]
@@ -57,11 +63,22 @@ class Leases:
             claimed.append(claim_due(db, owner, now, limit))
         return claimed
 
+    def claim_found(
+        self, db: sqlite3.Connection, requests: Sequence[tuple[Owner, Sequence[int]]]
+    ) -> list[Claimed]:
+        """Claim deliveries that were found free a moment ago, and are so still. Buries the dead
+        first."""
+        claimed = []
+        for owner, found in requests:
+            self.bury(db, owner.epoch)
+            claimed.append(take(db, owner, _still_free(db, found)))
+        return claimed
+
     def bury(self, db: sqlite3.Connection, except_epoch: int) -> None:
-        """Free the claims of workers whose counter stood still for longer than their lease."""
+        """End workers whose counter stood still for longer than their lease."""
         now = self._clock()
         rows = db.execute(
-            "SELECT epoch, lease, beat FROM worker WHERE epoch <> ?", (except_epoch,)
+            "SELECT epoch, lease, beat FROM worker WHERE epoch <> ? AND NOT ended", (except_epoch,)
         ).fetchall()
         seen: dict[int, tuple[int, float]] = {}
         for epoch, lease, beat in rows:
@@ -69,22 +86,45 @@ class Leases:
             seen[epoch] = known if known is not None and known[0] == beat else (beat, now)
             if (now - seen[epoch][1]) * 1000 > lease:
                 end(db, epoch)
+                self.has_buried = True
         self._seen = seen
 
 
 def end(db: sqlite3.Connection, epoch: int) -> None:
-    """Forget a worker; what it had claimed is free."""
-    # No index leads from an epoch to its claims: it would cost every message, and this is rare.
-    db.execute("UPDATE delivery SET epoch = NULL WHERE epoch = ?", (epoch,))
-    db.execute("DELETE FROM worker WHERE epoch = ?", (epoch,))
+    """Mark a worker as ended; its claims are still to be freed."""
+    db.execute("UPDATE worker SET ended = 1 WHERE epoch = ?", (epoch,))
+
+
+def ended(db: sqlite3.Connection) -> list[int]:
+    """The epochs of workers that have ended and may have claims yet."""
+    return [epoch for (epoch,) in db.execute("SELECT epoch FROM worker WHERE ended")]
+
+
+def claimed_by(db: sqlite3.Connection, epoch: int) -> list[int]:
+    """The ids of a worker's claims. Reads the whole queue: a question for a reader."""
+    return [i for (i,) in db.execute("SELECT id FROM delivery WHERE epoch = ?", (epoch,))]
+
+
+def free(db: sqlite3.Connection, requests: Sequence[tuple[int, Sequence[int]]]) -> list[None]:
+    """Free claims of workers that have ended: pairs of (epoch, ids)."""
+    for epoch, identifiers in requests:
+        for some in chunks(identifiers):
+            statement = values(_FREE, "?", len(some), in_brackets=True)
+            db.execute(statement, (epoch, *some))
+    return [None] * len(requests)
+
+
+def forget(db: sqlite3.Connection, requests: Sequence[int]) -> list[None]:
+    """Workers that have ended and whose claims are free."""
+    db.executemany("DELETE FROM worker WHERE epoch = ? AND ended", [(e,) for e in requests])
+    return [None] * len(requests)
 
 
 def register(db: sqlite3.Connection, requests: Sequence[tuple[str, int]]) -> list[Owner]:
     """New epochs; requests are (name, lease in ms)."""
     owners = []
     for name, lease in requests:
-        for (epoch,) in db.execute("SELECT epoch FROM worker WHERE name = ?", (name,)).fetchall():
-            end(db, epoch)
+        db.execute("UPDATE worker SET ended = 1 WHERE name = ?", (name,))
         cursor = db.execute("INSERT INTO worker (name, lease) VALUES (?, ?)", (name, lease))
         owners.append(Owner(name, cursor.lastrowid or 0))
     return owners
@@ -94,7 +134,8 @@ def renew(db: sqlite3.Connection, requests: Sequence[tuple[Owner, int]]) -> list
     """Show that workers live; False for those that have been declared dead."""
     return [
         db.execute(
-            "UPDATE worker SET beat = beat + 1, lease = ? WHERE epoch = ?", (lease, owner.epoch)
+            "UPDATE worker SET beat = beat + 1, lease = ? WHERE epoch = ? AND NOT ended",
+            (lease, owner.epoch),
         ).rowcount
         == 1
         for owner, lease in requests
@@ -128,6 +169,15 @@ def claim_due(db: sqlite3.Connection, owner: Owner, now: int, limit: int) -> Cla
         (now, limit),
     ).fetchall()
     return take(db, owner, [identifier for (identifier,) in found])
+
+
+def _still_free(db: sqlite3.Connection, identifiers: Sequence[int]) -> list[int]:
+    """Those that nobody has claimed, held or settled since they were found."""
+    free: set[int] = set()
+    for some in chunks(identifiers):
+        found = db.execute(values(_STILL_FREE, "?", len(some), in_brackets=True), some)
+        free.update(identifier for (identifier,) in found)
+    return [identifier for identifier in identifiers if identifier in free]
 
 
 def take(db: sqlite3.Connection, owner: Owner, identifiers: Sequence[int]) -> Claimed:
@@ -218,9 +268,20 @@ def _delivery(identifier: int, columns: Sequence[Any], epoch: int) -> Delivery:
     )
 
 
-def next_due(db: sqlite3.Connection) -> int | None:
-    """When the earliest free, queued delivery is due."""
+def next_due(db: sqlite3.Connection, after: int) -> int | None:
+    """When the earliest free, queued delivery is due, of those that are due later than `after`."""
     (due_at,) = db.execute(
-        "SELECT min(due_at) FROM delivery WHERE epoch IS NULL AND state = 'queued'"
+        "SELECT min(due_at) FROM delivery WHERE epoch IS NULL AND state = 'queued' AND due_at > ?",
+        (after,),
     ).fetchone()
     return None if due_at is None else int(due_at)
+
+
+def expired(db: sqlite3.Connection, after: int, until: int, limit: int) -> list[int]:
+    """Free deliveries whose time has passed: later than `after`, not later than `until`."""
+    found = db.execute(
+        "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
+        " AND expires_at > ? AND expires_at <= ? ORDER BY expires_at LIMIT ?",
+        (after, until, limit),
+    )
+    return [identifier for (identifier,) in found]

@@ -41,7 +41,7 @@ from relay.store.values import (
 _INSERT_MESSAGES = "INSERT INTO message (message_id, facts, ref, header, body) VALUES "
 _INSERT_DELIVERIES = (
     "INSERT INTO delivery (id, domain, state, due_at, epoch, configuration_set, accepted_at,"
-    " recipients) VALUES "
+    " expires_at, recipients) VALUES "
 )
 _COUNT_CLAIMED = "SELECT count(*) FROM delivery WHERE epoch = ? AND id IN "
 _DELETE_DELIVERIES = "DELETE FROM delivery WHERE id IN "
@@ -85,7 +85,7 @@ def insert(
 
 def is_alive(db: sqlite3.Connection, owner: Owner) -> bool:
     """Whether the worker has not been declared dead."""
-    found = db.execute("SELECT 1 FROM worker WHERE epoch = ?", (owner.epoch,)).fetchone()
+    found = db.execute("SELECT 1 FROM worker WHERE epoch = ? AND NOT ended", (owner.epoch,)).fetchone()
     return found is not None
 
 
@@ -116,7 +116,7 @@ def _insert_rows(db: sqlite3.Connection, kept: Sequence[_Kept]) -> list[tuple[De
     for row, (new, recipients, epoch) in zip(rows, kept, strict=True):
         stored.append(_deliveries(row, new, recipients, epoch, pending))
     for part in chunks(pending):
-        statement = values(_INSERT_DELIVERIES, "(?, ?, 'queued', ?, ?, ?, ?, ?)", len(part))
+        statement = values(_INSERT_DELIVERIES, "(?, ?, 'queued', ?, ?, ?, ?, ?, ?)", len(part))
         db.execute(statement, [value for fields in part for value in fields])
     return stored
 
@@ -143,6 +143,7 @@ def _deliveries(
                 epoch or None,
                 message.configuration_set,
                 message.accepted_at,
+                message.expires_at,
                 encode_recipients(group),
             )
         )

@@ -30,6 +30,7 @@ def prepare(data_dir: Path) -> list[str]:
             findings = _set_bodies_aside(db, data_dir)
             migrate(db)
             findings += _check(db, path)
+            findings += _free_all(db)
             db.execute("UPDATE life SET clean = 0")
         sync_directory(data_dir)
     except sqlite3.DatabaseError as error:
@@ -78,6 +79,23 @@ def _set_bodies_aside(db: sqlite3.Connection, data_dir: Path) -> list[str]:
     spool.mkdir(mode=0o700)
     sync_directory(data_dir)
     return [f"relay.db is new, but there were bodies in spool: they are kept in {aside}"]
+
+
+def _free_all(db: sqlite3.Connection) -> list[str]:
+    """Nobody works before the store serves: what is claimed yet was claimed by the dead."""
+    if db.execute("SELECT 1 FROM worker LIMIT 1").fetchone() is None:
+        return []
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute("UPDATE delivery SET epoch = NULL WHERE epoch IS NOT NULL")
+        db.execute("DELETE FROM worker")
+    except sqlite3.DatabaseError as error:
+        db.execute("ROLLBACK")
+        if not is_corrupt(error):
+            raise
+        return [f"not every claim of the last run could be freed: {error}"]
+    db.execute("COMMIT")
+    return []
 
 
 def _check(db: sqlite3.Connection, path: Path) -> list[str]:

@@ -84,6 +84,19 @@ MIGRATIONS: tuple[str, ...] = (
     -- Whose turn it is, line by line: a line is the mail of one configuration set to one domain.
     CREATE INDEX delivery_line ON delivery (configuration_set, domain, due_at)
         WHERE epoch IS NULL AND state = 'queued';
+    CREATE INDEX delivery_set ON delivery (configuration_set, due_at)
+        WHERE epoch IS NULL AND state = 'queued';
+
+    -- When the message is too old, wherever it waits; held mail alone grows no older.
+    ALTER TABLE delivery ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
+    UPDATE delivery SET expires_at = coalesce((
+        SELECT json_extract(CAST(facts AS TEXT), '$.expires_at') FROM message
+            WHERE message.id = delivery.id >> 20 AND json_valid(CAST(facts AS TEXT))), 0);
+    CREATE INDEX delivery_expiry ON delivery (expires_at)
+        WHERE epoch IS NULL AND state IN ('queued', 'suspended');
+
+    -- A worker that has ended, while what it had claimed is being freed.
+    ALTER TABLE worker ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
 
     -- What operators have ordered to wait, and the deliveries that were set aside for it.
     CREATE TABLE suspension (

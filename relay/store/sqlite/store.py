@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
-from relay.store.sqlite import claims, messages, operators
+from relay.store.sqlite import claims, due, messages, operators
 from relay.store.sqlite.ballast import Ballast
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.lists import Lists
@@ -31,17 +31,20 @@ from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Accepted,
     Delivery,
+    Due,
     Message,
     NewMessage,
     Owner,
     QueueFilter,
     Settlement,
     Suppressed,
+    Want,
 )
 
 A = TypeVar("A")
 
 _CLOCK_GRAIN = 1.0  # seconds by which the file system's clock may lag behind ours
+_FREED_AT_ONCE = 500  # claims of a worker that has ended
 _LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
 
 
@@ -220,16 +223,45 @@ class SqliteStore(Lists):
     # Delivering
 
     async def register(self, name: str, lease_ms: int) -> Owner:
-        return await self._writer.submit(claims.register, (name, lease_ms))
+        owner = await self._writer.submit(claims.register, (name, lease_ms))
+        await self._free_ended()
+        return owner
 
     async def renew(self, owner: Owner, lease_ms: int) -> bool:
         return await self._writer.submit(claims.renew, (owner, lease_ms))
 
     async def resign(self, owner: Owner) -> None:
         await self._writer.submit(claims.resign, owner)
+        await self._free_ended()
+
+    async def _free_ended(self) -> None:
+        """Free what workers had claimed that have ended, in turns short enough for others."""
+        self._leases.has_buried = False
+        for epoch in await self._questions.ask(claims.ended):
+            claimed = await self._questions.ask(claims.claimed_by, epoch)
+            for start in range(0, len(claimed), _FREED_AT_ONCE):
+                await self._writer.submit(claims.free, (epoch, claimed[start:][:_FREED_AT_ONCE]))
+            await self._writer.submit(claims.forget, epoch)
 
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
-        return await self._claim(owner, self._leases.claim, (owner, now, limit))
+        found = await self._claim(owner, self._leases.claim, (owner, now, limit))
+        if self._leases.has_buried:
+            await self._free_ended()
+            more = limit - len(found)
+            found += await self._claim(owner, self._leases.claim, (owner, now, more))
+        return found
+
+    async def find_due(self, want: Want) -> Due:
+        return await self._questions.ask(due.find_due, want)
+
+    async def find_expired(self, after: int, until: int, limit: int) -> Sequence[int]:
+        return await self._questions.ask(claims.expired, after, until, limit)
+
+    async def claim_found(self, owner: Owner, ids: Sequence[int]) -> list[Delivery]:
+        found = await self._claim(owner, self._leases.claim_found, (owner, ids))
+        if self._leases.has_buried:
+            await self._free_ended()
+        return found
 
     async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
         return await self._claim(owner, operators.take, (owner, which))
@@ -258,8 +290,8 @@ class SqliteStore(Lists):
             due = [(delivery.id, delivery.due_at) for delivery in deliveries]
             self._undo(self.release(owner, due))
 
-    async def next_due(self) -> int | None:
-        return await self._questions.ask(claims.next_due)
+    async def next_due(self, after: int = 0) -> int | None:
+        return await self._questions.ask(claims.next_due, after)
 
     async def read_body(self, message: Message) -> AsyncIterator[bytes]:
         body = message.body
