@@ -2,9 +2,9 @@
 
     python -m bench.depth_load --data-dir /var/tmp/deep --recipients 1000000
 
-Rows are written by the store's own code, in its own transactions; nothing listens meanwhile, so the
-relay that owns the directory must not run. Sets are `set-1` to `set-N`, destinations `d1.example` to
-`dN.example`; a share of the mail is due now, the rest is spread over the hours to come.
+Rows are written by the store's own code, in its own transactions; the relay that owns the directory
+must not run meanwhile. Sets are `set-1` to `set-N`, destinations `d1.example` to `dN.example`; a
+share of the mail is due now, the rest is spread over the hours to come.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Backlog:
 
 
 def messages(backlog: Backlog, now: int, rng: random.Random) -> Iterator[NewMessage]:
-    """The backlog, one recipient a message; it is old enough to have been tried, and not expired."""
+    """The backlog, one recipient a message; old enough to have been tried, and not expired."""
     content = b"x" * (backlog.size - 2) + b"\r\n"
     body = Body(len(content), sha256(content).digest(), inline=content, dots=False)
     due_now = round(backlog.recipients * backlog.due_now)
@@ -53,7 +53,8 @@ def messages(backlog: Backlog, now: int, rng: random.Random) -> Iterator[NewMess
         wait = -rng.randrange(60_000) if is_due else rng.randrange(60_000, _ms(backlog.hours))
         domain = f"d{1 + rng.randrange(backlog.domains)}.example"
         accepted = now - 60_000
-        name = f"0100{accepted:012x}-{number:08x}-0000-4000-8000-{rng.randrange(1 << 48):012x}-000000"
+        tail = rng.randrange(1 << 48)
+        name = f"0100{accepted:012x}-{number:08x}-0000-4000-8000-{tail:012x}-000000"
         envelope = Envelope("app@sender.example", (Recipient(f"user{number}@{domain}"),))
         message = Message(
             name, accepted, now + 2 * _ms(backlog.hours), envelope, "app", f"set-{chosen}",

@@ -34,8 +34,8 @@ from relay.store.values import (
     Suspension,
     SuspensionKind,
     UnclassifiedReply,
-    WarmupProgress,
     Want,
+    WarmupProgress,
 )
 
 

@@ -12,14 +12,18 @@ _limits = st.integers(0, 600)
 
 
 @given(_limits, _wants)
-def test_all_that_is_wanted_or_all_that_there_is_gets_given(limit: int, wants: list[tuple[int, int]]) -> None:
+def test_all_that_is_wanted_or_all_that_there_is_gets_given(
+    limit: int, wants: list[tuple[int, int]]
+) -> None:
     shares = share_out(limit, wants)
     assert sum(shares) == min(limit, sum(wanted for _, wanted in wants))
     assert all(0 <= share <= wanted for share, (_, wanted) in zip(shares, wants, strict=True))
 
 
 @given(_limits, _wants)
-def test_nobody_starves_while_there_is_a_place_for_each(limit: int, wants: list[tuple[int, int]]) -> None:
+def test_nobody_starves_while_there_is_a_place_for_each(
+    limit: int, wants: list[tuple[int, int]]
+) -> None:
     shares = share_out(limit, wants)
     wanting = [number for number, (_, wanted) in enumerate(wants) if wanted]
     if len(wanting) <= limit:
@@ -29,7 +33,9 @@ def test_nobody_starves_while_there_is_a_place_for_each(limit: int, wants: list[
 
 
 @given(_limits, _wants)
-def test_those_who_want_more_have_it_by_their_weights(limit: int, wants: list[tuple[int, int]]) -> None:
+def test_those_who_want_more_have_it_by_their_weights(
+    limit: int, wants: list[tuple[int, int]]
+) -> None:
     shares = share_out(limit, wants)
     unsated = [
         (weight, share)

@@ -27,7 +27,7 @@ _SETS = f"""
             FROM found WHERE found.name IS NOT NULL
     )
     SELECT name FROM found WHERE EXISTS (SELECT 1 {_OF_SET} = found.name AND due_at <= ?)
-"""
+"""  # noqa: S608 - constants
 _LONGEST_DUE = f"SELECT id, domain {_OF_SET} = ? AND due_at <= ? ORDER BY due_at LIMIT ?"
 _IN_LINE = (
     f"SELECT id {_OF_LINE} AND domain = :domain AND due_at <= :now ORDER BY due_at LIMIT :most"
@@ -44,7 +44,7 @@ _LINES = f"""
     SELECT domain, step, (SELECT due_at {_OF_LINE} AND domain = line.domain
         ORDER BY due_at LIMIT 1) <= :now AS is_due
     FROM line WHERE domain IS NULL OR step = :steps OR is_due
-"""
+"""  # noqa: S608 - constants
 _LAST = "\U0010ffff"  # behind every domain
 
 _STEPS = 4_000  # from line to line, in one question
@@ -111,7 +111,7 @@ def find_due(db: sqlite3.Connection, want: Want) -> Due:
 
 
 def _what_fits(hand: list[_Entry], want: Want, name: str, widths: list[int]) -> list[_Entry]:
-    """Of what a set is dealt, as much as its bottlenecks have room for; it is taken off `widths`."""
+    """Of what a set is dealt, as much as its bottlenecks have room for; taken off `widths`."""
     fitting = []
     for entry in hand:
         group = want.narrow.get((name, entry[1]))
@@ -174,7 +174,7 @@ def _search(
     for domain in domains:
         few = min(usable.width(domain), -(-most // len(domains)))
         asked = {"name": name, "domain": domain, "now": want.now, "most": few}
-        found.searched.append([(identifier, domain) for (identifier,) in db.execute(_IN_LINE, asked)])
+        found.searched.append([(i, domain) for (i,) in db.execute(_IN_LINE, asked)])
     # What nobody can use is no find: the search goes on until it is round, and then rests.
     found.is_searched = is_round or found.count > 0
     found.cursor = Cursor(at, at if found.count or is_round else cursor.since)

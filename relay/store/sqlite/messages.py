@@ -85,7 +85,9 @@ def insert(
 
 def is_alive(db: sqlite3.Connection, owner: Owner) -> bool:
     """Whether the worker has not been declared dead."""
-    found = db.execute("SELECT 1 FROM worker WHERE epoch = ? AND NOT ended", (owner.epoch,)).fetchone()
+    found = db.execute(
+        "SELECT 1 FROM worker WHERE epoch = ? AND NOT ended", (owner.epoch,)
+    ).fetchone()
     return found is not None
 
 
