@@ -214,6 +214,7 @@ class Explanation:
     hosts_problem: str = ""
     tls: str = ""
     limits: tuple[LimitStatus, ...] = ()
+    reactions: tuple[Restraint, ...] = ()
 
 
 # Sending a test message

@@ -12,6 +12,7 @@ from relay.cli.live import print_limits
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import moment, print_facts, print_json, print_table, say, utc_ms
 from relay.cli.place import find_config
+from relay.cli.reactions import print_reactions
 from relay.mail.address import AddressError, parse_mailbox
 
 
@@ -87,6 +88,9 @@ def _show(found: Explanation, now: int) -> None:
     if found.hosts:
         say()
         print_table(("host", "address", "port"), [(h.name, h.address, h.port) for h in found.hosts])
+    if found.reactions:
+        say()
+        print_reactions(found.reactions, now)
     if found.limits:
         say()
         print_limits(found.limits, now)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -65,7 +66,7 @@ def list_reactions(*, config: ConfigOption = None, as_json: JsonOption = False) 
     elif not found:
         say("nothing is held back")
     else:
-        _print(found, utc_ms())
+        print_reactions(found, utc_ms())
     return OK
 
 
@@ -148,7 +149,8 @@ def _tried(rule: Rule | None, said: Reply) -> Tried:
     return Tried(rule.name, rule.origin, rule.action, seconds, after, rule.tries_again)
 
 
-def _print(found: list[Restraint], now: int) -> None:
+def print_reactions(found: Sequence[Restraint], now: int) -> None:
+    """A table of what holds sources back."""
     print_table(
         ("source", "line", "action", "level", "since", "until", "rule", "reply"),
         [

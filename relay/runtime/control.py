@@ -31,6 +31,8 @@ from relay.delivery.backlog import Backlog, merged
 from relay.delivery.telling import Telling
 from relay.feedback.restraints import Restraint
 from relay.limits.limits import Level
+from relay.limits.specs import temper_key
+from relay.mail.envelope import domain_of
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
 from relay.runtime.gauges import wall_ms
@@ -216,12 +218,27 @@ class RelayControl:
             raise Refused(str(failure.reply)) from failure
         if not known.refusal:
             known = await explaining.find_hosts(known, relay.router)
+            held = self._held_back(known)
+            slowed = [temper_key(one.source, one.line) for one in held]
             known = replace(
                 known,
                 suppression=await relay.store.suppression(request.recipient, wall_ms()),
-                limits=tuple(await relay.limits.levels(known.limit_keys)),
+                limits=tuple(await relay.limits.levels([*known.limit_keys, *slowed])),
             )
+            return replace(_explanation(known, relay.keyring), reactions=held)
         return _explanation(known, relay.keyring)
+
+    def _held_back(self, known: explaining.Explanation) -> tuple[Restraint, ...]:
+        """What holds the sources of the pool back for this destination, once it was looked up."""
+        domain = domain_of(known.recipient)
+        router = self._relay.router
+        site = router.site(router.plan(domain, known.configuration_set), domain)
+        sources = {source.address for source in known.sources}
+        return tuple(
+            one
+            for one in self._relay.restraining.in_force()
+            if site is not None and one.line == site.line and one.source in sources
+        )
 
     async def reactions(self) -> list[Restraint]:
         """What holds sources back now, because of what providers said."""

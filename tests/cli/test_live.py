@@ -10,6 +10,7 @@ from relay.admin.control import (
     ListenerStatus,
     Reloaded,
 )
+from relay.feedback.restraints import Restraint
 from relay.store.values import SuppressionEntry
 from tests.admin.stored import NOW
 
@@ -75,6 +76,11 @@ EXPLANATION = Explanation(
     hosts=(ExplainedHost("mx.one.test", "192.0.2.1", 25),),
     tls="opportunistic",
     limits=(LimitStatus("set:news", "rate", "50/s", 12),),
+    reactions=(
+        Restraint(
+            "127.0.0.2", "mx.one.test", "", "pause", "too-busy", "421 busy", NOW, NOW + 60_000
+        ),
+    ),
 )
 
 
@@ -91,6 +97,7 @@ def test_an_explanation_has_every_decision_and_each_reason(run, running):
         "mx.one.test",
         "opportunistic",
         "set:news",
+        "too-busy",
     ):
         assert text in ran.out
 

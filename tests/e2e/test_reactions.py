@@ -75,8 +75,10 @@ def test_a_throttle_slows_all_workers_down_together(program: Program, receiver: 
     receiver.behave = lambda stage, text: TSS04 if stage == "mail" else None
     send_on_all(program, 6)
     wait_until(lambda: program.json("reactions", "list"), what="the slow-down")
-    wait_until(lambda: not any(e["claimed"] for e in program.json("queue", "list")), what="retries")
     (slowed,) = program.json("reactions", "list")
     assert (slowed["action"], slowed["rule"]) == ("slow_down", "yahoo-deferred")
     assert 0 < slowed["level"] <= slowed["base"] / 2  # six complaints are one
     assert program.metric("relay_path_slowed", source="127.0.0.2") == 1
+    explained = program.json("explain", "app@sender.test", "to@dest.test")
+    assert [one["rule"] for one in explained["reactions"]] == ["yahoo-deferred"]
+    assert f"temper:127.0.0.2/{slowed['line']}" in [one["key"] for one in explained["limits"]]
