@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from relay.cli.authority import made_here, make_certificates
 from relay.cli.init_options import InitError, InitOptions, Plan, read_options
 from relay.cli.init_text import relay_yaml
-from relay.cli.private_files import make_private_directory, write_private
 from relay.config.certificate import certificate_problems
 from relay.config.document import Document, parse_document, read_document
 from relay.config.load import load_document
 from relay.config.model import Tls
 from relay.config.names import parse_domain, parse_identity
 from relay.config.passwords import hash_password, make_password
+from relay.config.private_files import make_private_directory, write_private
 from relay.config.problems import ConfigErrors
 from relay.config.references import referenced_file
 from relay.signing.keys import read_private_key

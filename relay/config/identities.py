@@ -36,6 +36,16 @@ def dkim_keys_for(
     return "", ()
 
 
+def mail_from_for(identities: Mapping[str, Identity], identity_name: str) -> str:
+    """The MAIL FROM domain of an identity, or of the nearest one above it that has one; `""`
+    without any."""
+    for name in _candidates(identity_name):
+        identity = identities.get(name)
+        if identity is not None and identity.mail_from:
+            return identity.mail_from
+    return ""
+
+
 def _candidates(name: str) -> Iterator[str]:
     """What may cover an address or a domain, most specific first."""
     key = suppression_key(name)

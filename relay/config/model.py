@@ -187,6 +187,11 @@ class Identity(_Section):
 
     dkim: tuple[DkimKey, ...] = ()
     configuration_set: Name | None = None
+    mail_from: Domain | None = Field(
+        None,
+        max_length=190,
+        description="its mail goes out with a return-path of the relay's on this domain",
+    )
 
 
 class ConfigurationSet(_Section):

@@ -21,6 +21,7 @@ from relay.mail.dots import BareLineEnd
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
+from relay.signing.return_paths import NO_RETURN_PATHS, ReturnPaths
 from relay.store.interface import BodyDamaged, QueueStore, StoreError
 from relay.store.values import Delivery, Message
 
@@ -48,15 +49,17 @@ class Attempts:
         signer: Signer,
         log: Logger,
         wall: Callable[[], int],
+        return_paths: ReturnPaths = NO_RETURN_PATHS,
     ) -> None:
         self._store = store
         self._signer = signer
         self._log = log
         self._wall = wall
-        self.configure(config)
+        self.configure(config, return_paths)
 
-    def configure(self, config: Config) -> None:
+    def configure(self, config: Config, return_paths: ReturnPaths) -> None:
         """What follows from a configuration."""
+        self._return_paths = return_paths
         self._classifier = Classifier.of(config.bounces)
 
     async def make(
@@ -118,7 +121,7 @@ class Attempts:
             connection.wire,
             connection.peer,
             timeouts,
-            mail_of(message, signature),
+            mail_of(message, signature, self._return_paths.of(message, recipients)),
             recipients,
             reset_first=connection.needs_reset,
         )

@@ -6,7 +6,7 @@ addresses or headers in UTF-8 without SMTPUTF8 (RFC 6531), more octets than SIZE
 Nothing is converted: a signature covers what is sent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.delivery.peer import Peer
 from relay.mail.envelope import Envelope, Recipient
@@ -32,11 +32,15 @@ class Mail:
         return self.envelope.smtputf8 and self.utf8_header
 
 
-def mail_of(message: Message, signature: bytes) -> Mail:
-    """The facts of a message that goes out under `signature` fields."""
+def mail_of(message: Message, signature: bytes, reverse_path: str | None = None) -> Mail:
+    """The facts of a message that goes out under `signature` fields, and under another
+    `reverse_path` than the client's where one is given."""
+    envelope = message.envelope
+    if reverse_path is not None and reverse_path != envelope.reverse_path:
+        envelope = replace(envelope, reverse_path=reverse_path)
     utf8_header = not message.header.isascii()
     return Mail(
-        envelope=message.envelope,
+        envelope=envelope,
         size=len(signature) + message.size,
         eight_bit=message.body.eight_bit or utf8_header,
         utf8_header=utf8_header,

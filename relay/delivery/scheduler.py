@@ -37,6 +37,7 @@ from relay.observe.metrics import Metrics
 from relay.routing.router import Router
 from relay.routing.suspensions import Suspensions
 from relay.signing.keys import KeyRing
+from relay.signing.return_paths import NO_RETURN_PATHS, ReturnPaths
 from relay.signing.sign import dkim_fields
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, QueueFilter, Settlement, WarmupProgress
@@ -73,6 +74,7 @@ class Scheduler:
         rng: Random | None = None,
         warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
         sign: Sign = dkim_fields,
+        return_paths: ReturnPaths = NO_RETURN_PATHS,
     ) -> None:
         """`slots` count connections, where other processes deliver too. `complain` is told of
         replies that say something of how we send, for whoever decides what follows. `register`
@@ -90,7 +92,7 @@ class Scheduler:
         self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
         self._aside = SettingAside(store.suspensions, self._claims, metrics, log)
         self._unclassified = UnclassifiedReplies(store.unclassified, config.bounces, metrics, log)
-        self._attempts = Attempts(config, store, self._signer, log, wall)
+        self._attempts = Attempts(config, store, self._signer, log, wall, return_paths)
         self._workers = Workers(
             config=config,
             router=router,
@@ -170,12 +172,18 @@ class Scheduler:
             return  # `drain` frees the claim
         self._dispatcher.place(self._claims.take(deliveries), fresh=True)
 
-    def reconfigure(self, config: Config, router: Router, keyring: KeyRing) -> None:
+    def reconfigure(
+        self,
+        config: Config,
+        router: Router,
+        keyring: KeyRing,
+        return_paths: ReturnPaths = NO_RETURN_PATHS,
+    ) -> None:
         """Put a configuration in force: what waits is planned anew, what runs ends as it began."""
         self._config = config
         self._signer.keyring = keyring
         self._connections.reconfigure(config)
-        self._attempts.configure(config)
+        self._attempts.configure(config, return_paths)
         self._workers.configure(config, router)
         self._dispatcher.reconfigure(config, router)
         self._claims.lease_seconds = config.store.lease

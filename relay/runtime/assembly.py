@@ -12,12 +12,15 @@ from relay.config.names import parse_nameserver
 from relay.config.resolv_conf import untrusted_name_servers
 from relay.delivery.tls import AuthorityError, TlsContexts
 from relay.frontend.tls import TlsError, server_context
+from relay.mail.verp import VerpKey
 from relay.routing.answers import TransportResolver
 from relay.routing.health import SourceHealth
 from relay.routing.router import Router
 from relay.routing.sites import Policies
 from relay.signing.keys import KeyFileError, KeyRing
 from relay.signing.make import record_name, record_text
+from relay.signing.return_path_keys import load_or_make
+from relay.signing.return_paths import ReturnPaths, uses_return_paths
 
 
 class AssemblyError(Exception):
@@ -37,6 +40,7 @@ class Assembly:
     router: Router
     tls: ssl.SSLContext
     contexts: TlsContexts
+    return_paths: ReturnPaths
 
 
 def assemble(
@@ -49,8 +53,14 @@ def assemble(
     problems: list[str] = []
     keyring: KeyRing | None = None
     tls: ssl.SSLContext | None = None
+    return_path_keys: tuple[VerpKey, ...] = ()
     try:
         keyring = KeyRing.load(config)
+    except KeyFileError as error:
+        problems += error.problems
+    try:
+        if uses_return_paths(config):
+            return_path_keys = load_or_make(config.data_dir)
     except KeyFileError as error:
         problems += error.problems
     try:
@@ -73,7 +83,8 @@ def assemble(
     if keyring is None or tls is None or contexts is None or problems:
         raise AssemblyError(tuple(problems))
     router = Router(config, resolver, health, policies=policies)
-    return Assembly(config, keyring, router, tls, contexts)
+    return_paths = ReturnPaths(config.identities, return_path_keys)
+    return Assembly(config, keyring, router, tls, contexts, return_paths)
 
 
 def published_records(keyring: KeyRing) -> dict[str, str]:

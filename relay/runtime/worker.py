@@ -195,6 +195,7 @@ class Worker:
             complain=lambda complaint: self.link.tell(say.Complained(complaint)),
             tls=self.tls_tallies,
             keyring=assembly.keyring,
+            return_paths=assembly.return_paths,
             config=config,
             metrics=self.metrics,
             log=self.log,
@@ -285,7 +286,7 @@ class Worker:
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.outbound_tls.reconfigure(config)
         self.connections.reconfigure(config, assembly.contexts)
-        self.scheduler.reconfigure(config, assembly.router, assembly.keyring)
+        self.scheduler.reconfigure(config, assembly.router, assembly.keyring, assembly.return_paths)
         self.config = config
         return True
 

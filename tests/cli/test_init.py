@@ -289,7 +289,7 @@ def test_no_temporary_file_stays_when_the_disk_is_full(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("relay.cli.private_files.os.fsync", full)
+    monkeypatch.setattr("relay.config.private_files.os.fsync", full)
     (tmp_path / "tls").mkdir()
     (tmp_path / "dkim").mkdir()
     (tmp_path / "data").mkdir()

@@ -24,6 +24,8 @@ from relay.routing.health import SourceHealth
 from relay.routing.router import Router
 from relay.signing.body_hash import BodyHash
 from relay.signing.keys import KeyRing
+from relay.signing.return_path_keys import load_or_make
+from relay.signing.return_paths import ReturnPaths, uses_return_paths
 from relay.store.sqlite.store import SqliteStore
 from relay.store.values import Body, Message, NewMessage, QueueEntry, QueueFilter, WarmupProgress
 
@@ -179,6 +181,7 @@ class Outgoing:
             slots=self.slots,
             warmups=self.warmups,
             complain=self.complain,
+            return_paths=self.return_paths(config),
         )
         self._running = asyncio.create_task(self.scheduler.run())
 
@@ -187,6 +190,10 @@ class Outgoing:
         self.warmups = warmups
         self.limits.configure(limits_in_force(self.config, warmups))
         self.scheduler.warm_up(warmups)
+
+    def return_paths(self, config: Config) -> ReturnPaths:
+        keys = load_or_make(config.data_dir) if uses_return_paths(config) else ()
+        return ReturnPaths(config.identities, keys)
 
     def router(self, config: Config) -> Router:
         return Router(config, self._dns, self.health, Random(7))

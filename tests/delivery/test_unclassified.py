@@ -1,4 +1,4 @@
-"""Replies that no rule knew: gathered in memory, written now and then; a full disk loses none."""
+"""Replies that no rule knew: gathered in memory, written now and then."""
 
 from typing import Any
 
