@@ -22,6 +22,7 @@ BOUNDED = {
     "outcome",
     "policy",
     "pool",
+    "provider",
     "python",
     "reason",
     "result",
