@@ -22,7 +22,7 @@ EQUALS = tuple(f"campaign-{number}" for number in range(1, 6))
 DOMAINS = 20
 SLOW = "d0.slow.example"
 WORKING_SET = 2_000
-_INJECTED = 400  # messages a second
+INJECTED = 400  # messages a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ async def _blast(world: World, name: str, count: int, provider: str) -> None:
     for number in range(count):
         await world.accept(name, f"d{number % DOMAINS}.{provider}.example")
         if number % 20 == 19:
-            await asyncio.sleep(20 / _INJECTED)
+            await asyncio.sleep(20 / INJECTED)
 
 
 async def _single(world: World, name: str, seconds: float, rng: Random) -> None:

@@ -6,6 +6,7 @@ does the provider refuse, how fast does mail go, and what follows a complaint?
 """
 
 from dataclasses import dataclass
+from math import inf
 
 from bench.simulation.figures import per_interval
 from bench.simulation.network import domains_of
@@ -19,13 +20,14 @@ SPAN = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """By minute: recipients that were offered, and that were taken; of `allowed` each."""
+    """By minute: recipients that were offered, and that were taken; of `allowed` each. `rates` are
+    what the relay allowed itself from a moment on, in recipients a minute (0: no bound)."""
 
     allowed: int
     offered: list[int]
     taken: list[int]
-    refused: int
     complaints: list[float]
+    rates: list[tuple[float, float]]
 
     @property
     def used(self) -> float:
@@ -40,11 +42,22 @@ class Outcome:
         return (offered - taken) / offered
 
     @property
-    def worst_return(self) -> float:
-        """The most that was offered in the minute after a minute with refusals, as a share of what
-        was offered in that one: above 1 is a relay that goes on as before."""
-        pairs = zip(self.offered[10:], self.offered[11:], self.taken[10:], strict=False)
-        return max((after / before for before, after, taken in pairs if before > taken), default=0)
+    def rounds(self) -> list[float]:
+        """When the provider began to complain, in seconds: complaints of one minute are one."""
+        began: list[float] = []
+        last = -SPAN
+        for moment in self.complaints:
+            if moment - last >= SPAN:
+                began.append(moment)
+            last = moment
+        return began
+
+    @property
+    def shortest_peace(self) -> float:
+        """The shortest time between two rounds of complaints, in seconds; a relay that snaps back
+        has a short one."""
+        pairs = zip(self.rounds, self.rounds[1:], strict=False)
+        return min((after - before for before, after in pairs), default=inf)
 
 
 async def play(allowed: int, hours: float) -> Outcome:
@@ -65,6 +78,9 @@ async def play(allowed: int, hours: float) -> Outcome:
             allowed,
             per_interval(seen.offered, SPAN, until),
             per_interval(seen.taken, SPAN, until),
-            len(seen.refused),
             list(seen.refused),
+            [
+                (at, 0.0 if limit is None or limit.rate is None else limit.rate.per_second * 60)
+                for at, _, _, limit in world.rates
+            ],
         )

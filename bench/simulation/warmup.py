@@ -58,38 +58,30 @@ async def play(days: int, first: int, target: int, demand: int, last: float) -> 
             "main": {"sources": [{"address": WARM}, {"address": NEW, "warmup": "ours"}]},
         },
     }
-    began: list[tuple[int, float]] = []
     with unhurried(60.0):
         async with World(facts, domains_of((north,), DOMAINS)) as world:
-            watching = asyncio.create_task(_watch(world, began))
             rng = Random(SEED)
             while world.now < last * DAY:
                 await asyncio.sleep(rng.expovariate(demand / DAY))
                 await world.accept("main", f"d{rng.randrange(DOMAINS)}.north.example")
-            watching.cancel()
             await world.until_empty(DAY)
             arrivals = world.arrivals
+            began = [(1, 0.0)]
+            for at, progress in world.warmup_turns:
+                warms = progress[NEW].state != "completed"
+                began.append((progress[NEW].day if warms else 0, at))
+            offered = north.seen[NEW].offered
     planned = curve(first, target, days)
     sent = {source: [a.at for a in arrivals if a.source == source] for source in (WARM, NEW)}
     warm_at = next((at for number, at in began if number == 0), None)
     return Outcome(
         planned=planned,
         days=_days(began, planned, sent[NEW], last * DAY),
-        excess=_excess(began, planned, sent[NEW]),
+        excess=_excess(began, planned, offered),
         completed_after=None if warm_at is None else warm_at / DAY,
         latency=percentile((a.latency for a in arrivals), 0.99),
         sent=sent,
     )
-
-
-async def _watch(world: World, began: list[tuple[int, float]]) -> None:
-    """Note each day as it begins; day 0 is the end of the warm-up."""
-    while True:
-        progress = world.warmups.progress[NEW]
-        number = 0 if progress.state == "completed" else progress.day
-        if not began or began[-1][0] != number:
-            began.append((number, world.now))
-        await asyncio.sleep(60.0)
 
 
 def _days(

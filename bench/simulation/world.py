@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -23,9 +24,11 @@ from relay.config.model import Config
 from relay.delivery import scheduler
 from relay.delivery.connections import Connections
 from relay.delivery.scheduler import Scheduler
+from relay.feedback.restraints import Rest
 from relay.limits.limits import Limits
 from relay.limits.shapes import Shapes
 from relay.limits.slots import Slots
+from relay.limits.specs import Limit, line_key, temper_key
 from relay.limits.warmup import limits_in_force
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
@@ -36,10 +39,11 @@ from relay.routing.router import Router
 from relay.runtime import warmup_clock
 from relay.runtime.intake import Intake
 from relay.runtime.queue_clock import QueueClock
+from relay.runtime.restraining import Restraining
 from relay.runtime.warmup_clock import WarmupClock
 from relay.signing.body_hash import BodyHash
 from relay.signing.keys import KeyRing
-from relay.store.values import Body, Message, NewMessage, QueueFilter
+from relay.store.values import Body, Message, NewMessage, QueueFilter, WarmupProgress
 
 SEED = 20_261_125
 _TEXT = b"Hello\r\n"
@@ -83,6 +87,8 @@ class World:
         self.providers = self.dns.providers
         self.arrivals: list[Arrival] = []
         self.complaints = Complaints()
+        self.rates: list[tuple[float, str, str, Limit | None]] = []
+        self.warmup_turns: list[tuple[float, dict[str, WarmupProgress]]] = []
         self._accepted: dict[str, tuple[str, float]] = {}
         self._number = 0
         self._body = _body()
@@ -109,6 +115,14 @@ class World:
         self.limits.configure(limits_in_force(config, self.warmups.progress))
         self.slots = Slots()
         self.slots.configure(config.delivery.connections, Shapes(config).connections)
+        self.restraining = Restraining(
+            _Reins(self),
+            self._rest,
+            metrics,
+            log,
+            clock=self._loop.time,
+            wall=wall,
+        )
         self.scheduler = Scheduler(
             store=self.store,
             owner=await self.store.register("simulation", round(config.store.lease * 1000)),
@@ -117,6 +131,7 @@ class World:
             connections=cast("Connections", Network(self.dns, rng, self._delivered)),
             limits=self.limits,
             slots=self.slots,
+            complain=self.restraining.hear,
             warmups=self.warmups.progress,
             keyring=KeyRing.load(config),
             config=config,
@@ -129,12 +144,18 @@ class World:
         self._running = [
             asyncio.create_task(self.scheduler.run()),
             asyncio.create_task(self.warmups.run()),
+            asyncio.create_task(self.restraining.run()),
         ]
         return self
+
+    def _rest(self, rest: Rest) -> None:
+        """As workers are told."""
+        self.scheduler.told(rest)
 
     def _warmups_changed(self) -> None:
         """What the supervisor does, and each worker when it is told."""
         progress = self.warmups.progress
+        self.warmup_turns.append((self.now, dict(progress)))
         self.limits.configure(limits_in_force(self.config, progress))
         self.scheduler.warm_up(dict(progress))
 
@@ -196,6 +217,33 @@ class World:
             domain = address.partition("@")[2]
             now = self.now
             self.arrivals.append(Arrival(configuration_set, source, domain, now, now - accepted_at))
+
+
+class _Reins:
+    """As `relay.runtime.reins`, where the one worker is this process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def slow_down(self, source: str, line: str, limit: Limit | None) -> None:
+        key = temper_key(source, line)
+        self._world.limits.override(key, limit)
+        self._world.scheduler.limit_changed(key, limit)
+        self._world.rates.append((self._world.now, source, line, limit))
+
+    def fewer_connections(self, source: str, line: str, most: int | None) -> None:
+        self._world.slots.restrict(line_key(source, line), most)
+
+    def allowed(self, source: str, line: str) -> tuple[float, float]:
+        shape = Shapes(self._world.config).of(source, line)
+        rate = min((rate.per_second for rate in shape.rates), default=inf)
+        return rate, float(shape.connections)
+
+    def connected(self, source: str, line: str) -> int:
+        return self._world.slots.used(line_key(source, line))
+
+    async def flowed(self, source: str, line: str) -> float:
+        return self._world.scheduler.flow(source, line)
 
 
 @contextmanager

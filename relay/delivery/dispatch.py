@@ -91,7 +91,9 @@ class Dispatcher:
             config, self._in_force, self._ways, claims, telling, wall, rng, self._ready
         )
         self._finding = Finding(self._found, self._endings.unroutable, log)
-        self._reacting = Reacting(metrics, complain=complain, rested=self._rested)
+        self._reacting = Reacting(
+            metrics, complain=complain, rested=self._rested, clock=self._loop.time
+        )
         self._configure(config, router)
 
     def __repr__(self) -> str:

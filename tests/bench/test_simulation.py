@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bench.simulation import limits, warmup
+from bench.simulation import blocked, limits, recovery, warmup
 from bench.simulation.clock import BEGAN_MS, Stalled, run, virtual_loop
 from bench.simulation.figures import jain, most_in_window, per_interval, percentile
 from bench.simulation.provider import BLOCKED, TAKEN, TOO_FAST, Provider, Rules
@@ -76,3 +76,37 @@ def test_a_new_address_sends_each_day_what_that_allows_and_a_warm_one_the_rest()
     for day in outcome.days:
         assert day.sent >= 0.9 * day.allowance, day
     assert outcome.latency < 5.0  # nothing waits for an allowance
+
+
+def test_after_a_complaint_mail_goes_slower_and_does_not_snap_back() -> None:
+    outcome = run(recovery.play(allowed=60, hours=2.2))
+    assert len(outcome.rounds) >= 3  # it goes up again until it is told to stop
+    assert outcome.shortest_peace > 600
+    assert outcome.refused_share < 0.01
+    assert outcome.used > 0.6
+    cuts = [
+        (before, after)
+        for (_, before), (_, after) in zip(outcome.rates, outcome.rates[1:], strict=False)
+        if after < before
+    ]
+    assert cuts
+    for before, after in cuts:
+        assert after <= 0.55 * before
+
+
+def test_a_blocked_address_costs_no_mail_and_the_other_pool_notices_nothing() -> None:
+    outcome = run(blocked.play(hours=8.0, blocked=(1.0, 2.0), each=30.0))
+    assert outcome.bounced == 0
+    assert len(outcome.offered) <= 3
+    assert outcome.latency("two") < 2.0
+    assert outcome.latency("one", 0.95) < 2.0
+    assert not any(
+        a.source == blocked.THIRD for a in outcome.arrivals if a.configuration_set == "one"
+    )
+    assert not any(
+        a.source != blocked.THIRD for a in outcome.arrivals if a.configuration_set == "two"
+    )
+    # The other provider goes on taking mail from the address; the one that blocked it does again.
+    start, end = outcome.blocked
+    assert any(start < at < end for at in outcome.sent(blocked.FIRST, "south"))
+    assert any(at > end for at in outcome.sent(blocked.FIRST, "north"))
