@@ -91,9 +91,8 @@ class Dispatcher:
             config, self._in_force, self._ways, claims, telling, wall, rng, self._ready
         )
         self._finding = Finding(self._found, self._endings.unroutable, log)
-        self._reacting = Reacting(
-            metrics, complain=complain, rested=self._rested, clock=self._loop.time
-        )
+        # The loop's seconds are the machine's, which the supervisor's rests are told in.
+        self._reacting = Reacting(metrics, self._loop.time, complain=complain, rested=self._rested)
         self._configure(config, router)
 
     def __repr__(self) -> str:

@@ -9,7 +9,6 @@ before anybody has answered: the next message must not be refused too.
 Owns the rests that this worker knows of. Never touches a lane: whoever places mail asks.
 """
 
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
@@ -59,10 +58,10 @@ class Reacting:
     def __init__(
         self,
         metrics: Metrics,
+        clock: Callable[[], float],
         *,
         complain: Callable[[Complaint], None],
         rested: Callable[[str, str], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rules = Rules(())
         self._metrics = metrics

@@ -28,9 +28,9 @@ class Room:
         written = [ReactionRule.model_validate({"name": f"r{n}", **r}) for n, r in enumerate(rules)]
         self.reacting = Reacting(
             Metrics(),
+            lambda: self.now,
             complain=self.complaints.append,
             rested=lambda *who: self.rested.append(who),
-            clock=lambda: self.now,
         )
         self.reacting.rules = Rules(Rule.of(rule, "configuration") for rule in written)
 
