@@ -92,5 +92,6 @@ def _message(
         header=final_header(submission, approved.reading, policy),
         body=submission.body,
         tags=approved.tags,
+        tls_optional=approved.reading.tls_optional,
     )
     return NewMessage(message, due_at, approved.configuration_set.suppression)

@@ -21,6 +21,7 @@ from relay.mail.headers import Field, Headers, mailboxes
 
 CONFIGURATION_SET: Final = "x-ses-configuration-set"
 MESSAGE_TAGS: Final = "x-ses-message-tags"
+TLS_REQUIRED: Final = "tls-required"
 
 _SINGLE: Final = frozenset(
     {
@@ -36,7 +37,8 @@ _REMOVED: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 @dataclass(frozen=True, slots=True)
 class Reading:
     """`kept` are the fields that are passed on. `configuration_set` and `tags` are the values of
-    the X-SES fields, None where there is none. `hops` counts Received fields."""
+    the X-SES fields, None where there is none. `hops` counts Received fields. `tls_optional`: the
+    message says `TLS-Required: No` (RFC 8689 §4)."""
 
     kept: tuple[Field, ...]
     from_addresses: tuple[str, ...]
@@ -46,6 +48,7 @@ class Reading:
     hops: int
     has_date: bool
     has_message_id: bool
+    tls_optional: bool = False
 
 
 def read_header(headers: Headers, *, smtputf8: bool) -> Reading | Refusal:
@@ -53,6 +56,7 @@ def read_header(headers: Headers, *, smtputf8: bool) -> Reading | Refusal:
     kept: list[Field] = []
     single: dict[str, Field] = {}
     hops = 0
+    tls_optional = False
     for field in headers.fields:
         name = field.name
         if name in _SINGLE:
@@ -67,6 +71,8 @@ def read_header(headers: Headers, *, smtputf8: bool) -> Reading | Refusal:
             single.setdefault(name, field)
         elif name not in _REMOVED:
             hops += name == "received"
+            if name == TLS_REQUIRED:
+                tls_optional = field.value.strip().lower() == "no"
             kept.append(field)
     from_addresses = _addresses(single, "From", smtputf8=smtputf8)
     if isinstance(from_addresses, Refusal):
@@ -83,6 +89,7 @@ def read_header(headers: Headers, *, smtputf8: bool) -> Reading | Refusal:
         hops=hops,
         has_date="date" in single,
         has_message_id="message-id" in single,
+        tls_optional=tls_optional,
     )
 
 

@@ -220,6 +220,8 @@ class Dispatcher:
             self._endings.unroutable(delivery, failure)
             return
         site = self._router.site(plan, delivery.domain) or site
+        if site is not None and delivery.message.tls_optional:
+            site = site.without_policy()
         if self._suspensions and self._is_set_aside(delivery, plan, site):
             return
         if site is None:

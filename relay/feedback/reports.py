@@ -101,7 +101,7 @@ def _report(
             configuration_set=policy.report_set,
             identity=policy.report_identity,
             header=header,
-            body=_body(content),
+            body=whole_body(content),
         ),
         due_at=now,
         suppression=policy.report_suppression,
@@ -138,7 +138,8 @@ def _status(result: RecipientResult, action: Action) -> str:
     return f"{kind}.{detail}" if dot else f"{kind}.0.0"
 
 
-def _body(content: bytes) -> Body:
+def whole_body(content: bytes) -> Body:
+    """A body that is in memory, with its digests."""
     digests = BodyHash(relaxed=True)
     digests.update(content)
     simple, relaxed = digests.digests()

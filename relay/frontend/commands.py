@@ -224,6 +224,9 @@ _UTF8_ADDRESS = re.compile(r"[!-<>-~\x80-\U0010ffff]+").fullmatch  # RFC 6533 §
 
 
 def _check_all_known(given: dict[str, str | None]) -> None:
+    if "REQUIRETLS" in given:  # RFC 8689: a promise for the whole way, or a refusal
+        text = "REQUIRETLS is not offered: this relay cannot promise it for the hosts after it"
+        raise _Refused(error(555, "5.5.4", text, "unknown parameter"))
     if given:
         text = f"{echo(next(iter(given)))} is not supported"
         raise _Refused(error(555, "5.5.4", text, "unknown parameter"))

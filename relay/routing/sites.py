@@ -11,7 +11,7 @@ gets its site at once.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal, Protocol
 from weakref import WeakValueDictionary
@@ -61,6 +61,10 @@ class Site:
 
     def __str__(self) -> str:
         return self.name
+
+    def without_policy(self) -> "Site":
+        """The same site for mail that its policy must not stop."""
+        return self if self.policy == OPPORTUNISTIC else replace(self, policy=OPPORTUNISTIC)
 
     @property
     def label(self) -> str:

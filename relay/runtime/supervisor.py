@@ -58,6 +58,7 @@ from relay.runtime.reload import Reloader
 from relay.runtime.restraining import Restraining
 from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
+from relay.runtime.tls_reporting import TlsReporting
 from relay.runtime.warmup_clock import WarmupClock
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
@@ -164,6 +165,7 @@ class Supervisor:
         self._background(self.restraining.run(), "reactions to providers")
         self._background(self.ledger.run(), "ledger of metrics")
         self._background(self._follow_the_clock(), "clock of the queue")
+        self._start_reporting()
         self._background(self.suspender.run(), "suspensions")
         self._background(self._tidy_limits(), "limits")
         await self._start_admin(public, control)
@@ -222,6 +224,19 @@ class Supervisor:
         self._background(keeper.run(), "keeper of MTA-STS policies")
         if config.transport.dane:
             self._soon(self._probe_dnssec())
+
+    def _start_reporting(self) -> None:
+        reporting = TlsReporting(
+            store=self.store,
+            resolver=self.resolver,
+            context=self.contexts.verified,
+            config=lambda: self.config,
+            changed=lambda: self.crew.tell(say.MailIsDue(self.queue_clock.now())),
+            metrics=self.metrics,
+            log=self.log,
+            wall=wall_ms,
+        )
+        self._background(reporting.run(), "reports on TLS")
 
     async def _probe_dnssec(self) -> None:
         """DANE that never applies looks like DANE that is in order: somebody must say so."""

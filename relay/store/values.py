@@ -38,7 +38,8 @@ class Body:
 @dataclass(frozen=True, slots=True)
 class Message:
     """An accepted message. `header` is the final header block, unsigned: whole fields, each
-    ended by CRLF, without the empty line that ends the block."""
+    ended by CRLF, without the empty line that ends the block. `tls_optional`: what recipient
+    domains publish about TLS is not to stop it (`TLS-Required: No`, RFC 8689)."""
 
     id: str
     accepted_at: int
@@ -50,6 +51,7 @@ class Message:
     header: bytes = field(repr=False)
     body: Body
     tags: tuple[tuple[str, str], ...] = ()
+    tls_optional: bool = False
 
     @property
     def size(self) -> int:

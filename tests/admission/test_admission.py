@@ -79,6 +79,20 @@ async def test_an_accepted_message_carries_all_that_later_stages_need(bench, sub
     assert not message.header.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    ("field", "optional"),
+    [("", False), ("TLS-Required: No\r\n", True), ("tls-required:  no \r\n", True),
+     ("TLS-Required: Yes\r\n", False)],
+)  # fmt: skip
+async def test_a_sender_may_say_that_tls_is_optional_and_it_is_passed_on(
+    bench, submission, field, optional
+):
+    new = await bench().admit(submission(f"From: ann@sender.test\r\n{field}"))
+    assert isinstance(new, NewMessage)
+    assert new.message.tls_optional is optional
+    assert (b"required:" in new.message.header.lower()) is bool(field)
+
+
 async def test_a_refused_message_is_charged_to_no_limit(bench, submission):
     b = bench({"quota": 10, "on_limit": "reject"})
     for _ in range(20):

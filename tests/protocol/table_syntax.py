@@ -75,6 +75,7 @@ CASES = [
     _mail("ENVID is at most 100 characters", f"FROM:<{{sender}}> ENVID={'a' * 101}", "501"),
     _mail("a parameter twice is refused", "FROM:<{sender}> SIZE=1 SIZE=2", "501"),
     _mail("an unknown parameter is refused", "FROM:<{sender}> FROB=1", "555 5.5.4"),
+    _mail("REQUIRETLS is not ignored", "FROM:<{sender}> REQUIRETLS", "555 5.5.4 REQUIRETLS"),
     _mail("a malformed parameter is refused", "FROM:<{sender}> =x", "501"),
     _mail("NOTIFY is none of MAIL's", "FROM:<{sender}> NOTIFY=NEVER", "555"),
     Case("parameters need EHLO",

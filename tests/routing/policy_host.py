@@ -1,16 +1,18 @@
 """An HTTPS server on loopback that says what it is told to, as a policy host of MTA-STS."""
 
 import asyncio
+import re
 import ssl
 from typing import Self
 
 
 class PolicyHost:
-    """Answers each request with `answer`, octet by octet as given; notes the requests."""
+    """Answers each request with `answer`, octet by octet; notes requests and their contents."""
 
     def __init__(self, context: ssl.SSLContext, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.answer = response()
         self.requests: list[str] = []
+        self.contents: list[bytes] = []
         self.hangs = False
         self._context = context
         self._host, self._port = host, port
@@ -33,6 +35,8 @@ class PolicyHost:
         try:
             request = await reader.readuntil(b"\r\n\r\n")
             self.requests.append(request.decode())
+            if length := re.search(rb"\r\nContent-Length: (\d+)\r\n", request, re.IGNORECASE):
+                self.contents.append(await reader.readexactly(int(length[1])))
             if self.hangs:
                 await reader.read()
             writer.write(self.answer)

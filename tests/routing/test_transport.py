@@ -6,6 +6,8 @@ from typing import Any, get_args
 import pytest
 
 from relay.routing.mta_sts import StsPolicy
+from relay.routing.mx import Exchange
+from relay.routing.sites import Site
 from relay.routing.tlsa import HostTlsa, Tlsa
 from relay.routing.transport import (
     OPPORTUNISTIC,
@@ -16,6 +18,7 @@ from relay.routing.transport import (
 
 _ENFORCE = StsPolicy("example.org", "1", "enforce", ("mx.example.org",), 86400)
 _TESTING = StsPolicy("example.org", "1", "testing", ("mx.example.org",), 86400)
+_STRICT = TransportPolicy(_ENFORCE, dane=True)
 _NONE = StsPolicy("example.org", "1", "none")
 _EE = Tlsa(3, 1, 1, bytes(32))
 _PKIX = Tlsa(1, 1, 1, bytes(32))
@@ -108,3 +111,11 @@ def test_a_policy_never_makes_a_demand_weaker(word: Any) -> None:
         if own.encryption != "never":
             assert order.index(put_together.encryption) >= order.index(own.encryption)
         assert own.trust == "anybody" or put_together.trust == own.trust
+
+
+def test_mail_that_a_policy_must_not_stop_goes_to_the_same_site_without_one() -> None:
+    site = Site("mx", "mx.test", (Exchange(0, "mx.test"),), provider="big", policy=_STRICT)
+    free = site.without_policy()
+    assert (free.policy, free.exchanges, free.line) == (OPPORTUNISTIC, site.exchanges, site.line)
+    assert free != site
+    assert free.without_policy() is free

@@ -33,6 +33,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     eight_bit: bool = False
     dots: bool | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    tls_optional: bool = False
 
 
 _encoder = msgspec.json.Encoder()
@@ -58,6 +59,7 @@ def encode_facts(message: Message) -> bytes:
             eight_bit=body.eight_bit,
             dots=body.dots,
             tags=message.tags,
+            tls_optional=message.tls_optional,
         )
     )
 
@@ -101,6 +103,7 @@ def decode_message(message_id: str, facts: bytes, ref: str | None, header: bytes
             dots=known.dots,
         ),
         tags=known.tags,
+        tls_optional=known.tls_optional,
     )
 
 
