@@ -402,6 +402,10 @@ class Dispatcher:
         lane.paid = delivery.id
         lane.take_turn()
 
+    def objects(self, results: Results, lane: Lane) -> bool:
+        """Whether a peer has said what holds us back, rather than only that it goes."""
+        return self._reacting.restrains(results, lane.way.path.site.provider)
+
     def conclude(self, delivery: Delivery, results: Results, lane: Lane, seconds: float) -> None:
         """An attempt has ended."""
         way, now = lane.way, self._loop.time()

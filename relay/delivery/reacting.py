@@ -102,6 +102,11 @@ class Reacting:
             rests=self.rests(sent.source, sent.line),
         )
 
+    def restrains(self, results: Results, provider: str) -> bool:
+        """Whether a reply meets a rule that holds a source back. Nothing follows from asking."""
+        rules = (self.rules.find(r.reply, r.phase, provider) for r in results)
+        return any(rule is not None and rule.restrains for rule in rules)
+
     def judge_refusal(self, reply: Reply, phase: Phase, sent: Sent) -> Judgement | None:
         """The same for a connection that was refused: nobody's mail was looked at."""
         rule = self.rules.find(reply, phase, sent.provider)

@@ -45,6 +45,7 @@ class Mail(Protocol):
 
     async def next(self, way: Way) -> tuple[Lane, Delivery] | None: ...
     def put_back(self, lane: Lane, delivery: Delivery) -> None: ...
+    def objects(self, results: Results, lane: Lane) -> bool: ...
     def conclude(
         self, delivery: Delivery, results: Results, lane: Lane, seconds: float
     ) -> None: ...
@@ -249,9 +250,10 @@ class Workers:
             del self._busy[connection]
         if attempted.group_broke:
             self._connections.cannot_pipeline(connection.peer)
-        if attempted.group_broke or (attempted.untouched and kept):
+        parted = attempted.untouched and kept and not self.mail.objects(attempted.results, lane)
+        if attempted.group_broke or parted:
             # The peer cannot take commands together, or closed a kept connection just then. That
-            # says nothing of this delivery.
+            # says nothing of this delivery, unless it said 421 for how we send.
             self.mail.put_back(lane, delivery)
             return
         way.succeeded()

@@ -290,3 +290,33 @@ async def test_a_throttled_source_goes_on_at_half_of_what_flowed(tmp_path: Path)
             for n in range(50):
                 await relay.send(f"e{n}@example.test")
             await receiver.until_messages(158, seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("said", "goes_at_once"),
+    [
+        (b"421 4.7.0 Idle for too long, closing the connection\r\n", True),
+        (b"421 4.7.28 Our system has detected an unusual rate of unsolicited mail\r\n", False),
+    ],
+    ids=["a goodbye", "an objection"],
+)
+async def test_a_421_to_the_next_message_of_a_connection_is_heeded_where_it_objects(
+    tmp_path: Path, said: bytes, goes_at_once: bool
+) -> None:
+    def mail(session: Session, line: str) -> Happening:
+        return (said, Do.CLOSE) if session.taken else b"250 ok\r\n"
+
+    complaints: list[Complaint] = []
+    async with (
+        Receiver({"MAIL": mail}) as receiver,
+        Outgoing(
+            make_config(tmp_path, route=receiver.address), complain=complaints.append
+        ) as relay,
+    ):
+        await relay.send("a@example.test")
+        await relay.until_empty()
+        await relay.send("b@example.test")
+        await relay.until_attempted(2)
+        assert len(await relay.queue()) == (0 if goes_at_once else 1)
+    assert [complaint.action for complaint in complaints] == ([] if goes_at_once else ["slow_down"])
+    assert len(receiver.sessions) == (2 if goes_at_once else 1)

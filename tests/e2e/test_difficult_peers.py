@@ -20,6 +20,7 @@ from tests.e2e.program import wait_until
 
 RETRY_S = 2.0
 LATER_S = 3600.0
+GREYLISTING_S = 330.0  # as the rule that is shipped says, give or take a tenth
 LOCKSTEP = tuple(word for word in OFFERED if word != "PIPELINING")
 
 
@@ -64,7 +65,7 @@ def once(first: Any, then: bytes) -> Scripted:
 
 def is_due_in(due_at: int, seconds: float) -> bool:
     """Whether a time in UTC ms is `seconds` from about now."""
-    return seconds - 60 < due_at / 1000 - time.time() <= seconds
+    return seconds - 90 < due_at / 1000 - time.time() <= seconds
 
 
 def said(waits: QueueEntry) -> str:
@@ -83,12 +84,13 @@ def test_a_greylisted_message_waits_its_time_and_is_delivered_once(
     sent = relay.send("to@grey.test")
     waits = relay.waiting(sent)
     assert said(waits) == "450 4.7.1 Greylisted, see http://postgrey.test/"
-    assert waits.due_at / 1000 - time.time() <= RETRY_S
+    # Not by the schedule of retries, but when greylisting is usually over.
+    assert is_due_in(waits.due_at, GREYLISTING_S)
     assert "Greylisted" in relay.shown(sent)
+    relay.retry(sent)
     relay.is_over(sent)
     (message,) = server.messages
     assert message.recipients == ["to@grey.test"]
-    assert message.at - sent.at >= RETRY_S
     assert internet.reports(sent) == []
 
 
@@ -297,7 +299,8 @@ def test_a_domain_with_ipv6_only_gets_its_mail_from_the_ipv6_source_of_the_pool(
     # A pool without an IPv6 address cannot send there, and says so; nothing is borrowed.
     alone = relay.send("alone@six.test")
     waits = relay.waiting(alone)
-    assert said(waits).startswith("451 4.4.4 no mail host of six.test has an IPv4 address")
+    assert said(waits).startswith("451 4.4.4 no mail host of ")
+    assert "has an IPv4 address, as the source address has" in waits.last_reply
     assert len(server.messages) == 1
 
 
