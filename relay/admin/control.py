@@ -17,8 +17,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from relay.admin.reactions import ClearReactions
+from relay.admin.unclassified import UnclassifiedRequest
 from relay.feedback.restraints import Restraint
-from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
+from relay.store.values import (
+    QueueEntry,
+    QueueFilter,
+    SuppressionEntry,
+    Suspension,
+    UnclassifiedReply,
+)
 
 if TYPE_CHECKING:
     from relay.admin.pools import PoolOperations
@@ -372,6 +379,11 @@ class Operations(Protocol):
 
     @property
     def summaries(self) -> "SummaryOperations": ...
+
+    async def unclassified(self, request: UnclassifiedRequest) -> list[UnclassifiedReply]:
+        """Refusals that no rule knew, most frequent first."""
+
+    async def clear_unclassified(self) -> Changed: ...
 
     async def credentials(self) -> list[CredentialStatus]: ...
 

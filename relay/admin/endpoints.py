@@ -35,8 +35,15 @@ from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.summaries import Summary, SummaryRequest
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
+from relay.admin.unclassified import UnclassifiedRequest
 from relay.feedback.restraints import Restraint
-from relay.store.values import QueueEntry, QueueFilter, SuppressionEntry, Suspension
+from relay.store.values import (
+    QueueEntry,
+    QueueFilter,
+    SuppressionEntry,
+    Suspension,
+    UnclassifiedReply,
+)
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -107,6 +114,16 @@ SUSPENSIONS = Endpoint(
     "/v1/suspensions", Nothing, list[Suspension], lambda store, _: store.suspensions.list()
 )
 
+UNCLASSIFIED = Endpoint(
+    "/v1/unclassified",
+    UnclassifiedRequest,
+    list[UnclassifiedReply],
+    lambda store, q: store.unclassified(q),
+)
+UNCLASSIFIED_CLEAR = Endpoint(
+    "/v1/unclassified/clear", Nothing, Changed, lambda store, _: store.clear_unclassified()
+)
+
 CREDENTIALS_LIST = Endpoint(
     "/v1/credentials/list", Nothing, list[CredentialStatus], lambda store, _: store.credentials()
 )
@@ -153,6 +170,8 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     SUSPEND,
     RESUME,
     SUSPENSIONS,
+    UNCLASSIFIED,
+    UNCLASSIFIED_CLEAR,
     CREDENTIALS_LIST,
     CREDENTIALS_ADD,
     CREDENTIALS_REVOKE,

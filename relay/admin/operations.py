@@ -29,6 +29,7 @@ from relay.admin.control import (
 from relay.admin.pools import PoolOperations
 from relay.admin.summaries import SummaryOperations, no_providers
 from relay.admin.suspensions import SuspensionOperations
+from relay.admin.unclassified import UnclassifiedRequest
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
@@ -45,6 +46,7 @@ from relay.store.values import (
     Secret,
     Settlement,
     SuppressionEntry,
+    UnclassifiedReply,
 )
 
 SHORTEST_PASSWORD = 8
@@ -124,6 +126,16 @@ class StoreOperations:
         return SummaryOperations(
             store=self.store, config=self.config, providers=self.providers, waiting=self.waiting
         )
+
+    # Replies
+
+    async def unclassified(self, request: UnclassifiedRequest) -> list[UnclassifiedReply]:
+        if not 1 <= request.limit <= MAX_LISTED:
+            raise Refused(f"the limit of a listing is from 1 to {MAX_LISTED}, not {request.limit}")
+        return await self.store.unclassified.all(request.limit)
+
+    async def clear_unclassified(self) -> Changed:
+        return Changed(await self.store.unclassified.clear())
 
     # The queue
 

@@ -50,7 +50,7 @@ def open_desk(config_path: Path | None) -> Iterator[Desk]:
 @contextmanager
 def _open_store(place: Place) -> Iterator[Desk]:
     config = place.config()
-    _must_own(config.data_dir)
+    must_own(config.data_dir, ", or start the relay: none is running")
     try:
         lock = lock_data_dir(config.data_dir)
     except OSError as error:
@@ -68,15 +68,18 @@ def _open_store(place: Place) -> Iterator[Desk]:
             runner.run(store.close())
 
 
-def _must_own(data_dir: Path) -> None:
-    """Files that another user makes here would keep the relay from starting."""
+def must_own(data_dir: Path, otherwise: str = "") -> None:
+    """Raises `CommandFailed` where the data directory is another user's.
+
+    Files that another user makes here would keep the relay from starting.
+    """
     if not data_dir.exists():
         return
     owner = data_dir.stat().st_uid
     if owner != os.geteuid():
         raise CommandFailed(
-            f"no relay is running, and {data_dir} belongs to another user (uid {owner}); "
-            "run this command as that user, or start the relay"
+            f"{data_dir} belongs to another user (uid {owner}): run this command as that user"
+            + otherwise
         )
 
 

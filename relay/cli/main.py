@@ -58,6 +58,7 @@ _COMMANDS = {
     "resume": "relay.cli.suspend:resume",
     "suspensions": "relay.cli.suspend:suspensions",
     "reactions": "relay.cli.reactions:app",
+    "bounces": "relay.cli.bounces:app",
     "suppression": "relay.cli.suppression:app",
     "credentials": "relay.cli.credentials:app",
     "dkim": "relay.cli.dkim:app",

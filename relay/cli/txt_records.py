@@ -23,7 +23,7 @@ def ask_txt(nameserver: str = "") -> AskTxt:
 
     No record, or no such name, is an empty list.
     """
-    resolver = _resolver(nameserver)
+    resolver = resolver_of(nameserver)
 
     def ask(name: str) -> list[str]:
         try:
@@ -37,7 +37,8 @@ def ask_txt(nameserver: str = "") -> AskTxt:
     return ask
 
 
-def _resolver(nameserver: str) -> dns.resolver.Resolver:
+def resolver_of(nameserver: str) -> dns.resolver.Resolver:
+    """A resolver that asks one server (ADDRESS or ADDRESS:PORT); the host's where it is empty."""
     if not nameserver:
         try:
             return dns.resolver.Resolver()
