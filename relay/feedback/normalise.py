@@ -11,7 +11,7 @@ from relay.mail.replies import Reply
 
 NORMAL_CHARACTERS = 240
 
-_MAIL_ADDRESS = re.compile(r"[^\s<>@(\[,;:\"']{1,64}@[^\s<>@)\],;\"']{1,255}")
+_MAIL_ADDRESS = re.compile(r"[^\s<>@(\[,;:\"]{1,64}@[^\s<>@)\],;\"']{1,255}")
 _LINK = re.compile(r"(https?://[^\s/]{1,100})/?\S*", re.IGNORECASE)
 _IP_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b")
 _WITH_DIGITS = re.compile(r"[\w=+~-]*\d[\w.=+~-]*")
