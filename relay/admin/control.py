@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from relay.admin.pools import PoolOperations
     from relay.admin.summaries import SummaryOperations
     from relay.admin.suspensions import SuspensionOperations
+    from relay.admin.top import Look
 
 T = TypeVar("T")
 RefusalKind = Literal["invalid", "not_found", "conflict", "unavailable", "internal"]
@@ -405,6 +406,9 @@ class Control(Protocol):
         """Whether mail is accepted and delivered now."""
 
     async def status(self) -> Status: ...
+
+    async def look(self) -> "Look":
+        """What `relay top` shows."""
 
     async def reload(self) -> Reloaded: ...
 

@@ -35,6 +35,7 @@ from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.summaries import Summary, SummaryRequest
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
+from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.feedback.restraints import Restraint
 from relay.store.values import (
@@ -152,6 +153,8 @@ REACTIONS_CLEAR = LiveEndpoint(
     "/v1/reactions/clear", ClearReactions, Changed, lambda relay, q: relay.clear_reactions(q)
 )
 
+TOP = LiveEndpoint("/v1/top", Nothing, Look, lambda relay, _: relay.look())
+
 EXPORT = "/v1/suppression/export"
 
 STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
@@ -183,4 +186,5 @@ LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     ONE_TIME_LOGIN,
     REACTIONS_LIST,
     REACTIONS_CLEAR,
+    TOP,
 )

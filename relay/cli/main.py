@@ -52,6 +52,7 @@ _COMMANDS = {
     "explain": "relay.cli.explain:explain",
     "send": "relay.cli.send:send",
     "queue": "relay.cli.queue:app",
+    "top": "relay.cli.top:top",
     "pools": "relay.cli.pools:pools",
     "warmup": "relay.cli.pools:app",
     "suspend": "relay.cli.suspend:suspend",

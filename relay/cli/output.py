@@ -25,6 +25,11 @@ def print_json(value: object) -> None:
     sys.stdout.write(text.decode() + "\n")
 
 
+def print_json_line(value: object) -> None:
+    """One JSON document in one line."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
 def say(text: str = "") -> None:
     """A line on standard output."""
     sys.stdout.write(text + "\n")

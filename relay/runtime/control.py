@@ -14,11 +14,9 @@ from relay.admin.control import (
     ExplainRequest,
     Explanation,
     Health,
-    LimitStatus,
     ListenerStatus,
     Login,
     LoginRequest,
-    QueueStatus,
     Refused,
     Reloaded,
     SourceStatus,
@@ -27,22 +25,21 @@ from relay.admin.control import (
 )
 from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
-from relay.delivery.backlog import Backlog, merged
+from relay.admin.top import Look
 from relay.delivery.telling import Telling
 from relay.feedback.restraints import Restraint
-from relay.limits.limits import Level
 from relay.limits.specs import temper_key
 from relay.mail.envelope import domain_of
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
 from relay.runtime.gauges import wall_ms
+from relay.runtime.looking import GLANCE_S, backlog_of, limit_status, look, queue_statuses
 from relay.runtime.messages import (
     AllowOnce,
     QueueChanged,
     Recall,
     Report,
     SecretsChanged,
-    TellBacklog,
     TellProviders,
 )
 from relay.signing.keys import KeyRing
@@ -56,7 +53,6 @@ ONE_TIME_S = 60.0
 """How long the password of `relay send` is good for."""
 
 _RECALL_S = 5.0  # for a worker to give mail back; what a silent one holds stays as it is
-_GLANCE_S = 3.0  # for which a status waits for a worker that does not answer
 _NO_WORKER = "no mail is accepted: no worker runs; the log says why"
 _LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more"
 
@@ -119,7 +115,7 @@ class RelayControl:
         """Everything at a glance, fresh."""
         relay = self._relay
         await relay.gauges.refresh()
-        states = await relay.crew.ask(Report(), _GLANCE_S)
+        states = await relay.crew.ask(Report(), GLANCE_S)
         return Status(
             version=__version__,
             hostname=relay.config.hostname,
@@ -133,17 +129,7 @@ class RelayControl:
             readiness=self.readiness(),
             listeners=self._listeners(),
             metrics_address=relay.config.metrics.address,
-            queue=tuple(
-                QueueStatus(
-                    d.configuration_set,
-                    d.queued,
-                    d.held,
-                    d.oldest_accepted_at,
-                    d.quarantined,
-                    d.suspended,
-                )
-                for d in relay.gauges.depths
-            ),
+            queue=queue_statuses(relay.gauges.depths),
             workers=tuple(
                 WorkerStatus(member.name, member.process.pid, member.connections)
                 for member in relay.crew.ready
@@ -151,7 +137,7 @@ class RelayControl:
             working_set=sum(state.working_set for state in states),
             outbound_connections=sum(state.outbound_connections for state in states),
             sources=self._sources(),
-            limits=tuple(map(_limit_status, relay.gauges.levels)),
+            limits=tuple(map(limit_status, relay.gauges.levels)),
             suppressions=await relay.store.count_suppressions(),
             suspensions=relay.suspender.in_force.entries,
             free_bytes=relay.gauges.free_bytes or 0,
@@ -185,15 +171,16 @@ class RelayControl:
 
     async def _providers(self) -> dict[str, str]:
         """Of the domains that workers know."""
-        answers = await self._relay.crew.ask(TellProviders(), _GLANCE_S)
+        answers = await self._relay.crew.ask(TellProviders(), GLANCE_S)
         return {domain: provider for known in answers for domain, provider in known.items()}
-
-    async def _backlog(self) -> Backlog:
-        return merged(await self._relay.crew.ask(TellBacklog(), _GLANCE_S))
 
     async def _waiting(self) -> dict[str, int]:
         """What waits in memory for each source."""
-        return dict((await self._backlog()).sources)
+        return dict((await backlog_of(self._relay)).sources)
+
+    async def look(self) -> Look:
+        """What goes on now."""
+        return await look(self._relay)
 
     def _source_faults(self) -> dict[str, str]:
         return {source.address: source.reason for source in self._sources() if not source.available}
@@ -276,13 +263,6 @@ class RelayControl:
         )
 
 
-def _limit_status(level: Level) -> LimitStatus:
-    unit = {1: "s", 60: "min", 3600: "h", 86400: "day"}.get(level.seconds, f"{level.seconds} s")
-    limit = f"{level.limit:,}/{unit}"
-    free_at = level.free_at if level.free_at > wall_ms() else 0
-    return LimitStatus(level.key, level.kind, limit, level.used, free_at)
-
-
 def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation:
     algorithms = {(key.domain, key.selector): key.algorithm for key in keyring}
     return Explanation(
@@ -307,5 +287,5 @@ def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation
         hosts=tuple(ExplainedHost(host.name, host.address, host.port) for host in known.hosts),
         hosts_problem=known.problem,
         tls=known.tls,
-        limits=tuple(map(_limit_status, known.limits)),
+        limits=tuple(map(limit_status, known.limits)),
     )

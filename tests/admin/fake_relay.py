@@ -16,6 +16,7 @@ from relay.admin.control import (
     Status,
 )
 from relay.admin.reactions import ClearReactions
+from relay.admin.top import Look
 from relay.feedback.restraints import Restraint
 
 
@@ -31,6 +32,7 @@ class FakeRelay:
     listeners: tuple[ListenerStatus, ...] = ()
     passwords: dict[str, str] = field(default_factory=dict)
     fault: Exception | None = None
+    looks: list[Look] = field(default_factory=list)  # the last one is given again and again
     restraints: list[Restraint] = field(default_factory=list)
 
     def liveness(self) -> Health:
@@ -55,6 +57,9 @@ class FakeRelay:
             readiness=self.ready,
             listeners=self.listeners,
         )
+
+    async def look(self) -> Look:
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
     async def reload(self) -> Reloaded:
         return self.reloaded

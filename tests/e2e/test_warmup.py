@@ -1,6 +1,7 @@
 """A new source address in the real program: what it lets others send, and what a restart leaves."""
 
 import itertools
+import json
 
 from tests.e2e.program import Program, letter, wait_until
 from tests.e2e.receiver import Receiver
@@ -50,6 +51,11 @@ def test_a_warm_up_is_kept_over_kill_and_restart_and_an_operators_word_counts_at
     assert new_source(program) == ("warming", 2)
     assert program.metric("relay_warmup_day", source=NEW) == 2
     assert send_and_see(program, receiver, 6) == {WARM}
+
+    seen = json.loads(program.run("top", "--once", "--interval", "500ms", "--json").stdout)
+    delivered = {flow["name"]: flow["delivered"] for flow in seen["look"]["flows"]}
+    assert delivered[WARM] == 6
+    assert program.json("queue", "summary", "--by", "source")["sums"] == []
 
     program.run("warmup", "complete", NEW)
     assert send_and_see(program, receiver, 40) == {NEW, WARM}
