@@ -11,7 +11,7 @@ from random import Random
 from bench.simulation.figures import percentile
 from bench.simulation.network import domains_of
 from bench.simulation.provider import Provider, Rules
-from bench.simulation.world import SEED, Arrival, World
+from bench.simulation.world import SEED, Arrival, World, unhurried
 
 FIRST, SECOND, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 DOMAINS = 10
@@ -57,19 +57,20 @@ async def play(hours: float, blocked: tuple[float, float], each: float) -> Outco
     }
     start, end = (moment * HOUR for moment in blocked)
     until = hours * HOUR
-    async with World(facts, domains_of((north, south), DOMAINS)) as world:
-        loop = asyncio.get_running_loop()
-        loop.call_at(start, north.blocked.add, FIRST)
-        loop.call_at(end, north.blocked.discard, FIRST)
-        rng = Random(SEED)
-        accepted = 0
-        while world.now < until:
-            await asyncio.sleep(rng.expovariate(2 / each))
-            provider = rng.choice(("north", "south"))
-            domain = f"d{rng.randrange(DOMAINS)}.{provider}.example"
-            await world.accept(rng.choice(("one", "two")), domain)
-            accepted += 1
-        await world.until_empty(2 * 24 * HOUR)
-        bounced = accepted - len(world.arrivals)
-        offered = [at for at in north.seen[FIRST].offered if start <= at < end]
-        return Outcome((start, end), until, world.arrivals, bounced, offered, accepted)
+    with unhurried(30.0):
+        async with World(facts, domains_of((north, south), DOMAINS)) as world:
+            loop = asyncio.get_running_loop()
+            loop.call_at(start, north.blocked.add, FIRST)
+            loop.call_at(end, north.blocked.discard, FIRST)
+            rng = Random(SEED)
+            accepted = 0
+            while world.now < until:
+                await asyncio.sleep(rng.expovariate(2 / each))
+                provider = rng.choice(("north", "south"))
+                domain = f"d{rng.randrange(DOMAINS)}.{provider}.example"
+                await world.accept(rng.choice(("one", "two")), domain)
+                accepted += 1
+            await world.until_empty(2 * 24 * HOUR)
+            bounced = accepted - len(world.arrivals)
+            offered = [at for at in north.seen[FIRST].offered if start <= at < end]
+            return Outcome((start, end), until, world.arrivals, bounced, offered, accepted)

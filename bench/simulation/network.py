@@ -62,7 +62,7 @@ class Network:
     def __init__(self, dns: Dns, rng: Random, delivered: Callable[[str, list[str]], None]) -> None:
         self.delivered = delivered
         self._loop = asyncio.get_running_loop()
-        self._dns = dns
+        self.dns = dns
         self._rng = rng
         self._open: set[SimulatedWire] = set()
 
@@ -74,7 +74,7 @@ class Network:
     async def open(self, path: Path, hosts: Sequence[Host]) -> Connection:
         """A connection to the provider at the first host. Raises `ConnectFailure`."""
         host = hosts[0]
-        provider = self._dns.provider_at(host.address)
+        provider = self.dns.provider_at(host.address)
         round_trip = provider.rules.round_trip
         remote = f"{host.name}[{host.address}]:{host.port}"
         await asyncio.sleep(round_trip / 2)

@@ -11,7 +11,7 @@ from math import inf
 from bench.simulation.figures import per_interval
 from bench.simulation.network import domains_of
 from bench.simulation.provider import Provider, Rules
-from bench.simulation.world import World
+from bench.simulation.world import World, unhurried
 
 SOURCE = "192.0.2.1"
 DOMAINS = 10
@@ -69,18 +69,20 @@ async def play(allowed: int, hours: float) -> Outcome:
         "delivery": {"working_set": 1_000},
     }
     until = hours * 3600.0
-    async with World(facts, domains_of((north,), DOMAINS)) as world:
-        for number in range(round(allowed * until / SPAN * 1.1)):
-            await world.accept("main", f"d{number % DOMAINS}.north.example")
-        await world.sleep_until(until)
-        seen = north.seen[SOURCE]
-        return Outcome(
-            allowed,
-            per_interval(seen.offered, SPAN, until),
-            per_interval(seen.taken, SPAN, until),
-            list(seen.refused),
-            [
-                (at, 0.0 if limit is None or limit.rate is None else limit.rate.per_second * 60)
-                for at, _, _, limit in world.rates
-            ],
-        )
+    with unhurried(30.0):
+        async with World(facts, domains_of((north,), DOMAINS)) as world:
+            for number in range(round(allowed * until / SPAN * 1.1)):
+                await world.accept("main", f"d{number % DOMAINS}.north.example")
+            await world.sleep_until(until)
+            rates = world.supervisor.rates
+    seen = north.seen[SOURCE]
+    return Outcome(
+        allowed,
+        per_interval(seen.offered, SPAN, until),
+        per_interval(seen.taken, SPAN, until),
+        list(seen.refused),
+        [
+            (at, 0.0 if limit is None or limit.rate is None else limit.rate.per_second * 60)
+            for at, _, _, limit in rates
+        ],
+    )

@@ -67,7 +67,7 @@ async def play(days: int, first: int, target: int, demand: int, last: float) -> 
             await world.until_empty(DAY)
             arrivals = world.arrivals
             began = [(1, 0.0)]
-            for at, progress in world.warmup_turns:
+            for at, progress in world.supervisor.turns:
                 warms = progress[NEW].state != "completed"
                 began.append((progress[NEW].day if warms else 0, at))
             offered = north.seen[NEW].offered

@@ -10,40 +10,27 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self, cast
 
 from bench.simulation.clock import virtual_loop
+from bench.simulation.crew import Supervisor, Worker
 from bench.simulation.network import Dns, Network
 from bench.simulation.provider import Provider
 from bench.simulation.storage import ThreadlessStore
 from relay.config.model import Config
 from relay.delivery import scheduler
-from relay.delivery.connections import Connections
-from relay.delivery.scheduler import Scheduler
-from relay.feedback.restraints import Rest
-from relay.limits.limits import Limits
-from relay.limits.shapes import Shapes
-from relay.limits.slots import Slots
-from relay.limits.specs import Limit, line_key, temper_key
-from relay.limits.warmup import limits_in_force
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
-from relay.routing.router import Router
 from relay.runtime import warmup_clock
-from relay.runtime.intake import Intake
 from relay.runtime.queue_clock import QueueClock
-from relay.runtime.restraining import Restraining
-from relay.runtime.warmup_clock import WarmupClock
 from relay.signing.body_hash import BodyHash
-from relay.signing.keys import KeyRing
-from relay.store.values import Body, Message, NewMessage, QueueFilter, WarmupProgress
+from relay.store.values import Body, Message, NewMessage, QueueFilter
 
 SEED = 20_261_125
 _TEXT = b"Hello\r\n"
@@ -78,86 +65,53 @@ class Complaints(list[str]):
 class World:
     """`async with World(config, domains)`: a relay that delivers to simulated providers."""
 
-    def __init__(self, facts: Mapping[str, Any], domains: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, facts: Mapping[str, Any], domains: Mapping[str, Provider], *, workers: int = 2
+    ) -> None:
         """`facts` are sections of the configuration, `domains` where each recipient domain is."""
         self._loop = virtual_loop()
         self._directory = tempfile.TemporaryDirectory(prefix="relay-simulation-")
         self._facts = facts
+        self._count = workers
         self.dns = Dns(domains)
-        self.providers = self.dns.providers
         self.arrivals: list[Arrival] = []
         self.complaints = Complaints()
-        self.rates: list[tuple[float, str, str, Limit | None]] = []
-        self.warmup_turns: list[tuple[float, dict[str, WarmupProgress]]] = []
         self._accepted: dict[str, tuple[str, float]] = {}
         self._number = 0
         self._body = _body()
 
     async def __aenter__(self) -> Self:
+        loop, metrics = self._loop, Metrics()
         config = self.config = _config(Path(self._directory.name), self._facts)
         log = make_logger("json", "error", cast("Any", self.complaints))
-        metrics = self.metrics = Metrics()
-        wall, rng = self._loop.wall, Random(SEED)
-        self.store = ThreadlessStore(config.data_dir, log=log, wall=wall, clock=self._loop.time)
+        self.store = ThreadlessStore(config.data_dir, log=log, wall=loop.wall, clock=loop.time)
         await self.store.open()
+        clock = QueueClock(loop.time, loop.wall)
+        network = Network(self.dns, Random(SEED), self._delivered)
         health = SourceHealth(config, metrics, log, bind=lambda address: "")
-        self.limits = Limits(self.store, self._loop.time, wall)
-        clock = QueueClock(self._loop.time, wall)
-        self.warmups = WarmupClock(
-            self.store.warmups,
-            levels=self.limits.levels,
-            now=clock.now,
-            changed=self._warmups_changed,
-            metrics=metrics,
-            log=log,
-        )
-        await self.warmups.open(config)
-        self.limits.configure(limits_in_force(config, self.warmups.progress))
-        self.slots = Slots()
-        self.slots.configure(config.delivery.connections, Shapes(config).connections)
-        self.restraining = Restraining(
-            _Reins(self),
-            self._rest,
-            metrics,
-            log,
-            clock=self._loop.time,
-            wall=wall,
-        )
-        self.scheduler = Scheduler(
-            store=self.store,
-            owner=await self.store.register("simulation", round(config.store.lease * 1000)),
-            router=Router(config, self.dns, health, rng),
-            health=health,
-            connections=cast("Connections", Network(self.dns, rng, self._delivered)),
-            limits=self.limits,
-            slots=self.slots,
-            complain=self.restraining.hear,
-            warmups=self.warmups.progress,
-            keyring=KeyRing.load(config),
-            config=config,
-            metrics=metrics,
-            log=log,
-            wall=wall,
-            rng=rng,
-        )
-        self._intake = Intake(self.store, self.scheduler, metrics, log, clock)
+        self.supervisor = Supervisor(config, self.store, clock, loop, metrics, log)
+        await self.supervisor.open()
+        for number in range(1, self._count + 1):
+            worker = await Worker.start(
+                name := f"worker-{number}",
+                self._count,
+                self.supervisor,
+                self.store,
+                network,
+                health,
+                clock,
+                loop,
+                metrics,
+                log,
+                Random(f"{SEED}{name}"),
+            )
+            self.supervisor.workers.append(worker)
         self._running = [
-            asyncio.create_task(self.scheduler.run()),
-            asyncio.create_task(self.warmups.run()),
-            asyncio.create_task(self.restraining.run()),
+            asyncio.create_task(self.supervisor.warmups.run()),
+            asyncio.create_task(self.supervisor.restraining.run()),
+            *(asyncio.create_task(w.scheduler.run()) for w in self.supervisor.workers),
         ]
         return self
-
-    def _rest(self, rest: Rest) -> None:
-        """As workers are told."""
-        self.scheduler.told(rest)
-
-    def _warmups_changed(self) -> None:
-        """What the supervisor does, and each worker when it is told."""
-        progress = self.warmups.progress
-        self.warmup_turns.append((self.now, dict(progress)))
-        self.limits.configure(limits_in_force(self.config, progress))
-        self.scheduler.warm_up(dict(progress))
 
     async def __aexit__(
         self,
@@ -165,11 +119,11 @@ class World:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.scheduler.drain(600.0)
+        await asyncio.gather(*(worker.stop() for worker in self.supervisor.workers))
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self.limits.close()
+        await self.supervisor.limits.close()
         await self.store.close()
         self._directory.cleanup()
         if kind is None and len(self.complaints):
@@ -200,7 +154,8 @@ class World:
             body=self._body,
         )
         self._accepted |= dict.fromkeys(addresses, (configuration_set, self.now))
-        await self._intake.accept(NewMessage(message, now))
+        workers = self.supervisor.workers
+        await workers[self._number % len(workers)].intake.accept(NewMessage(message, now))
 
     async def until_empty(self, seconds: float) -> None:
         """Wait until nothing is queued any more; raises TimeoutError after so many seconds."""
@@ -217,33 +172,6 @@ class World:
             domain = address.partition("@")[2]
             now = self.now
             self.arrivals.append(Arrival(configuration_set, source, domain, now, now - accepted_at))
-
-
-class _Reins:
-    """As `relay.runtime.reins`, where the one worker is this process."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def slow_down(self, source: str, line: str, limit: Limit | None) -> None:
-        key = temper_key(source, line)
-        self._world.limits.override(key, limit)
-        self._world.scheduler.limit_changed(key, limit)
-        self._world.rates.append((self._world.now, source, line, limit))
-
-    def fewer_connections(self, source: str, line: str, most: int | None) -> None:
-        self._world.slots.restrict(line_key(source, line), most)
-
-    def allowed(self, source: str, line: str) -> tuple[float, float]:
-        shape = Shapes(self._world.config).of(source, line)
-        rate = min((rate.per_second for rate in shape.rates), default=inf)
-        return rate, float(shape.connections)
-
-    def connected(self, source: str, line: str) -> int:
-        return self._world.slots.used(line_key(source, line))
-
-    async def flowed(self, source: str, line: str) -> float:
-        return self._world.scheduler.flow(source, line)
 
 
 @contextmanager
