@@ -39,6 +39,13 @@ app = App(
     help_format="plaintext",
 )
 
+_SPANS = {
+    "slow_down": "one step back",
+    "fewer_connections": "one step back",
+    "pause": "for",
+    "other_source": "for",
+    "retry_later": "in",
+}
 _LINE = re.compile(r"(?P<code>[45]\d\d)(?:[ -]|$)(?P<text>.*)")
 
 
@@ -113,7 +120,7 @@ def try_reply(
             [
                 ("rule", f"{found.rule} ({found.origin})"),
                 ("action", found.action),
-                ("for" if rule.restrains else "in", span(found.seconds) if found.seconds else ""),
+                (_SPANS.get(rule.action, ""), span(found.seconds) if found.seconds else ""),
                 ("after", found.after),
                 ("tried again", "yes" if said.is_transient or found.tries_again else "no"),
             ]

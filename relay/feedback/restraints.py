@@ -12,12 +12,15 @@ Decisions only; times are the clock's. Bounded: the one that was heard of least 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from relay.config.reactions import Action
 from relay.limits.temper import CONNECTIONS, RATE, Temper
 
 MOST_IN_FORCE = 2_000
+LEAST_FLOW = 1.0
+"""Recipients per second: what flows more slowly, as a single message does, is no rate to halve."""
 _MOST_COUNTED = 5_000
 
 Kind = Literal["rate", "connections", "rest"]
@@ -174,6 +177,8 @@ class Restraints:
         key = complaint.source, complaint.line, kind
         self._deciding.discard(key)
         now = self._clock()
+        if kind == "rate" and flowed:
+            flowed = max(flowed, LEAST_FLOW)
         entry = self._entries.pop(key, None)
         changes = [] if entry is not None else self._make_room()
         if entry is None:
@@ -182,7 +187,7 @@ class Restraints:
         if kind == "rest":
             entry.until = max(entry.until, now + complaint.seconds)
         elif entry.temper is None:
-            base = base if base < float("inf") else max(flowed, 1.0)
+            base = base if base < inf else max(flowed, LEAST_FLOW)
             entry.temper = Temper.begin(base, flowed, complaint.seconds, now, _BOUNDS[kind])
         else:
             entry.temper.cut(flowed, complaint.seconds, now)

@@ -211,6 +211,7 @@ class RelayControl:
                 known,
                 suppression=await relay.store.suppression(request.recipient, wall_ms()),
                 limits=tuple(await relay.limits.levels([*known.limit_keys, *slowed])),
+                sources=tuple(_rested(source, held) for source in known.sources),
             )
             return replace(_explanation(known, relay.keyring), reactions=held)
         return _explanation(known, relay.keyring)
@@ -261,6 +262,16 @@ class RelayControl:
             expires_at=wall_ms() + round(ONE_TIME_S * 1000),
             listeners=self._listeners(),
         )
+
+
+def _rested(
+    source: explaining.ExplainedSource, held: tuple[Restraint, ...]
+) -> explaining.ExplainedSource:
+    """The source with the reason why it is not chosen, where it rests for the destination."""
+    for one in held:
+        if one.until and one.source == source.address and not source.excluded:
+            return replace(source, excluded=f"it rests for {one.line}: {one.rule}")
+    return source
 
 
 def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation:

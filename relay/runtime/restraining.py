@@ -153,9 +153,9 @@ class Restraining:
             seconds = round((told.until - told.since) / 1000)
             self._log.warning("source rests", **facts, seconds=seconds, reply=told.reply)
         else:
-            level, base = round(change.level, 3), round(told.base, 3)
+            allowed, base = round(change.level, 3), round(told.base, 3)
             self._log.warning(
-                "source is held back", **facts, level=level, base=base, reply=told.reply
+                "source is held back", **facts, allowed=allowed, base=base, reply=told.reply
             )
 
     def _show(self) -> None:
@@ -176,7 +176,7 @@ def _limit(per_second: float | None) -> Limit | None:
     if per_second is None:
         return None
     for seconds in (1, 60, 3_600):
-        if per_second * seconds >= 10:
+        if per_second * seconds >= 50:
             break
-    # Upwards: rounding down a rate of 1.9 in an hour would nearly halve it again.
+    # Upwards, by 2 % at most: rounding down a rate of 1.9 would nearly halve it again.
     return Limit(Rate(max(1, ceil(per_second * seconds - 1e-9)), seconds))

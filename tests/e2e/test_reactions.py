@@ -60,6 +60,8 @@ def test_one_complaint_holds_all_workers_back_until_it_is_lifted(
     wait_until(lambda: waiting_an_hour(program) == 12, what="the new worker's mail, too")
     assert program.metric("relay_source_paused", source="127.0.0.2") == 1
     assert not receiver.messages
+    explained = program.json("explain", "app@sender.test", "to@dest.test")
+    assert explained["sources"][0]["excluded"] == f"it rests for {line}: hold"
 
     program.run("reactions", "clear", "127.0.0.2", line)
     program.run("queue", "retry", "--all")

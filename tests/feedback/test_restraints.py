@@ -82,6 +82,13 @@ def test_where_nothing_is_configured_what_flowed_is_the_base(time: Time, table: 
     assert (change.level, change.restraint.base) == (20.0, 40.0)
 
 
+def test_a_single_message_that_was_throttled_is_no_rate_to_halve(
+    time: Time, table: Restraints
+) -> None:
+    (change,) = hear(table, complaint(time), float("inf"), 0.1)
+    assert (change.level, change.restraint.base) == (0.5, 1.0)
+
+
 def test_a_pause_ends_at_its_time_and_is_not_prolonged_by_what_had_left_before(
     time: Time, table: Restraints
 ) -> None:

@@ -80,7 +80,8 @@ async def test_a_slow_down_becomes_a_limit_of_half_of_what_flowed(house: House) 
     assert house.reins.limits == [("192.0.2.1", "acme", Limit(Rate(240, 60)))]
     assert house.metric("relay_path_slowed") == 1
     (line,) = house.lines.of("source is held back")
-    assert (line["rule"], line["reply"], line["level"]) == ("busy", "421 4.7.28 no", 4.0)
+    assert (line["rule"], line["reply"], line["allowed"]) == ("busy", "421 4.7.28 no", 4.0)
+    assert line["level"] == "warning"
 
 
 async def test_a_configured_rate_is_what_it_grows_back_to(house: House) -> None:
