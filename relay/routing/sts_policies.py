@@ -18,8 +18,8 @@ from typing import Protocol, cast
 
 from relay.observe.logging import Logger
 from relay.routing.answers import TextAnswer
+from relay.routing.https import FetchError
 from relay.routing.mta_sts import Mode, PolicyError, StsPolicy, parse_policy, record_id
-from relay.routing.sts_fetch import FetchError
 from relay.store.interface import StoreError, StsPolicyStore
 from relay.store.tls_values import DAY_MS, StoredPolicy
 

@@ -7,8 +7,9 @@ from relay.config.model import Config
 from relay.delivery.tls import TlsContexts
 from relay.observe.logging import Logger
 from relay.routing.domain_policies import DomainPolicies
+from relay.routing.https import PublicHosts
 from relay.routing.resolver import DnsResolver
-from relay.routing.sts_fetch import PolicyFetcher, PublicHosts
+from relay.routing.sts_fetch import PolicyFetcher
 from relay.routing.sts_policies import Found, StsPolicies
 from relay.store.interface import StsPolicyStore
 

@@ -12,23 +12,13 @@ from collections.abc import Callable
 from random import Random, SystemRandom
 from urllib.parse import urlsplit
 
-import httpx
-
 from relay.config.model import Config
 from relay.feedback.tls_reports import report_message, report_of
 from relay.mail.tls_report import TlsReport, mail_address, report_places
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.answers import TransportResolver
-from relay.routing.sts_fetch import (
-    FETCH_SECONDS,
-    HTTPS,
-    FetchError,
-    PublicHosts,
-    open_client,
-    said,
-    url,
-)
+from relay.routing.https import HTTPS, FetchError, PublicHosts, Request, ask
 from relay.store.interface import Store, StoreError
 from relay.store.tls_values import DAY_MS
 
@@ -142,10 +132,10 @@ class TlsReporting:
                 self._changed()
             else:
                 await self._post(report, place)
-        except (FetchError, httpx.HTTPError, StoreError, TimeoutError, ValueError) as error:
+        except (FetchError, StoreError, ValueError) as error:
             self._metrics.tls_reports.labels("failed").inc()
             self._log.warning(
-                "a TLS report could not be sent", domain=report.domain, to=place, error=said(error)
+                "a TLS report could not be sent", domain=report.domain, to=place, error=str(error)
             )
             return False
         self._log.info("TLS report sent", domain=report.domain, to=place, report_id=report.id)
@@ -154,30 +144,18 @@ class TlsReporting:
     async def _post(self, report: TlsReport, place: str) -> None:
         """RFC 8460 §5.4: the certificate must be valid, and nothing is sent into private networks.
 
-        Raises `FetchError`, `httpx.HTTPError`, `TimeoutError`, and `ValueError` for a bad URI.
+        Raises `FetchError`, and `ValueError` for a bad URI.
         """
         parts = urlsplit(place)
-        host = parts.hostname or ""
+        request = Request(
+            host=parts.hostname or "",
+            path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+            port=parts.port or self._port,
+            headers={"Content-Type": "application/tlsrpt+gzip"},
+            content=report.as_gzip(),
+        )
         allow = self._config().delivery.allow_private_destinations
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {
-            "Host": parts.netloc.rpartition("@")[2],
-            "Content-Type": "application/tlsrpt+gzip",
-        }
-        async with asyncio.timeout(FETCH_SECONDS), open_client(self._context) as client:
-            for address in await PublicHosts(self._resolver, allow_private=allow).locate(host):
-                where = url(address, parts.port or self._port, path)
-                try:
-                    async with client.stream(
-                        "POST",
-                        where,
-                        content=report.as_gzip(),
-                        headers=headers,
-                        extensions={"sni_hostname": host},
-                    ) as response:
-                        if not response.is_success:
-                            raise FetchError(f"{host} answered {response.status_code}")
-                        return
-                except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                    failure: Exception = error
-        raise FetchError(f"no connection to {host}: {said(failure)}")
+        hosts = PublicHosts(self._resolver, allow_private=allow)
+        answer = await ask(request, hosts, self._context)
+        if not 200 <= answer.status < 300:
+            raise FetchError(f"{request.host} answered {answer.status}")

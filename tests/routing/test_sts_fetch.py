@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import trustme
 
-from relay.routing import sts_fetch
+from relay.routing import https
 from relay.routing.answers import AddressAnswer
+from relay.routing.https import FetchError, PublicHosts
 from relay.routing.mta_sts import LARGEST, PolicyError
-from relay.routing.sts_fetch import FetchError, PolicyFetcher, PublicHosts
+from relay.routing.sts_fetch import PolicyFetcher
 from tests.delivery.outgoing import Dns
 from tests.routing.policy_host import POLICY, PolicyHost, response
 
@@ -108,7 +109,7 @@ async def test_what_is_not_http_is_a_failure(host: PolicyHost) -> None:
 async def test_a_host_that_never_answers_is_given_up(
     host: PolicyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sts_fetch, "FETCH_SECONDS", 0.2)
+    monkeypatch.setattr(https, "FETCH_SECONDS", 0.2)
     host.hangs = True
     with pytest.raises(FetchError, match="longer than"):
         await _fetcher(host).fetch("a.test")

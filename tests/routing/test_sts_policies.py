@@ -9,8 +9,8 @@ import pytest
 from relay.observe.logging import make_logger
 from relay.routing.answers import MxAnswer, TextAnswer
 from relay.routing.domain_policies import DomainPolicies
+from relay.routing.https import FetchError
 from relay.routing.mta_sts import StsPolicy
-from relay.routing.sts_fetch import FetchError
 from relay.routing.sts_keeper import StsKeeper
 from relay.routing.sts_policies import LOOK_AGAIN_S, StsPolicies
 from relay.routing.transport import TransportPolicy
