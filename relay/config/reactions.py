@@ -38,7 +38,7 @@ _USUAL_SECONDS: dict[Action, float] = {
     "retry_later": 300.0,
 }
 _LONGEST = 7 * 86_400.0
-_MOST_COUNTED = 1_000
+_MOST_COUNTED = 200
 
 _CODE = re.compile(r"[45](?:[0-9][0-9x]|xx)")
 _ENHANCED = re.compile(r"[45]\.(?:[0-9]{1,3}\.(?:[0-9]{1,3}|\*)|\*)")

@@ -21,7 +21,7 @@ from relay.limits.temper import CONNECTIONS, RATE, Temper
 MOST_IN_FORCE = 2_000
 LEAST_FLOW = 1.0
 """Recipients per second: what flows more slowly, as a single message does, is no rate to halve."""
-_MOST_COUNTED = 5_000
+_MOST_COUNTED = 2_000
 
 Kind = Literal["rate", "connections", "rest"]
 _KINDS: dict[Action, Kind] = {

@@ -100,8 +100,17 @@ async def test_where_no_other_source_is_left_refused_mail_waits_by_the_schedule(
         assert len(relay.lines.of("delivery attempt")) == 1
 
 
-async def test_a_source_refused_at_the_greeting_rests_and_no_mail_bears_it(tmp_path: Path) -> None:
-    greeting = b"554 Blocked - see https://ipcheck.proofpoint.com/?ip=127.0.0.2\r\n"
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"554 Blocked - see https://ipcheck.proofpoint.com/?ip=127.0.0.2\r\n",
+        b"421 ME Service refuse. Service refused, please try later. OFR_999 [999]\r\n",
+    ],
+    ids=["other_source", "pause"],
+)
+async def test_a_source_refused_at_the_greeting_rests_and_no_mail_bears_it(
+    tmp_path: Path, greeting: bytes
+) -> None:
     script = {"greeting": refusing("127.0.0.2", greeting, b"220 receiver.test ESMTP\r\n")}
     async with (
         Receiver(script) as receiver,
