@@ -42,7 +42,7 @@ from relay.routing.router import Router
 from relay.signing.body_hash import BodyHash
 from relay.signing.keys import KeyRing, read_private_key
 from relay.signing.make import make_private_key, write_private_key
-from relay.store.interface import QueueStore, SuspensionStore
+from relay.store.interface import QueueStore, SuspensionStore, UnclassifiedStore
 from relay.store.values import Body, Delivery, Message, Owner, Settlement
 
 _OWNER = Owner("bench", 1)
@@ -61,6 +61,7 @@ class Stored:
         self.undelivered = 0
         self.more = asyncio.Event()
         self.suspensions = cast("SuspensionStore", self)  # nothing is suspended here
+        self.unclassified = cast("UnclassifiedStore", self)  # nothing is refused here
 
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
         return []

@@ -36,6 +36,12 @@ from relay.mail.replies import Reply
 
 _BEFORE_MAIL = frozenset({"connect", "greeting", "ehlo", "tls", "auth"})
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]+@[^\s<>]*")
+_UNIQUE = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]{5,12}Z"  # a time
+    r"|(?<![\w.(\[#-])(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[a-z])[\w-]{12,}(?:\.\d{1,9})?(?![\w.])",
+    re.IGNORECASE,
+)
+"""What many servers put into each reply anew. Without it the same refusal is the same text."""
 _REMEMBERED = 1_024
 
 _UNDETERMINED = Bounce("Undetermined", "Undetermined")
@@ -103,7 +109,7 @@ def bounce_of(outcome: Outcome, *, hard: bool = False) -> Bounce:
 
 class Classifier:
     """The rules of one configuration. Remembers what it was asked: a destination that refuses a
-    thousand messages says the same each time."""
+    thousand messages says the same each time, but for an id or a time."""
 
     def __init__(
         self, rules: Iterable[Rule], own: Iterable[Rule], doubts: Iterable[Conditions]
@@ -122,6 +128,11 @@ class Classifier:
         custom = [Rule.of(rule, certain=True) for rule in bounces.rules]
         return cls([*custom, *shipped.rules], shipped._own, shipped._doubts)
 
+    @property
+    def remembered(self) -> int:
+        """How many different replies are."""
+        return self._find.cache_info().currsize
+
     def classify(
         self, reply: Reply, phase: Phase, recipient: str = "", provider: str = ""
     ) -> Classification:
@@ -135,7 +146,7 @@ class Classifier:
             return DELIVERED
         if not 400 <= reply.code < 600:
             return _NO_REPLY
-        text = _ADDRESS.sub("", reply.text[:REPLY_CHARACTERS]).strip()
+        text = _UNIQUE.sub("", _ADDRESS.sub("", reply.text[:REPLY_CHARACTERS])).strip().lower()
         rule, doubtful = self._find(
             str(reply.code), reply.enhanced, text, phase, provider, reply.said_by_peer
         )

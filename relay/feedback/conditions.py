@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_LETTER = re.compile(r"\\?[A-Z]")
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -45,7 +47,7 @@ class Conditions:
         )
 
     def agree(self, code: str, enhanced: str, text: str, phase: str, provider: str) -> bool:
-        """Whether all of them hold. What costs least is asked first."""
+        """Whether all of them hold; `text` in lower case. What costs least is asked first."""
         return (
             (not self.codes or code.startswith(self.codes))
             and (
@@ -61,7 +63,13 @@ class Conditions:
 
 
 def alternatives(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    """One expression that finds what any of `patterns` does, whatever the case."""
+    """One expression that finds in a text in lower case what any of `patterns` does, whatever
+    their case: `re` searches several times as fast as with IGNORECASE."""
     if not patterns:
         return None
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+    return re.compile("|".join(f"(?:{_in_lower_case(pattern)})" for pattern in patterns))
+
+
+def _in_lower_case(pattern: str) -> str:
+    """The expression without capital letters, but for those that an escape is made of."""
+    return _LETTER.sub(lambda match: match[0] if match[0][0] == "\\" else match[0].lower(), pattern)

@@ -203,6 +203,37 @@ def test_a_hard_bounce_is_suppressed_with_its_evidence(
     assert settlement.last_reply.isprintable()
 
 
+def test_a_settlement_says_of_each_whom_it_did_not_reach_what_was_found(
+    make_delivery: Any, policies: Policies
+) -> None:
+    carol = Recipient("carol@example.org")
+    delivery = make_delivery(BOB, EVE, carol)
+    results = [said(BOB, UNKNOWN), said(EVE, OK), said(carol, LATER)]
+    settlement = settle(delivery, results, policies=policies, now=NOW, rng=Random(1))
+    dead, later = settlement.verdicts
+    assert (dead.address, dead.bounced, dead.category) == (BOB.address, True, "mailbox_unknown")
+    assert (dead.bounce_type, dead.bounce_subtype) == ("Permanent", "NoEmail")
+    assert (dead.rule, dead.status, dead.remote) == ("mailbox-unknown", "5.1.1", "mx.example.org")
+    assert dead.reply == "550 5.1.1 user unknown"
+    assert (later.address, later.bounced, later.category) == (carol.address, False, "greylisted")
+
+
+def test_a_rule_that_gives_up_after_so_many_attempts_is_kept_to(
+    make_delivery: Any, make_policies: Any
+) -> None:
+    rule = {"name": "full", "code": "4xx", "category": "mailbox_full", "attempts": 3}
+    policies = make_policies(bounces={"rules": [rule]})
+    full = Reply(452, "4.2.2", "mailbox full", said_by_peer=True)
+    kinds = []
+    for attempts in range(4):
+        delivery = replace(make_delivery(BOB), attempts=attempts)
+        result = result_for(BOB, full, "rcpt", "mx", classifier=policies.classifier)
+        (ended,) = conclude(delivery, [result], NOW)
+        kinds.append((ended.kind, ended.outcome))
+        assert not settle(delivery, [result], policies=policies, now=NOW, rng=Random(1)).suppress
+    assert kinds == [("deferred", "mailbox_full")] * 2 + [("bounced", "mailbox_full")] * 2
+
+
 def test_suppression_by_itself_can_be_switched_off(make_delivery: Any, make_policies: Any) -> None:
     policies = make_policies(suppression={"add_hard_bounces": False})
     settlement = settle(
