@@ -9,8 +9,7 @@ What a rule does is done elsewhere: what concerns the one delivery in `relay.del
 what holds for all mail of a source to a line in `relay.feedback.restraints`.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -18,6 +17,7 @@ from typing import Literal
 from relay.config.model import Config
 from relay.config.reactions import RESTRAINING, Action, ReactionRule, Trigger
 from relay.config.shipped import shipped_reactions
+from relay.feedback.conditions import Conditions
 from relay.feedback.outcome import REPLY_CHARACTERS, Phase
 from relay.mail.replies import Reply
 
@@ -28,54 +28,39 @@ Origin = Literal["configuration", "shipped"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, ready to be compared. Conditions that are empty hold for every reply.
-
-    `codes` and `enhanced` are beginnings of codes. `seconds` is how long what it does lasts;
-    `tries_again` says that a permanent reply gives nothing up.
-    """
+    """A rule, ready to be compared. `seconds` is how long what it does lasts; `tries_again` says
+    that a permanent reply gives nothing up."""
 
     name: str
+    conditions: Conditions
     action: Action
     seconds: float
     after: Trigger | None
     origin: Origin
     tries_again: bool = False
-    codes: tuple[str, ...] = ()
-    enhanced: tuple[str, ...] = ()
-    text: re.Pattern[str] | None = None
-    providers: frozenset[str] = frozenset()
-    phases: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, written: ReactionRule, origin: Origin) -> "Rule":
         return cls(
             name=written.name,
+            conditions=Conditions.of(
+                code=written.code,
+                enhanced=written.enhanced,
+                text=written.text,
+                provider=written.provider,
+                phase=written.phase,
+            ),
             action=written.action,
             seconds=written.seconds,
             after=written.after,
             origin=origin,
             tries_again=written.tries_again,
-            codes=tuple(code.rstrip("x") for code in written.code),
-            enhanced=tuple(code.removesuffix("*") for code in written.enhanced),
-            text=_alternatives(written.text),
-            providers=frozenset(written.provider),
-            phases=frozenset(written.phase),
         )
 
     @property
     def restrains(self) -> bool:
         """Whether it holds for all mail of the source to the line."""
         return self.action in RESTRAINING
-
-    def agrees(self, reply: Reply, phase: Phase, provider: str) -> bool:
-        """Whether all of its conditions hold."""
-        return (
-            (not self.codes or str(reply.code).startswith(self.codes))
-            and (not self.enhanced or _starts(reply.enhanced, self.enhanced))
-            and (not self.providers or provider in self.providers)
-            and (not self.phases or phase in self.phases)
-            and (self.text is None or self.text.search(reply.text[:REPLY_CHARACTERS]) is not None)
-        )
 
 
 class Rules:
@@ -93,9 +78,6 @@ class Rules:
         shipped = (Rule.of(written, "shipped") for written in shipped_reactions())
         return cls((*custom, *shipped))
 
-    def __iter__(self) -> Iterator[Rule]:
-        return iter(self._rules)
-
     def find(self, reply: Reply, phase: Phase, provider: str) -> Rule | None:
         """The first rule that a peer's reply meets; None for a reply of our own, or a yes."""
         if not reply.said_by_peer or reply.code < 400:
@@ -103,17 +85,6 @@ class Rules:
         return self._find(reply, phase, provider)
 
     def _search(self, reply: Reply, phase: Phase, provider: str) -> Rule | None:
-        return next((rule for rule in self._rules if rule.agrees(reply, phase, provider)), None)
-
-
-def _alternatives(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    if not patterns:
-        return None
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
-
-
-def _starts(enhanced: str, beginnings: tuple[str, ...]) -> bool:
-    """Whether a code is one of `beginnings`: `4.7.` begins many, `4.7.1` itself alone."""
-    return any(
-        enhanced.startswith(one) if one.endswith(".") else enhanced == one for one in beginnings
-    )
+        text = reply.text[:REPLY_CHARACTERS].lower()
+        said = str(reply.code), reply.enhanced, text, phase, provider
+        return next((rule for rule in self._rules if rule.conditions.agree(*said)), None)

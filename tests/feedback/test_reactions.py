@@ -380,7 +380,8 @@ def rule(**keys: object) -> Rule:
 def test_a_rule_agrees_where_all_that_it_names_holds(
     keys: dict[str, object], reply: str, agrees: bool
 ) -> None:
-    assert rule(action="pause", **keys).agrees(said(reply), "mail", "acme") is agrees
+    rules = Rules([rule(action="pause", **keys)])
+    assert (rules.find(said(reply), "mail", "acme") is not None) is agrees
 
 
 def test_rules_of_the_configuration_come_first() -> None:
