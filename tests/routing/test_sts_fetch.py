@@ -45,7 +45,7 @@ async def test_a_policy_is_fetched_under_the_name_of_its_host(host: PolicyHost) 
     assert await _fetcher(host).fetch("a.test") == POLICY
     (request,) = host.requests
     assert request.startswith("GET /.well-known/mta-sts.txt HTTP/1.1\r\n")
-    assert "\r\nHost: mta-sts.a.test\r\n" in request
+    assert f"\r\nHost: mta-sts.a.test:{host.port}\r\n" in request
 
 
 async def test_a_charset_beside_the_type_does_no_harm(host: PolicyHost) -> None:

@@ -146,7 +146,7 @@ async def test_a_report_is_posted_over_https(desk: _Desk) -> None:
         assert await desk.reporting(host.port).look() is True
         (request,) = host.requests
         assert request.startswith("POST /v1?x=y HTTP/1.1\r\n")
-        assert "\r\nHost: r.test\r\n" in request
+        assert f"\r\nHost: r.test:{host.port}\r\n" in request
         assert "application/tlsrpt+gzip" in request
         (content,) = host.contents
         assert json.loads(gzip.decompress(content))["report-id"].endswith("a.test@relay.test")
