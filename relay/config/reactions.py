@@ -124,6 +124,7 @@ class ReactionRule(Section):
     code: Codes = Field((), description="421, 45x, 4xx; or a list, one of which")
     enhanced: EnhancedCodes = Field((), description="4.7.28, 4.7.*, 4.*; or a list, one of which")
     text: Patterns = Field((), description="regular expressions, one of which is found")
+    unless: Patterns = Field((), description="regular expressions, none of which is found")
     provider: Providers = Field((), description="names of provider definitions; empty: all")
     phase: Phases = Field((), description="when it was said; empty: at any time")
     action: Action

@@ -47,6 +47,7 @@ class Rule:
                 code=written.code,
                 enhanced=written.enhanced,
                 text=written.text,
+                unless=written.unless,
                 provider=written.provider,
                 phase=written.phase,
             ),
