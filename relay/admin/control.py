@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from relay.admin.reactions import ClearReactions
+from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.feedback.restraints import Restraint
 from relay.store.values import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from relay.admin.pools import PoolOperations
     from relay.admin.summaries import SummaryOperations
     from relay.admin.suspensions import SuspensionOperations
+    from relay.admin.tls import TlsOperations
     from relay.admin.top import Look
 
 T = TypeVar("T")
@@ -191,11 +193,12 @@ class ExplainedSource:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedHost:
-    """A host that would be connected to, in this order."""
+    """A host that would be connected to, in this order; `tls` says what TLS with it must be."""
 
     name: str
     address: str
     port: int
+    tls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +379,9 @@ class Operations(Protocol):
     def suspensions(self) -> "SuspensionOperations": ...
 
     @property
+    def tls(self) -> "TlsOperations": ...
+
+    @property
     def pools(self) -> "PoolOperations": ...
 
     @property
@@ -415,6 +421,9 @@ class Control(Protocol):
     async def explain(self, request: ExplainRequest) -> Explanation: ...
 
     async def one_time_login(self, request: LoginRequest) -> Login: ...
+
+    async def tls(self, request: TlsRequest) -> TlsOutlook:
+        """What TLS with the mail hosts of a domain must be, asked anew."""
 
     async def reactions(self) -> list[Restraint]:
         """What holds sources back now, because of what providers said."""

@@ -35,9 +35,17 @@ from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.summaries import Summary, SummaryRequest
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
+from relay.admin.tls_values import (
+    TlsCountsRequest,
+    TlsOutlook,
+    TlsReportRequest,
+    TlsReportText,
+    TlsRequest,
+)
 from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.feedback.restraints import Restraint
+from relay.store.tls_values import StoredPolicy, TlsDay
 from relay.store.values import (
     QueueEntry,
     QueueFilter,
@@ -105,6 +113,16 @@ SUPPRESSION_GET = Endpoint(
 POOLS = Endpoint("/v1/pools", Nothing, list[PoolSource], lambda store, _: store.pools.list())
 WARMUP = Endpoint("/v1/warmup", WarmupRequest, PoolSource, lambda store, q: store.pools.change(q))
 
+TLS_POLICIES = Endpoint(
+    "/v1/tls/policies", Nothing, list[StoredPolicy], lambda store, _: store.tls.policies()
+)
+TLS_COUNTS = Endpoint(
+    "/v1/tls/counts", TlsCountsRequest, list[TlsDay], lambda store, q: store.tls.counts(q)
+)
+TLS_REPORT = Endpoint(
+    "/v1/tls/report", TlsReportRequest, TlsReportText, lambda store, q: store.tls.report(q)
+)
+
 SUSPEND = Endpoint(
     "/v1/suspend", SuspendRequest, Suspension, lambda store, q: store.suspensions.suspend(q)
 )
@@ -146,6 +164,7 @@ EXPLAIN = LiveEndpoint(
 ONE_TIME_LOGIN = LiveEndpoint(
     "/v1/login", LoginRequest, Login, lambda relay, q: relay.one_time_login(q)
 )
+TLS_SHOW = LiveEndpoint("/v1/tls/show", TlsRequest, TlsOutlook, lambda relay, q: relay.tls(q))
 REACTIONS_LIST = LiveEndpoint(
     "/v1/reactions/list", Nothing, list[Restraint], lambda relay, _: relay.reactions()
 )
@@ -168,6 +187,9 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     SUPPRESSION_ADD,
     SUPPRESSION_REMOVE,
     SUPPRESSION_GET,
+    TLS_POLICIES,
+    TLS_COUNTS,
+    TLS_REPORT,
     POOLS,
     WARMUP,
     SUSPEND,
@@ -184,6 +206,7 @@ LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     RELOAD,
     EXPLAIN,
     ONE_TIME_LOGIN,
+    TLS_SHOW,
     REACTIONS_LIST,
     REACTIONS_CLEAR,
     TOP,

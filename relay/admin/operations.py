@@ -29,6 +29,7 @@ from relay.admin.control import (
 from relay.admin.pools import PoolOperations
 from relay.admin.summaries import SummaryOperations, no_providers
 from relay.admin.suspensions import SuspensionOperations
+from relay.admin.tls import TlsOperations
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
@@ -108,6 +109,11 @@ class StoreOperations:
             clock=self.clock,
             changed=self.suspensions_changed,
         )
+
+    @property
+    def tls(self) -> TlsOperations:
+        """What is known of TLS with other relays."""
+        return TlsOperations(store=self.store, config=self.config, clock=self.clock)
 
     @property
     def pools(self) -> PoolOperations:

@@ -87,7 +87,10 @@ def _show(found: Explanation, now: int) -> None:
         )
     if found.hosts:
         say()
-        print_table(("host", "address", "port"), [(h.name, h.address, h.port) for h in found.hosts])
+        print_table(
+            ("host", "address", "port", "TLS"),
+            [(h.name, h.address, h.port, h.tls) for h in found.hosts],
+        )
     if found.reactions:
         say()
         print_reactions(found.reactions, now)

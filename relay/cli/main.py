@@ -53,6 +53,7 @@ _COMMANDS = {
     "send": "relay.cli.send:send",
     "queue": "relay.cli.queue:app",
     "top": "relay.cli.top:top",
+    "tls": "relay.cli.tls:app",
     "pools": "relay.cli.pools:pools",
     "warmup": "relay.cli.pools:app",
     "suspend": "relay.cli.suspend:suspend",

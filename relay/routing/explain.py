@@ -14,6 +14,7 @@ from relay.limits.specs import ACCOUNT, credential_key, delivery_keys
 from relay.mail.envelope import domain_of
 from relay.routing.plan import Destination, Family, Host, Plan, RoutingFailure, no_source
 from relay.routing.router import Router
+from relay.routing.transport import OPPORTUNISTIC, TransportPolicy, demand_on, in_words
 from relay.store.values import SuppressionEntry
 
 _TLS = {
@@ -70,6 +71,7 @@ class Explanation:
     route: str = ""
     destination: Destination | None = None
     hosts: tuple[Host, ...] = ()
+    policy: TransportPolicy = OPPORTUNISTIC
     problem: str = ""
     limits: tuple[Level, ...] = ()
     limit_keys: tuple[str, ...] = ()
@@ -78,8 +80,17 @@ class Explanation:
 
     @property
     def tls(self) -> str:
-        """The TLS policy and what it means."""
-        return f"{self.destination.tls}: {_TLS[self.destination.tls]}" if self.destination else ""
+        """The operator's word on TLS with what it means, and what the domain demands besides."""
+        if self.destination is None:
+            return ""
+        word = f"{self.destination.tls}: {_TLS[self.destination.tls]}"
+        return f"{word}; {self.policy}" if self.policy != OPPORTUNISTIC else word
+
+    def tls_with(self, host: Host) -> str:
+        """What TLS with one of `hosts` must be, in words."""
+        if self.destination is None:
+            return ""
+        return in_words(demand_on(host.name, self.destination.tls, self.policy, host.tlsa))
 
 
 def explain(
@@ -199,11 +210,12 @@ async def find_hosts(explanation: Explanation, router: Router) -> Explanation:
     problem = explanation.problem
     for family in sorted(families):
         try:
-            hosts = await router.resolve(
-                explanation.destination, domain_of(explanation.recipient), family
-            )
+            domain = domain_of(explanation.recipient)
+            hosts = await router.resolve(explanation.destination, domain, family)
+            site = router.known_site(explanation.destination, domain)
         except RoutingFailure as failure:
             problem = problem or str(failure.reply)
         else:
-            return replace(explanation, hosts=hosts)
+            policy = site.policy if site is not None else OPPORTUNISTIC
+            return replace(explanation, hosts=hosts, policy=policy)
     return replace(explanation, problem=problem)

@@ -117,6 +117,10 @@ class Router:
         """Where mail to `domain` goes by `plan`. Raises `RoutingFailure`."""
         return await self._sites.find(plan.route, domain)
 
+    def known_site(self, destination: Destination, domain: str) -> Site | None:
+        """Where mail to `domain` goes by `destination`, as far as that is known."""
+        return self._sites.known(destination, domain)
+
     async def resolve(
         self, destination: Destination, domain: str, family: Family
     ) -> tuple[Host, ...]:

@@ -38,10 +38,12 @@ class TransportPolicy:
     sts: StsPolicy | None = None
     dane: bool = False
 
-    @property
-    def is_of_its_own(self) -> bool:
-        """Whether connections for the domain must not be shared with domains of another policy."""
-        return self != OPPORTUNISTIC
+    def __str__(self) -> str:
+        """In words; empty where nothing is demanded."""
+        sts = self.sts
+        known = f"MTA-STS {sts.mode} (id {sts.id}, mx {', '.join(sts.mx)})" if sts else ""
+        dane = "DNSSEC, so TLSA records of its hosts count" if self.dane else ""
+        return "; ".join(filter(None, (known, dane)))
 
 
 OPPORTUNISTIC = TransportPolicy()
@@ -103,6 +105,27 @@ def demand_on(
     if policy.sts is not None and policy.sts.mode != "none":
         return _mta_sts(host, own, policy.sts)
     return own
+
+
+_IN_WORDS: dict[Encryption, str] = {
+    "never": "clear text only",
+    "offered": "TLS where it is offered, else clear text",
+    "always": "TLS or no delivery",
+    "implicit": "TLS from the first octet or no delivery",
+}
+_TRUST_IN_WORDS: dict[Trust, str] = {
+    "anybody": "any certificate",
+    "authority": "a certificate that is valid for the host",
+    "dane": "a certificate that its TLSA records name",
+}
+
+
+def in_words(demand: Demand) -> str:
+    """What a connection must fulfil, and on whose word, for people."""
+    if demand.refusal:
+        return f"not used: {demand.refusal} ({demand.reason})"
+    trust = "" if demand.encryption == "never" else f", {_TRUST_IN_WORDS[demand.trust]}"
+    return f"{_IN_WORDS[demand.encryption]}{trust} ({demand.reason})"
 
 
 def _dane(host: str, own: Demand, tlsa: HostTlsa) -> Demand:

@@ -25,6 +25,7 @@ from relay.admin.control import (
 )
 from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
+from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
 from relay.delivery.telling import Telling
 from relay.feedback.restraints import Restraint
@@ -41,7 +42,9 @@ from relay.runtime.messages import (
     Report,
     SecretsChanged,
     TellProviders,
+    WhichTlsIsBroken,
 )
+from relay.runtime.tls_outlook import look_out
 from relay.signing.keys import KeyRing
 from relay.store.values import QueueFilter
 
@@ -228,6 +231,13 @@ class RelayControl:
             if site is not None and one.line == site.line and one.source in sources
         )
 
+    async def tls(self, request: TlsRequest) -> TlsOutlook:
+        """What TLS with the mail hosts of a domain must be; see `runtime.tls_outlook`."""
+        relay = self._relay
+        outlook = await look_out(request, relay.config, relay.router, relay.resolver)
+        broken = await relay.crew.ask(WhichTlsIsBroken(outlook.site), GLANCE_S)
+        return replace(outlook.told, broken=tuple(each for answer in broken for each in answer))
+
     async def reactions(self) -> list[Restraint]:
         """What holds sources back now, because of what providers said."""
         return self._relay.restraining.in_force()
@@ -295,7 +305,10 @@ def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation
         ),
         route=known.route,
         destination=str(known.destination or ""),
-        hosts=tuple(ExplainedHost(host.name, host.address, host.port) for host in known.hosts),
+        hosts=tuple(
+            ExplainedHost(host.name, host.address, host.port, known.tls_with(host))
+            for host in known.hosts
+        ),
         hosts_problem=known.problem,
         tls=known.tls,
         limits=tuple(map(limit_status, known.limits)),

@@ -6,6 +6,7 @@ Plain values. A `Question` names the type of its answer; anything else is told a
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
+from relay.admin.tls_values import BrokenTls
 from relay.delivery.backlog import Backlog
 from relay.feedback.restraints import Complaint, Rest
 from relay.frontend.authenticator import Known
@@ -103,6 +104,14 @@ class TellProviders(Question[dict[str, str]]):
     """The provider of each domain that you know."""
 
     answer: ClassVar[Any] = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WhichTlsIsBroken(Question[tuple[BrokenTls, ...]]):
+    """Hosts of a site whose TLS is known to be broken; of all sites where none is named."""
+
+    answer: ClassVar[Any] = tuple[BrokenTls, ...]
+    site: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +291,7 @@ KINDS: tuple[type, ...] = (
     Abandon,
     TakeStock,
     Report,
+    WhichTlsIsBroken,
     TellBacklog,
     TellProviders,
     Recall,

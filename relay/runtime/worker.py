@@ -20,6 +20,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 
 from relay import __version__
+from relay.admin.tls_values import BrokenTls
 from relay.admission.admission import Admission
 from relay.config.model import Config
 from relay.delivery.connections import Connections
@@ -54,6 +55,7 @@ from relay.store.interface import StoreError
 from relay.store.values import Owner
 
 _ORPHANED_GRACE = 5.0  # seconds for what is in flight when the supervisor is gone
+_MOST_BROKEN_TLS = 1_000
 _ORPHANED_LONGEST = 20  # seconds after which a worker that should end is ended by the kernel
 
 
@@ -84,6 +86,7 @@ class Worker:
             say.Abandon: self._abandon,
             say.TakeStock: self._take_stock,
             say.Report: self._report,
+            say.WhichTlsIsBroken: self._broken_tls,
             say.TellBacklog: lambda _: self.scheduler.backlog(),
             say.TellProviders: lambda _: self.scheduler.known_providers(),
             say.Recall: self._recall,
@@ -303,6 +306,13 @@ class Worker:
 
     def _flow(self, message: say.HowMuchFlows) -> float:
         return self.scheduler.flow(message.source, message.line)
+
+    def _broken_tls(self, message: say.WhichTlsIsBroken) -> tuple[BrokenTls, ...]:
+        return tuple(
+            BrokenTls(self._name, site, str(session.host), session.detail, round(left))
+            for site, session, left in self.connections.broken_tls(_MOST_BROKEN_TLS)
+            if message.site in ("", site)
+        )
 
     async def _recall(self, message: say.Recall) -> bool:
         await self.scheduler.recall(message.which)

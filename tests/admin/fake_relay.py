@@ -16,6 +16,7 @@ from relay.admin.control import (
     Status,
 )
 from relay.admin.reactions import ClearReactions
+from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
 from relay.feedback.restraints import Restraint
 
@@ -76,6 +77,9 @@ class FakeRelay:
             1_700_000_060_000,
             self.listeners,
         )
+
+    async def tls(self, request: TlsRequest) -> TlsOutlook:
+        return TlsOutlook(request.domain, request.configuration_set, "opportunistic", "")
 
     async def reactions(self) -> list[Restraint]:
         return self.restraints

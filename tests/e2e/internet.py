@@ -58,7 +58,7 @@ class Internet:
         self.inbox = Sink()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._servers: list[Receiver] = []
+        self._servers: list[Any] = []
         # Runs that go on at the same time keep out of each other's way.
         self._addresses = (f"127.{os.getpid() % 200 + 20}.25.{n}" for n in itertools.count(1))
 
@@ -78,6 +78,11 @@ class Internet:
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    def start(self, server: Any) -> None:
+        """Start anything else that serves; it ends with the Internet."""
+        self._call(server.__aenter__())
+        self._servers.append(server)
 
     def address(self) -> str:
         """A loopback address that nothing else uses."""
