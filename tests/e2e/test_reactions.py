@@ -56,6 +56,8 @@ def test_one_complaint_holds_all_workers_back_until_it_is_lifted(
     os.kill(program.workers()["worker-1"], signal.SIGKILL)
     wait_until(lambda: program.metric("relay_worker_deaths_total") == 1, what="its death")
     wait_until(lambda: len(program.workers()) == 2, what="a new worker")
+    program.run("reload")
+    assert [one["since"] for one in program.json("reactions", "list")] == [pause["since"]]
     send_on_all(program, 6)
     wait_until(lambda: waiting_an_hour(program) == 12, what="the new worker's mail, too")
     assert program.metric("relay_source_paused", source="127.0.0.2") == 1
