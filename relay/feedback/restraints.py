@@ -23,6 +23,8 @@ LEAST_FLOW = 1.0
 """Recipients per second: what flows more slowly, as a single message does, is no rate to halve."""
 _MOST_COUNTED = 2_000
 
+_SAME_ATTEMPT = 0.001  # seconds
+
 Kind = Literal["rate", "connections", "rest"]
 _KINDS: dict[Action, Kind] = {
     "slow_down": "rate",
@@ -155,14 +157,15 @@ class Restraints:
         if complaint.count <= 1:
             return True
         key = complaint.rule, complaint.source, complaint.line
-        times = self._counted.pop(key, None)
-        if times is None or times.maxlen != complaint.count:
-            times = deque(maxlen=complaint.count)
-        now = self._clock()
-        times.append(now)
-        if len(times) == complaint.count and now - times[0] <= complaint.within:
+        began = self._counted.pop(key, None)
+        if began is None or began.maxlen != complaint.count:
+            began = deque(maxlen=complaint.count)
+        # What several deliveries hear that share a transaction is one reply.
+        if not began or abs(complaint.began - began[-1]) > _SAME_ATTEMPT:
+            began.append(complaint.began)
+        if len(began) == complaint.count and began[-1] - began[0] <= complaint.within:
             return True  # and counting begins anew
-        self._counted[key] = times
+        self._counted[key] = began
         if len(self._counted) > _MOST_COUNTED:
             self._counted.popitem(last=False)
         return False

@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.config.reactions import Action
 from relay.feedback.restraints import Change, Complaint, Restraints
@@ -133,11 +135,27 @@ def test_a_rule_with_a_trigger_waits_for_so_many_replies_in_so_short_a_time(
 
 def test_triggers_are_counted_for_each_source_and_line(time: Time, table: Restraints) -> None:
     lines = itertools.cycle("abc")
-    heard = [
-        hear(table, complaint(time, "pause", next(lines), count=3, within=60.0)) for _ in range(6)
-    ]
-    assert not any(heard)
+    heard = []
+    for line in itertools.islice(lines, 6):
+        time.now += 1
+        heard += hear(table, complaint(time, "pause", line, count=3, within=60.0))
+    assert not heard
+    time.now += 1
     assert hear(table, complaint(time, "pause", "a", count=3, within=60.0))
+
+
+def test_what_deliveries_hear_that_share_a_transaction_counts_once(
+    time: Time, table: Restraints
+) -> None:
+    def hear_together() -> list[Change]:
+        time.now += 1
+        changes = []
+        for n in range(5):
+            began = time.now - 0.3 + n / 100_000
+            changes += hear(table, complaint(time, "pause", count=3, within=60.0, began=began))
+        return changes
+
+    assert [len(hear_together()) for _ in range(3)] == [0, 0, 1]
 
 
 def test_lines_and_kinds_are_held_back_apart(time: Time, table: Restraints) -> None:
@@ -167,3 +185,45 @@ def test_when_there_are_too_many_the_one_heard_of_least_lately_leaves(time: Time
     gone, new = hear(table, complaint(time, line="d"))
     assert (gone.restraint.line, gone.is_over, new.restraint.line) == ("b", True, "d")
     assert [one.line for one in table.in_force()] == ["c", "a", "d"]
+
+
+_ACTIONS = st.sampled_from(["slow_down", "fewer_connections", "pause", "other_source"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 400), _ACTIONS, st.sampled_from("abcd"), st.floats(0, 50)),
+        max_size=60,
+    )
+)
+def test_whatever_is_complained_of_what_is_told_agrees_with_what_is_in_force(
+    events: list[tuple[float, Action, str, float]],
+) -> None:
+    time = Time()
+    table = Restraints(time.clock, time.wall, most=5)
+    told: dict[tuple[str, str], Change] = {}
+    for passed, action, line, flowed in events:
+        time.now += passed
+        changes = table.tick()
+        changes += hear(table, complaint(time, action, line), 20.0, flowed)
+        for change in changes:
+            key = change.restraint.line, change.kind
+            if change.is_over:
+                del told[key]  # nothing ends that was not in force
+            else:
+                told[key] = change
+        in_force = {(one.line, _kind(one.action)): one for one in table.in_force()}
+        assert in_force.keys() == told.keys()
+        assert len(in_force) <= 5
+        for key, change in told.items():
+            if change.level is None:
+                assert change.until > time.now
+            else:
+                assert 0 < change.level == in_force[key].level <= 20.0
+    time.now += 60 * 3600
+    assert all(change.is_over for change in table.tick())
+    assert not table.in_force()
+
+
+def _kind(action: Action) -> str:
+    return {"slow_down": "rate", "fewer_connections": "connections"}.get(action, "rest")
