@@ -11,6 +11,7 @@ from relay.config.identities import dkim_keys_for, find_identity
 from relay.config.model import Config
 from relay.limits.limits import Level
 from relay.limits.specs import ACCOUNT, credential_key, delivery_keys
+from relay.limits.warmup import warmup_keys
 from relay.mail.envelope import domain_of
 from relay.routing.plan import Destination, Family, Host, Plan, RoutingFailure, no_source
 from relay.routing.router import Router
@@ -199,6 +200,7 @@ def _limit_keys(plan: Plan, credential: str) -> tuple[str, ...]:
     keys = [ACCOUNT, *([credential_key(credential)] if credential else [])]
     for candidate in plan.candidates:
         keys += delivery_keys(plan.configuration_set, plan.pool, candidate.address)
+        keys += warmup_keys(candidate.address)
     return tuple(dict.fromkeys(keys))
 
 

@@ -13,7 +13,7 @@ def way_to(
     name: str, source: str = "192.0.2.1", provider: str = "", waiting: int = 0, connections: int = 0
 ) -> Way:
     site = Site("mx", name, (Exchange(10, name),), provider=provider)
-    way = Way(Path(source, 4, "relay.test", Destination("mx"), site), Line("key"), Shape())
+    way = Way(Path(source, 4, "relay.test", Destination("mx"), site), Line("key"), Shape(20, 100))
     way.waiting, way.connections = waiting, connections
     return way
 
