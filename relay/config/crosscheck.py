@@ -134,17 +134,18 @@ def _selectors(document: Document) -> Iterator[Problem]:
             seen.add(selector)
 
 
-def _reactions(document: Document) -> Iterator[Problem]:
+def _rule_names(document: Document) -> Iterator[Problem]:
     """Rules are told apart by name, in log lines and metrics."""
-    seen: set[str] = set()
-    for entry in document.entries("reactions"):
-        path = (*entry, "name")
-        name = document.text(path) or ""
-        if name and name in seen:
-            yield document.problem(
-                path, f"{document.show(path)} is used twice", "a name of its own"
-            )
-        seen.add(name)
+    for section in (("reactions",), ("bounces", "rules")):
+        seen: set[str] = set()
+        for entry in document.entries(*section):
+            path = (*entry, "name")
+            name = document.text(path) or ""
+            if name and name in seen:
+                yield document.problem(
+                    path, f"{document.show(path)} is used twice", "a name of its own"
+                )
+            seen.add(name)
 
 
 def _rules_for_providers(document: Document) -> Iterator[Problem]:
@@ -315,7 +316,7 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _reserved,
     _same_name_twice,
     _selectors,
-    _reactions,
+    _rule_names,
     _rules_for_providers,
     _pools,
     _addresses,

@@ -1,19 +1,22 @@
 """Rules of the configuration: asked first, believed, and refused where they make no sense."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.classify import corpus
 from relay.config.bounces import BounceRule, Bounces
+from relay.config.crosscheck import cross_check
 from relay.config.document import parse_document
 from relay.config.problems import ConfigErrors
 from relay.config.section import Section
 from relay.config.shipped import shipped_bounces
 from relay.config.validation import validate_part
 from relay.feedback.classify import Classifier, shipped_classifier
-from relay.feedback.conditions import Conditions
+from relay.feedback.conditions import Conditions, alternatives
 from relay.feedback.outcome import Bounce, Phase
 from relay.mail.enhanced import split_reply
 from relay.mail.replies import Reply
@@ -191,3 +194,21 @@ def test_an_id_or_a_time_in_a_reply_makes_no_new_text_of_it() -> None:
         text = f"wibble 007211{number:02}ae682-787e1c2ef0fsi6384.5 2026-01-01T10:11:{number:02}.1Z"
         of(rules, 550, text)
     assert rules.remembered == 1
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    text = "bounces:\n  rules:\n    - {name: a, code: 550}\n    - {name: a, code: 551}\n"
+    problems = [str(problem) for problem in cross_check(parse_document(text, Path("relay.yaml")))]
+    assert any("relay.yaml:4" in each and "'a' is used twice" in each for each in problems)
+
+
+def test_a_pattern_finds_the_same_in_lower_case_as_without_regard_to_case() -> None:
+    texts = [case.reply.text for case in corpus()]
+    shipped = shipped_bounces()
+    for rule in shipped.rules:
+        for pattern in (*rule.text, *rule.unless):
+            found = alternatives([pattern])
+            assert found is not None
+            either = re.compile(pattern, re.IGNORECASE)
+            for text in texts[::7]:
+                assert (found.search(text.lower()) is None) == (either.search(text) is None)
