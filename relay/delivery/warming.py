@@ -20,19 +20,35 @@ from relay.config.model import Config
 from relay.limits.gatekeeper import Decision, Kind
 from relay.limits.specs import Limit
 from relay.limits.warmup import warmup_key, warmup_keys
-from relay.routing.plan import Plan
+from relay.routing.plan import Candidate, Plan
 from relay.routing.sources import choose_source
 
 _NOTHING: frozenset[str] = frozenset()
 _FREELY = (_NOTHING,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pool:
     """The addresses of a pool that are warming up, and whether what exceeds that waits."""
 
     warming: frozenset[str]
     waits: bool
+    _candidates: tuple[Candidate, ...] = ()
+    _warm: frozenset[str] = _NOTHING
+
+    def warm(self, plan: Plan) -> frozenset[str]:
+        """The addresses that are warm and can be used. Plans share their candidates until one of
+        them fails or comes back."""
+        if plan.candidates is not self._candidates:
+            self._candidates = plan.candidates
+            self._warm = frozenset(
+                c.address for c in plan.eligible if c.weight and c.address not in self.warming
+            )
+        return self._warm
+
+    def overflows(self, plan: Plan) -> bool:
+        """Whether warm addresses take what a warm-up does not allow."""
+        return not self.waits and bool(self.warm(plan))
 
 
 @dataclass(slots=True)
@@ -79,7 +95,7 @@ class Warming:
         pool = self._pools.get(plan.pool)
         if pool is None:
             return _FREELY
-        warm = _warm_ones(plan, pool)
+        warm = pool.warm(plan)
         if pool.waits:
             # Always the same choice, or what is placed anew again and again would end up warm.
             fallen = choose_source(plan, Random(delivery_id))  # noqa: S311 - not a secret
@@ -94,7 +110,7 @@ class Warming:
     def chosen(self, plan: Plan, address: str, provider: str, n: int, now: float) -> None:
         """A delivery to `n` recipients is to leave from an address."""
         pool = self._pools.get(plan.pool)
-        if pool is None or address not in pool.warming or not _overflows(plan, pool):
+        if pool is None or address not in pool.warming or not pool.overflows(plan):
             return
         for _, room in self._rooms_of(address, provider):
             room.opens = max(room.opens, now) + n * room.interval
@@ -107,7 +123,7 @@ class Warming:
             return False
         room.refused_until, room.kind = now + decision.delay_s, decision.kind
         pool = self._pools.get(plan.pool)
-        return pool is not None and _overflows(plan, pool)
+        return pool is not None and pool.overflows(plan)
 
     def standing_refusal(self, address: str, provider: str, now: float) -> Decision | None:
         """What the limits last said of an address, where it still holds."""
@@ -124,12 +140,3 @@ class Warming:
             return []
         keys = warmup_keys(address, provider)
         return [(key, room) for key in keys if (room := self._rooms.get(key)) is not None]
-
-
-def _warm_ones(plan: Plan, pool: _Pool) -> frozenset[str]:
-    """The addresses that are warm and can be used."""
-    return frozenset(c.address for c in plan.eligible if c.weight and c.address not in pool.warming)
-
-
-def _overflows(plan: Plan, pool: _Pool) -> bool:
-    return not pool.waits and bool(_warm_ones(plan, pool))
