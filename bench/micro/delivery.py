@@ -43,7 +43,7 @@ from relay.signing.body_hash import BodyHash
 from relay.signing.keys import KeyRing, read_private_key
 from relay.signing.make import make_private_key, write_private_key
 from relay.store.interface import QueueStore, SuspensionStore, UnclassifiedStore
-from relay.store.values import Body, Delivery, Message, Owner, Settlement
+from relay.store.values import Attempt, Body, Delivery, Message, Owner, Settlement
 
 _OWNER = Owner("bench", 1)
 _INLINE = 64 * 1024
@@ -82,7 +82,9 @@ class Stored:
         self.more.set()
         return True
 
-    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
+    async def end(
+        self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt] = ()
+    ) -> Sequence[bool]:
         self.settled += len(deliveries)
         self.more.set()
         return [True] * len(deliveries)
@@ -218,7 +220,8 @@ def _config(directory: Path, port: int, signed: bool, bounds: Mapping[str, objec
 
 
 async def _measure(directory: Path, port: int, signed: bool, given: argparse.Namespace) -> None:
-    bench = Bench(directory, port, given.size, given.recipients, signed)
+    bounds = {"dialogues": given.dialogues}
+    bench = Bench(directory, port, given.size, given.recipients, signed, bounds)
     running = asyncio.create_task(bench.scheduler.run())
     await bench.deliver(max(1, given.messages // 10), given.in_flight)
     rounds = [
@@ -272,6 +275,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--in-flight", type=int, default=10)
+    parser.add_argument("--dialogues", choices=("all", "failures", "none"), default="all")
     parser.add_argument("--only", choices=("signed", "unsigned"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:

@@ -26,7 +26,17 @@ import uvloop
 from relay.mail.envelope import Envelope, Recipient
 from relay.observe.logging import make_logger
 from relay.store.sqlite import SqliteStore
-from relay.store.values import Body, Delivery, Message, NewMessage, Owner, Settlement
+from relay.store.values import (
+    Attempt,
+    AttemptResult,
+    Body,
+    Delivery,
+    DialogueLine,
+    Message,
+    NewMessage,
+    Owner,
+    Settlement,
+)
 
 WARM_UP = 500
 HEADER = b"".join(b"X-Field-%d: some forty octets of a header field\r\n" % n for n in range(12))
@@ -38,6 +48,7 @@ class Load:
     producers: int
     size: int
     work_us: int
+    dialogues: bool = False
 
 
 def spin(turns: int) -> None:
@@ -66,8 +77,42 @@ def make_new(process: int, number: int, content: bytes) -> NewMessage:
     return NewMessage(message, now, ("bounce", "complaint"))
 
 
+def make_attempt(delivery: Delivery) -> Attempt:
+    """As long as that of a usual delivery."""
+    recipient = delivery.recipients[0].address
+    replies = ("250 2.1.0 Ok", "250 2.1.5 Ok", "354 End data with <CR><LF>.<CR><LF>")
+    lines = (
+        DialogueLine(0, "us", f"MAIL FROM:<{delivery.message.envelope.reverse_path}> SIZE=4711"),
+        DialogueLine(0, "us", f"RCPT TO:<{recipient}>"),
+        DialogueLine(0, "us", "DATA"),
+        *(DialogueLine(2, "peer", reply) for reply in replies),
+        DialogueLine(3, "note", "4711 octets of content and the dot"),
+        DialogueLine(9, "peer", "250 2.0.0 Ok: queued as 4bQx1Y2Z3Wz9rY"),
+    )
+    result = AttemptResult("delivered", "delivered", lines[-1].text, 1, (recipient,))
+    return Attempt(
+        delivery.message.id,
+        delivery.id,
+        delivery.domain,
+        delivery.due_at,
+        1,
+        0.009,
+        "main",
+        "192.0.2.1",
+        "mx1.destination.test[192.0.2.25]:25",
+        "TLSv1.3",
+        (result,),
+        lines,
+    )
+
+
 async def produce(
-    store: SqliteStore, owner: Owner, news: Sequence[NewMessage], producers: int, turns: int
+    store: SqliteStore,
+    owner: Owner,
+    news: Sequence[NewMessage],
+    producers: int,
+    turns: int,
+    dialogues: bool,
 ) -> None:
     coming = iter(news)
     accepted: asyncio.Queue[Delivery | None] = asyncio.Queue()
@@ -80,7 +125,8 @@ async def produce(
     async def deliver() -> None:
         while (delivery := await accepted.get()) is not None:
             spin(turns)
-            if not await store.settle(owner, Settlement(delivery)):
+            attempt = make_attempt(delivery) if dialogues else None
+            if not await store.settle(owner, Settlement(delivery, attempt=attempt)):
                 raise RuntimeError("the claim was lost")
 
     delivering = [asyncio.create_task(deliver()) for _ in range(2 * producers)]
@@ -101,14 +147,14 @@ async def run_process(directory: Path, process: int, joining: bool, load: Load) 
     owner = await store.register(f"worker-{process}", 60_000)
     content = b"x" * load.size
     news = [make_new(process, number, content) for number in range(WARM_UP + load.messages)]
-    await produce(store, owner, news[:WARM_UP], load.producers, 0)
+    await produce(store, owner, news[:WARM_UP], load.producers, 0, load.dialogues)
     turns = round(load.work_us * turns_per_microsecond() / 2)
     gc.freeze()
     commits.clear()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     cpu, wall = time.process_time(), time.perf_counter()
-    await produce(store, owner, news[WARM_UP:], load.producers, turns)
+    await produce(store, owner, news[WARM_UP:], load.producers, turns, load.dialogues)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     said = {"cpu": cpu, "wall": wall, "commits": len(commits), "committing": sum(commits)}
     print(json.dumps(said), flush=True)
@@ -145,7 +191,7 @@ def measure(place: Path | None, processes: int, load: Load) -> dict[str, float]:
 
 
 def _start(directory: str, number: int, joining: bool, load: Load) -> Any:
-    settings = json.dumps([load.messages, load.producers, load.size, load.work_us])
+    settings = json.dumps([load.messages, load.producers, load.size, load.work_us, load.dialogues])
     command = [sys.executable, "-m", "bench.micro.store", "--process", str(number)]
     command += ["--place", directory, "--load", settings] + ["--joining"] * joining
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -158,6 +204,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4_096, help="octets of a body")
     parser.add_argument("--work", type=int, default=200, help="us of other work per message")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--dialogues", action="store_true", help="keep one of each delivery")
     parser.add_argument("--processes", default="1,2", help="how many at a time, one case each")
     parser.add_argument("--place", type=Path, help="directory for the data (a real disk)")
     parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
@@ -167,7 +214,7 @@ def main() -> None:
     if given.process is not None:
         uvloop.run(run_process(given.place, given.process, given.joining, Load(*given.load)))
         return
-    load = Load(given.messages, given.producers, given.size, given.work)
+    load = Load(given.messages, given.producers, given.size, given.work, given.dialogues)
     print("processes   CPU us/message (each run)    operations/commit   ms/commit   messages/s")
     for processes in map(int, given.processes.split(",")):
         runs = [measure(given.place, processes, load) for _ in range(given.runs)]

@@ -21,6 +21,7 @@ from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.feedback.restraints import Restraint
 from relay.store.values import (
+    Attempt,
     QueueEntry,
     QueueFilter,
     SuppressionEntry,
@@ -261,9 +262,17 @@ class Changed:
     count: int
 
 
+Whereabouts = Literal["queued", "delivered", "bounced", "partly bounced", "gone"]
+
+
 @dataclass(frozen=True, slots=True)
 class QueueDetail:
-    """One message with all its deliveries that are still queued."""
+    """One message with all its deliveries that are still queued, and how attempts went.
+
+    `whereabouts` says what became of one that has left the queue, as far as attempts are kept; the
+    fields that only a queued message has are empty then. `gone` is one of which the end was not
+    kept (`delivery.dialogues`). A line of a dialogue is [milliseconds, who, text].
+    """
 
     message_id: str
     accepted_at: int
@@ -277,6 +286,9 @@ class QueueDetail:
     header: str
     tags: tuple[tuple[str, str], ...]
     deliveries: tuple[QueueEntry, ...]
+    attempts: tuple[Attempt, ...] = ()
+    whereabouts: Whereabouts = "queued"
+    ended_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

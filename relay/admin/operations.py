@@ -26,6 +26,7 @@ from relay.admin.control import (
     Refused,
     SuppressRequest,
 )
+from relay.admin.details import gone, queued
 from relay.admin.pools import PoolOperations
 from relay.admin.summaries import SummaryOperations, no_providers
 from relay.admin.suspensions import SuspensionOperations
@@ -35,6 +36,7 @@ from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
 from relay.feedback.settle import settle
+from relay.feedback.told import given_up
 from relay.mail.address import AddressError, parse_mailbox
 from relay.mail.replies import Reply
 from relay.store.interface import Store
@@ -54,6 +56,9 @@ SHORTEST_PASSWORD = 8
 """Characters of a password that somebody else made. Ours have 40."""
 
 MAX_LISTED = 100_000
+MOST_ATTEMPTS = 200
+"""Attempts at one message that are shown, the last ones."""
+
 _GIVEN_UP = Reply(554, "5.0.0", "given up by the operator of this relay before it was delivered")
 _CHANCE = SystemRandom()
 _BOUNCE_BATCH = 100
@@ -152,27 +157,17 @@ class StoreOperations:
 
     async def message(self, request: MessageRequest) -> QueueDetail:
         message = await self.store.find_message(request.message_id)
+        attempts = await self.store.attempts.of(request.message_id, MOST_ATTEMPTS)
         if message is None:
-            raise Refused(
-                f"no message {request.message_id} is in the queue: "
-                "it was delivered, bounced, or never accepted here",
-                "not_found",
-            )
+            if not attempts:
+                raise Refused(
+                    f"no message {request.message_id} is in the queue: it was delivered or bounced"
+                    " and what was said is not kept any more, or it was never accepted here",
+                    "not_found",
+                )
+            return gone(request.message_id, attempts)
         deliveries = await self.store.queue(QueueFilter(message_id=message.id, limit=MAX_LISTED))
-        return QueueDetail(
-            message_id=message.id,
-            accepted_at=message.accepted_at,
-            expires_at=message.expires_at,
-            credential=message.credential,
-            configuration_set=message.configuration_set,
-            identity=message.identity,
-            reverse_path=message.envelope.reverse_path,
-            recipients=tuple(recipient.address for recipient in message.envelope.recipients),
-            size=message.size,
-            header=message.header.decode("utf-8", "backslashreplace"),
-            tags=message.tags,
-            deliveries=tuple(deliveries),
-        )
+        return queued(message, deliveries, attempts)
 
     async def retry(self, which: QueueFilter) -> Changed:
         await self.recall(which)
@@ -225,6 +220,9 @@ class StoreOperations:
             rng=_CHANCE,
             attempted=False,
         )
+        if self.config().delivery.dialogues != "none":
+            record = given_up(delivery, "operator", str(_GIVEN_UP), self.clock())
+            settlement = replace(settlement, attempt=record)
         settled = await self.store.settle(owner, settlement)
         if settled:
             self.gave_up(settlement)

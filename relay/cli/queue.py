@@ -14,6 +14,7 @@ from relay.admin.endpoints import (
     QUEUE_SHOW,
     Endpoint,
 )
+from relay.cli.attempts import print_attempts
 from relay.cli.desk import open_desk
 from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
 from relay.cli.options import ConfigOption, JsonOption, YesOption
@@ -90,7 +91,10 @@ def show(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show one message: envelope, header and each delivery with its last reply."""
+    """Show one message: envelope, header, each delivery, and each attempt with what was said.
+
+    Also of messages that have left the queue, for as long as their dialogues are kept.
+    """
     with open_desk(config) as desk:
         detail = desk.call(QUEUE_SHOW, MessageRequest(message_id))
     if as_json:
@@ -253,22 +257,34 @@ def _recipients(recipients: tuple[str, ...]) -> str:
 
 def _print_detail(detail: QueueDetail) -> None:
     now = utc_ms()
+    is_queued = detail.whereabouts == "queued"
+    expires = f"{moment(detail.expires_at)} ({until(detail.expires_at, now)})"
     print_facts(
         [
             ("message", detail.message_id),
+            ("state", "in the queue" if is_queued else _end_of(detail)),
             ("accepted", moment(detail.accepted_at)),
-            ("expires", f"{moment(detail.expires_at)} ({until(detail.expires_at, now)})"),
+            ("expires", expires if is_queued else ""),
             ("credential", detail.credential),
             ("configuration set", detail.configuration_set),
             ("identity", detail.identity),
-            ("from", detail.reverse_path or "<>"),
+            ("from", (detail.reverse_path or "<>") if is_queued else ""),
             ("recipients", detail.recipients),
-            ("size", octets(detail.size)),
+            ("size", octets(detail.size) if is_queued else ""),
             ("tags", [f"{name}={value}" for name, value in detail.tags]),
         ]
     )
-    say()
-    _print_entries(list(detail.deliveries))
-    say()
-    for line in detail.header.splitlines():
-        say(shown(line))
+    if is_queued:
+        say()
+        _print_entries(list(detail.deliveries))
+    print_attempts(detail.attempts)
+    if detail.header:
+        say()
+        for line in detail.header.splitlines():
+            say(shown(line))
+
+
+def _end_of(detail: QueueDetail) -> str:
+    if detail.whereabouts == "gone":
+        return "not in the queue any more; how it ended was not kept (delivery.dialogues)"
+    return f"{detail.whereabouts} at {moment(detail.ended_at)}"

@@ -284,6 +284,13 @@ class Delivery(_Section):
     data_timeout: Timeout = Field(180.0, description="for one block of a message to be taken")
     final_timeout: Timeout = Field(600.0, description="for the reply to the final dot")
     working_set: int = Field(5_000, ge=10, description="queued deliveries held in memory")
+    dialogues: Literal["all", "failures", "none"] = Field(
+        "all", description="of which attempts the SMTP dialogue is kept"
+    )
+    keep_dialogues: Duration = Field(259_200.0, description="how long")
+    most_dialogues: int = Field(
+        500_000, ge=0, le=100_000_000, description="at a time, about 1 kB each"
+    )
     allow_private_destinations: Switch = Field(
         False, description="let MX records lead to loopback and private addresses"
     )

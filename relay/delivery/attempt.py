@@ -7,11 +7,13 @@ fails) becomes a result too; only cancellation leaves without one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from relay.config.model import Config
 from relay.delivery.commands import UnsafeCommand, mail_of
 from relay.delivery.connections import Connection
 from relay.delivery.content import content_of, whole_content
+from relay.delivery.dialogue import Dialogue, joined
 from relay.delivery.signer import Signer
 from relay.delivery.transaction import MAX_RECIPIENTS, Answer, Content, Timeouts, Transaction
 from relay.feedback.classify import Classifier
@@ -37,6 +39,7 @@ class Attempted:
     results: Results
     untouched: bool = False
     group_broke: bool = False
+    dialogue: Dialogue | None = None
 
 
 class Attempts:
@@ -91,6 +94,7 @@ class Attempts:
         self, connection: Connection, delivery: Delivery, signature: bytes, timeouts: Timeouts
     ) -> Attempted:
         results: Results = ()
+        parts: list[Dialogue] = []
         everybody = delivery.recipients
         for start in range(0, len(everybody), MAX_RECIPIENTS):
             if start and not connection.wire.is_usable:
@@ -101,7 +105,9 @@ class Attempts:
             if not start and (attempted.untouched or attempted.group_broke):
                 return attempted
             results += attempted.results
-        return Attempted(results)
+            if attempted.dialogue is not None:
+                parts.append(attempted.dialogue)
+        return Attempted(results, dialogue=joined(parts))
 
     async def _transact(
         self,
@@ -125,11 +131,15 @@ class Attempts:
             recipients,
             reset_first=connection.needs_reset,
         )
+        began = monotonic()
         answers = await transaction.send(content)
         connection.needs_reset = transaction.needs_reset
         connection.carried += 1
         return Attempted(
-            self._results(connection, answers), transaction.untouched, transaction.group_broke
+            self._results(connection, answers),
+            transaction.untouched,
+            transaction.group_broke,
+            Dialogue(connection.peer, began, transaction.said),
         )
 
     def _results(self, connection: Connection, answers: list[Answer]) -> Results:

@@ -16,6 +16,7 @@ from relay.config.model import Config
 from relay.delivery.attempt import Results
 from relay.delivery.backlog import Backlog, backlog_of
 from relay.delivery.claims import Claims
+from relay.delivery.dialogue import Dialogue
 from relay.delivery.endings import Endings, is_expired
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.finding import Finding, Homeless
@@ -406,7 +407,14 @@ class Dispatcher:
         """Whether a peer has said what holds us back, rather than only that it goes."""
         return self._reacting.restrains(results, lane.way.path.site.provider)
 
-    def conclude(self, delivery: Delivery, results: Results, lane: Lane, seconds: float) -> None:
+    def conclude(
+        self,
+        delivery: Delivery,
+        results: Results,
+        lane: Lane,
+        seconds: float,
+        dialogue: Dialogue | None = None,
+    ) -> None:
         """An attempt has ended."""
         way, now = lane.way, self._loop.time()
         way.line.flow.add(len(results), now)
@@ -414,13 +422,19 @@ class Dispatcher:
         if len(results) != 1 or results[0].kind != "delivered":
             judgement = self._reacting.judge(results, _sent(way, now - seconds))
         if judgement is None:
-            self._endings.conclude(delivery, results, lane, seconds)
+            self._endings.conclude(delivery, results, lane, seconds, dialogue)
             return
         retry_in = judgement.retry_in
         if judgement.elsewhere and self._has_other_source(delivery, way):
             retry_in = 0.0
         self._endings.conclude(
-            delivery, judgement.results, lane, seconds, retry_in=retry_in, reaction=judgement.rule
+            delivery,
+            judgement.results,
+            lane,
+            seconds,
+            dialogue,
+            retry_in=retry_in,
+            reaction=judgement.rule,
         )
 
     def _has_other_source(self, delivery: Delivery, way: Way) -> bool:

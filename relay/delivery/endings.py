@@ -10,9 +10,11 @@ from random import Random
 
 from relay.config.model import Config
 from relay.delivery.claims import Claims
+from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.lanes import Lane
 from relay.delivery.reacting import Judgement
+from relay.delivery.records import Records
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
 from relay.feedback.outcome import RecipientResult
@@ -29,6 +31,7 @@ from relay.routing.plan import RoutingFailure
 from relay.store.values import Delivery
 
 NO_SOURCE_MS = 60_000
+EXPIRED = "it expired while it waited"
 
 
 class Endings:
@@ -53,6 +56,7 @@ class Endings:
     def configure(self, config: Config) -> None:
         self._policies = Policies.of(config)
         self._unclassified.configure(config.bounces)
+        self._records = Records(config)
 
     def conclude(
         self,
@@ -60,6 +64,7 @@ class Endings:
         results: Sequence[RecipientResult],
         lane: Lane | None = None,
         seconds: float = 0.0,
+        dialogue: Dialogue | None = None,
         *,
         retry_in: float | None = None,
         reaction: str = "",
@@ -81,7 +86,8 @@ class Endings:
             bounced = any(result.kind == "bounced" for result in results)
             self._telling.reported(settlement.reports, bounced=bounced)
             self._note_unclassified(results, lane, now)
-        self._claims.settle(settlement)
+        record = self._records.of(delivery, results, lane, seconds, dialogue, now)
+        self._claims.settle(settlement if record is None else replace(settlement, attempt=record))
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
         self._telling.attempted(delivery, results, pool, source, seconds, now, reaction)
 
@@ -142,8 +148,9 @@ class Endings:
         if not is_expired(delivery, now):
             return False
         settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)
-        self._claims.settle(settlement)
-        self._telling.given_up(delivery, "it expired while it waited")
+        record = self._records.given_up(delivery, EXPIRED, now)
+        self._claims.settle(replace(settlement, attempt=record))
+        self._telling.given_up(delivery, EXPIRED)
         self._telling.reported(settlement.reports, bounced=True)
         return True
 

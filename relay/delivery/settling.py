@@ -105,7 +105,10 @@ class Settling:
 
     async def _end_together(self, owner: str, batch: list[Settlement]) -> None:
         try:
-            ended = await self._store.end([settlement.delivery for settlement in batch])
+            ended = await self._store.end(
+                [settlement.delivery for settlement in batch],
+                [s.attempt for s in batch if s.attempt is not None],
+            )
         except Exception as error:  # the root of a task; whoever is to blame fails alone then
             if not isinstance(error, StoreError):
                 self._log.exception("settling together failed unexpectedly")

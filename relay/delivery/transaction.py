@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 
 from relay.delivery.commands import Mail, mail_command, rcpt_command, unfit
 from relay.delivery.peer import Peer
@@ -47,6 +48,10 @@ class Timeouts:
     final: float
 
 
+Said = tuple[float, bytes | int | list[PeerReply]]
+"""What was said, and at what monotonic time: commands, so many octets of content, or replies."""
+
+
 class _Ended(Exception):
     """The dialogue cannot go on. `reply` answers every recipient that is still open.
 
@@ -62,7 +67,10 @@ class _Ended(Exception):
 
 
 class Transaction:
-    """Sends one message to at most `MAX_RECIPIENTS` recipients; used once."""
+    """Sends one message to at most `MAX_RECIPIENTS` recipients; used once.
+
+    `said` is the dialogue so far, in the very objects that went out and came in.
+    """
 
     def __init__(
         self,
@@ -82,9 +90,11 @@ class Transaction:
         self._timeouts = timeouts
         self._mail = mail
         self._recipients = recipients
+        self._sent = 0  # octets of content
         self._count = 0  # commands in the group that went out together
         self._replies: deque[PeerReply] = deque()
         self._answers: dict[int, Answer] = {}
+        self.said: list[Said] = []
 
     async def send(self, content: Content) -> list[Answer]:
         """Run it all; one answer per recipient, in their order.
@@ -152,7 +162,7 @@ class Transaction:
         while len(self._replies) > 1:  # to RCPT, after MAIL was refused
             self._replies.popleft()
         code, _ = await self._ask(b"", "data", allowed="345")
-        if code < 400 and await self._wire.ask(b".\r\n", 1, self._timeouts.final):
+        if code < 400 and await self._exchange(b".\r\n", 1, self._timeouts.final):
             self.needs_reset = False
 
     async def _say_together(self) -> None:
@@ -164,7 +174,7 @@ class Transaction:
             commands.insert(0, b"RSET\r\n")
         self._count = len(commands)
         seconds = self._timeouts.command
-        self._replies.extend(await self._wire.ask(b"".join(commands), self._count, seconds))
+        self._replies.extend(await self._exchange(b"".join(commands), self._count, seconds))
         fault = self._wire.fault
         self.group_broke = (
             fault is not None
@@ -186,7 +196,7 @@ class Transaction:
     async def _ask(self, command: bytes, phase: Phase, *, allowed: str) -> PeerReply:
         """The reply to a command, which is sent now unless its group has gone out already."""
         if not self._replies and not self._peer.pipelining:
-            self._replies.extend(await self._wire.ask(command, 1, self._timeouts.command))
+            self._replies.extend(await self._exchange(command, 1, self._timeouts.command))
         fault = self._wire.fault
         if fault is not None and fault.kind in ("protocol", "unsolicited"):
             raise self._fault(fault, phase)
@@ -201,6 +211,13 @@ class Transaction:
             )
         return code, text
 
+    async def _exchange(self, commands: bytes, count: int, seconds: float) -> list[PeerReply]:
+        """Send commands, and note them and their replies."""
+        self.said.append((monotonic(), commands))
+        replies = await self._wire.ask(commands, count, seconds)
+        self.said.append((monotonic(), replies))
+        return replies
+
     async def _send_content(self, content: Content) -> Reply:
         """Send it all and read the reply to the final dot."""
         if not isinstance(content, bytes):
@@ -209,7 +226,10 @@ class Transaction:
             last = await self._send_blocks(content)
         else:
             last = content
+        self._sent += len(last)
+        self.said.append((monotonic(), self._sent))
         replies = await self._wire.ask(last, 1, self._timeouts.final)
+        self.said.append((monotonic(), replies))
         fault = self._wire.fault
         if not replies:
             raise self._fault(fault or _GONE, "final")
@@ -243,6 +263,7 @@ class Transaction:
         return held
 
     async def _send_block(self, block: bytes) -> None:
+        self._sent += len(block)
         if await self._wire.send_block(block, self._timeouts.data):
             return
         fault = self._wire.fault or _GONE

@@ -18,6 +18,7 @@ from relay.config.model import Config
 from relay.delivery.attempt import Attempts, Results
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
+from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.lanes import Lane, Way
 from relay.delivery.parking import Parking
@@ -47,7 +48,12 @@ class Mail(Protocol):
     def put_back(self, lane: Lane, delivery: Delivery) -> None: ...
     def objects(self, results: Results, lane: Lane) -> bool: ...
     def conclude(
-        self, delivery: Delivery, results: Results, lane: Lane, seconds: float
+        self,
+        delivery: Delivery,
+        results: Results,
+        lane: Lane,
+        seconds: float,
+        dialogue: Dialogue | None = None,
     ) -> None: ...
     def unreachable(self, way: Way, failure: ConnectFailure, began: float = 0.0) -> None: ...
     def unroutable(self, way: Way, failure: RoutingFailure) -> None: ...
@@ -257,7 +263,8 @@ class Workers:
             self.mail.put_back(lane, delivery)
             return
         way.succeeded()
-        self.mail.conclude(delivery, attempted.results, lane, self._loop.time() - started)
+        seconds = self._loop.time() - started
+        self.mail.conclude(delivery, attempted.results, lane, seconds, attempted.dialogue)
 
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""

@@ -24,3 +24,8 @@ def new_message_id(now_ms: int) -> str:
 def is_message_id(text: str) -> bool:
     """Whether `text` has the form of a message id (and so is safe in a file name or a query)."""
     return _FORM(text) is not None
+
+
+def accepted_at(message_id: str) -> int:
+    """When a message was accepted, in UTC ms, as its id tells; 0 where it is no id of ours."""
+    return int(message_id[4:16], 16) if is_message_id(message_id) else 0

@@ -51,6 +51,7 @@ from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
 from relay.runtime.opening import make_store
 from relay.runtime.outbound_tls import OutboundTls
+from relay.runtime.pruning import prune_attempts
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reins import SupervisorReins
@@ -168,6 +169,12 @@ class Supervisor:
         self._start_reporting()
         self._background(self.suspender.run(), "suspensions")
         self._background(self._tidy_limits(), "limits")
+        self._background(
+            prune_attempts(
+                self.store.attempts, lambda: self.config, self.queue_clock.now, self.log
+            ),
+            "pruning of dialogues",
+        )
         await self._start_admin(public, control)
 
     def _listen(self, config: Config) -> tuple[Listening, Listening]:

@@ -14,6 +14,7 @@ from typing import Protocol
 from relay.store.tls_values import StoredPolicy, TlsDay, TlsTally
 from relay.store.values import (
     Accepted,
+    Attempt,
     Body,
     Delivery,
     Due,
@@ -93,6 +94,17 @@ class MessageStore(Protocol):
         is suppressed no message is kept. A call that is cancelled is withdrawn: whoever was not
         told that his message was stored sends it again.
         """
+
+
+class AttemptStore(Protocol):
+    """How attempts went; they are written with the settlement that they led to."""
+
+    async def of(self, message_id: str, limit: int) -> list[Attempt]:
+        """The last `limit` attempts at a message, in order of time."""
+
+    async def prune(self, before: int, most: int, limit: int) -> int:
+        """Forget up to `limit` of the oldest that began before then (UTC ms), or of which there
+        are more than `most`; how many."""
 
 
 class SuspensionStore(Protocol):
@@ -177,9 +189,11 @@ class QueueStore(Protocol):
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...
 
-    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
-        """Settle deliveries that are over and leave nothing to note, all in one operation: for
-        each, what `settle` would say. Their bodies have no `ref`."""
+    async def end(
+        self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt] = ()
+    ) -> Sequence[bool]:
+        """Settle deliveries that are over, all in one operation: for each, what `settle` would say.
+        Nothing else is left to note but how it went (`attempts`). Their bodies have no `ref`."""
 
     async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
         """Give deliveries back unattempted: pairs of (delivery id, due_at)."""
@@ -301,6 +315,9 @@ class OperatorStore(Protocol):
 
 class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
     """Everything, plus its life. Rows of a kind of their own are reached by their noun."""
+
+    @property
+    def attempts(self) -> AttemptStore: ...
 
     @property
     def warmups(self) -> WarmupStore: ...

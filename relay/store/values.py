@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from relay.mail.envelope import Envelope, Recipient
 
@@ -127,6 +127,52 @@ class SuppressionEntry:
     expires_at: int | None = None
 
 
+Spoke = Literal["us", "peer", "note"]
+
+
+class DialogueLine(NamedTuple):
+    """What was said in an attempt, so many milliseconds after it began: one line of a command, of a
+    reply, or (`note`) a remark of ours, as how many octets of content were sent."""
+
+    after: int
+    who: Spoke
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """What became of `count` recipients, of whom some are named, with the same reply."""
+
+    kind: Literal["delivered", "deferred", "bounced"]
+    outcome: str
+    reply: str
+    count: int
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at one delivery, or its end without one, as people are told later.
+
+    It began at `at`. `number` counts from 1; 0 where nothing was tried and the delivery was given
+    up. `peer` is the host that was spoken to, `""` where there was none, `tls` the version of TLS.
+    Bounded in size; without passwords and content.
+    """
+
+    message_id: str
+    delivery_id: int
+    domain: str
+    at: int
+    number: int
+    seconds: float = 0.0
+    pool: str = ""
+    source: str = ""
+    peer: str = ""
+    tls: str = ""
+    results: tuple[AttemptResult, ...] = ()
+    dialogue: tuple[DialogueLine, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an attempt found of a recipient who did not get the message, for those who tell of it.
@@ -171,7 +217,8 @@ class Settlement:
     `remaining` are the recipients to try again at `due_at`; empty ends the delivery, and the
     message with its last delivery. `suppress` are added to the list, `reports` (DSNs) queued.
     `verdicts` say why, for each recipient who did not get it; the store does nothing with them.
-    `keep_claim` leaves a delayed delivery with its owner (it is due soon, in memory).
+    `keep_claim` leaves a delayed delivery with its owner (it is due soon, in memory). `attempt` is
+    what is kept of how it went.
     """
 
     delivery: Delivery
@@ -183,6 +230,7 @@ class Settlement:
     reports: tuple[NewMessage, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     keep_claim: bool = False
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True)

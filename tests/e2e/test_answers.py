@@ -35,3 +35,30 @@ def test_a_suspension_of_a_stopped_relay_is_in_force_from_its_start_and_ends_by_
     program.send()
     wait_until(lambda: len(receiver.messages) == 1, what="delivery once the time was over")
     assert program.json("suspensions") == []
+
+
+def test_the_dialogue_of_a_greylisted_message_is_shown_after_a_restart_and_after_delivery(
+    program: Program, receiver: Receiver
+) -> None:
+    receiver.behave = lambda stage, text: "451 4.7.1 Greylisted" if stage == "rcpt" else None
+    program.start()
+    program.send()
+    wait_until(lambda: "Greylisted" in program.run("queue", "list", "--json").stdout)
+    [entry] = program.json("queue", "list")
+    program.terminate()
+    receiver.behave = lambda stage, text: None
+    program.start()
+    shown = program.run("queue", "show", entry["message_id"]).stdout
+    assert "attempt 1 from 127.0.0.2 to 127.0.0.1[127.0.0.1]" in shown
+    assert "-> RCPT TO:<to@dest.test>" in shown
+    assert "<- 451 4.7.1 Greylisted" in shown
+    program.run("queue", "retry", entry["message_id"])
+    wait_until(lambda: not program.json("queue", "list"), what="an empty queue")
+    gone = program.run("queue", "show", entry["message_id"]).stdout
+    assert "delivered at " in gone
+    assert gone.index("attempt 1 from") < gone.index("attempt 2 from")
+    found = program.json("queue", "show", entry["message_id"])
+    assert [attempt["results"][0]["kind"] for attempt in found["attempts"]] == [
+        "deferred",
+        "delivered",
+    ]

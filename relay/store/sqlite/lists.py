@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from relay.mail.address import suppression_key
 from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import groups, operators, permits, suppression
+from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
@@ -60,6 +61,7 @@ class Lists:
     def __init__(self, writer: Writer, questions: Reader) -> None:
         self._writer = writer
         self._questions = questions
+        self.attempts = Attempts(writer, questions)
         self.suspensions = Suspensions(writer, questions)
         self.warmups = Warmups(writer, questions)
         self.unclassified = Unclassified(writer, questions)

@@ -16,7 +16,7 @@ from typing import Any
 
 from relay.mail.address import suppression_key
 from relay.mail.envelope import Recipient
-from relay.store.sqlite import suppression
+from relay.store.sqlite import attempts, suppression
 from relay.store.sqlite.codec import (
     Damaged,
     by_domain,
@@ -29,6 +29,7 @@ from relay.store.sqlite.rows import chunks, values
 from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (
     Accepted,
+    Attempt,
     Delivery,
     Message,
     NewMessage,
@@ -198,6 +199,7 @@ def settle(db: sqlite3.Connection, requests: Sequence[tuple[Owner, Settlement]])
         if _is_plain_end(settlement)
     ]
     ended = _end_by_epoch(db, plain)
+    attempts.add(db, [s.attempt for _, s in requests if s.attempt is not None])
     done = Settled(done=True)
     return [
         done
@@ -207,15 +209,18 @@ def settle(db: sqlite3.Connection, requests: Sequence[tuple[Owner, Settlement]])
     ]
 
 
-def end(db: sqlite3.Connection, requests: Sequence[Sequence[Delivery]]) -> list[list[bool]]:
-    """Apply plain ends, as `settle` does one by one."""
-    ended = _end_by_epoch(db, [(d.epoch, d.id) for some in requests for d in some])
+def end(
+    db: sqlite3.Connection, requests: Sequence[tuple[Sequence[Delivery], Sequence[Attempt]]]
+) -> list[list[bool]]:
+    """Apply plain ends, as `settle` does one by one, and write down how they went."""
+    ended = _end_by_epoch(db, [(d.epoch, d.id) for some, _ in requests for d in some])
+    attempts.add(db, [attempt for _, told in requests for attempt in told])
     return [
         [
             (delivery.epoch, delivery.id) in ended or _settle_one(db, *_end_of(delivery)).done
             for delivery in some
         ]
-        for some in requests
+        for some, _ in requests
     ]
 
 

@@ -111,6 +111,15 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE delivery ADD COLUMN suspended_by TEXT;     -- key, where state is suspended
     CREATE INDEX delivery_suspended ON delivery (suspended_by) WHERE state = 'suspended';
 
+    -- How attempts went, also of messages that are gone. Ids grow with time and have no gaps.
+    CREATE TABLE attempt (
+        id INTEGER PRIMARY KEY,
+        message_id TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        told BLOB NOT NULL                 -- JSON, see values.Attempt
+    );
+    CREATE INDEX attempt_message ON attempt (message_id);
+
     ALTER TABLE delivery ADD COLUMN pool TEXT NOT NULL DEFAULT '';  -- moved to it; '': the set's
 
     -- Refusals that no rule knew, without what differs each time.

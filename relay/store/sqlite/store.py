@@ -30,6 +30,7 @@ from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Accepted,
+    Attempt,
     Delivery,
     Due,
     Message,
@@ -333,8 +334,10 @@ class SqliteStore(Lists):
             self._on_suppressed(report, suppressed)
         return settled.done
 
-    async def end(self, deliveries: Sequence[Delivery]) -> Sequence[bool]:
-        return await self._writer.submit(messages.end, deliveries, unhurried=True)
+    async def end(
+        self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt] = ()
+    ) -> Sequence[bool]:
+        return await self._writer.submit(messages.end, (deliveries, attempts), unhurried=True)
 
     async def _forget_settled(
         self, settlement: Settlement, settled: messages.Settled | None
