@@ -18,10 +18,17 @@ def with_a_new_source(document) -> None:
     document["warmups"] = {"slow": {"days": [8, 16, 32]}}
 
 
+def with_another_new_source(document) -> None:
+    document["pools"]["default"]["sources"][1]["warmup"] = "slow"
+
+
+def sources_of(program: Program) -> dict[str, tuple[str, int]]:
+    """State and day of each, as `relay pools` has them."""
+    return {each["address"]: (each["state"], each["day"]) for each in program.json("pools")}
+
+
 def new_source(program: Program) -> tuple[str, int]:
-    """Its state and day, as `relay pools` has it."""
-    found = {each["address"]: each for each in program.json("pools")}[NEW]
-    return found["state"], found["day"]
+    return sources_of(program)[NEW]
 
 
 def send_and_see(program: Program, receiver: Receiver, count: int) -> set[str]:
@@ -59,7 +66,13 @@ def test_a_warm_up_is_kept_over_kill_and_restart_and_an_operators_word_counts_at
 
     program.run("warmup", "complete", NEW)
     assert send_and_see(program, receiver, 40) == {NEW, WARM}
+
+    program.configure(with_another_new_source)
+    program.run("reload")
+    assert sources_of(program)[WARM] == ("warming", 1)
+    assert sources_of(program)[NEW] == ("warm", 0)
+    assert send_and_see(program, receiver, 6) == {NEW}
     assert program.terminate() == 0
     program.start()
-    assert new_source(program) == ("warm", 0)
-    assert send_and_see(program, receiver, 40) == {NEW, WARM}
+    assert sources_of(program) == {NEW: ("warm", 0), WARM: ("warming", 1)}
+    assert send_and_see(program, receiver, 6) == {NEW}
