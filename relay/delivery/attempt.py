@@ -5,8 +5,8 @@ What goes wrong on our side (the store cannot read the body, the content must no
 fails) becomes a result too; only cancellation leaves without one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from relay.config.model import Config
@@ -14,6 +14,7 @@ from relay.delivery.commands import UnsafeCommand, mail_of
 from relay.delivery.connections import Connection
 from relay.delivery.content import content_of, whole_content
 from relay.delivery.dialogue import Dialogue, joined
+from relay.delivery.lanes import Load
 from relay.delivery.signer import Signer
 from relay.delivery.transaction import MAX_RECIPIENTS, Answer, Content, Timeouts, Transaction
 from relay.feedback.classify import Classifier
@@ -66,9 +67,14 @@ class Attempts:
         self._classifier = Classifier.of(config.bounces)
 
     async def make(
-        self, connection: Connection, delivery: Delivery, timeouts: Timeouts
+        self,
+        connection: Connection,
+        delivery: Delivery,
+        timeouts: Timeouts,
+        most: int = MAX_RECIPIENTS,
     ) -> Attempted:
-        """Send `delivery` over `connection`, whose reuse is the caller's decision.
+        """Send `delivery` over `connection`, whose reuse is the caller's decision; in transactions
+        of `most` recipients.
 
         Raises `BodyDamaged`: the store has set the delivery apart, and nothing is to be settled.
         """
@@ -76,9 +82,9 @@ class Attempts:
         try:
             signature = await self._signer.signature(message, self._wall() // 1000)
             recipients = delivery.recipients
-            if len(recipients) <= MAX_RECIPIENTS:
+            if len(recipients) <= most:
                 return await self._transact(connection, message, recipients, signature, timeouts)
-            return await self._in_parts(connection, delivery, signature, timeouts)
+            return await self._in_parts(connection, delivery, signature, timeouts, most)
         except BodyDamaged:
             raise
         except StoreError as error:
@@ -91,15 +97,20 @@ class Attempts:
             return Attempted(results_for_all(delivery, Reply(554, "5.6.0", str(error)), "local"))
 
     async def _in_parts(
-        self, connection: Connection, delivery: Delivery, signature: bytes, timeouts: Timeouts
+        self,
+        connection: Connection,
+        delivery: Delivery,
+        signature: bytes,
+        timeouts: Timeouts,
+        most: int,
     ) -> Attempted:
         results: Results = ()
         parts: list[Dialogue] = []
         everybody = delivery.recipients
-        for start in range(0, len(everybody), MAX_RECIPIENTS):
+        for start in range(0, len(everybody), most):
             if start and not connection.wire.is_usable:
                 break  # those without a result are tried again
-            part = everybody[start : start + MAX_RECIPIENTS]
+            part = everybody[start : start + most]
             message = delivery.message
             attempted = await self._transact(connection, message, part, signature, timeouts)
             if not start and (attempted.untouched or attempted.group_broke):
@@ -159,3 +170,19 @@ class Attempts:
                 for answer in answers
             ]
         )
+
+
+def together(load: Load) -> Delivery:
+    """Deliveries of one message as one, with the recipients of all in their order."""
+    if len(load) == 1:
+        return load[0]
+    return replace(load[0], recipients=tuple([one for each in load for one in each.recipients]))
+
+
+def apart(load: Load, results: Results) -> Iterator[tuple[Delivery, Results]]:
+    """Each delivery with its own of the results of all; one may have fewer than recipients."""
+    start = 0
+    for delivery in load:
+        end = start + len(delivery.recipients)
+        yield delivery, results[start:end] if len(load) > 1 else results
+        start = end

@@ -130,12 +130,12 @@ class Connections:
                 connection = await self._open_host(path, host, demand, sessions)
             except ConnectFailure as error:
                 self._bad_hosts.put((path.source, host.address, host.port), True)
-                self._count(path.source, error.result)
+                self._count(path, error.result)
                 if failure is None or (failure.reply.is_permanent and error.reply.is_transient):
                     failure = error
             else:
                 self._bad_hosts.discard((path.source, host.address, host.port))
-                self._count(path.source, "ok")
+                self._count(path, "ok")
                 connection.sessions = tuple(sessions)
                 return connection
         if failure is not None:
@@ -198,7 +198,7 @@ class Connections:
             self._broken_tls.put(key, TlsSession(host, demand, error.tls, error.reply.text))
         # The peer offers what it cannot do. Mail must arrive all the same (RFC 7435), so it is
         # sent in clear text, over a fresh connection: the old one is in an unknown state.
-        self._count(path.source, "tls_broken")
+        self._count(path, "tls_broken")
         return await self._attempt(path, host, _in_clear(demand), [])
 
     async def _try_out(
@@ -259,7 +259,9 @@ class Connections:
             offered = {word: value for word, value in offered.items() if word != "pipelining"}
         peer = describe_peer(host.name, host.address, host.port, version, offered)
         connection = Connection(path, peer)
-        gauge = self._metrics.child(self._metrics.outbound_connections, path.source)
+        gauge = self._metrics.child(
+            self._metrics.outbound_connections, path.source, path.site.label
+        )
 
         def ended() -> None:
             gauge.dec()
@@ -276,8 +278,9 @@ class Connections:
             self._metrics.child(self._metrics.tls_sessions, "out", version).inc()
         return connection
 
-    def _count(self, source: str, result: str) -> None:
-        self._metrics.child(self._metrics.outbound_connections_opened, source, result).inc()
+    def _count(self, path: Path, result: str) -> None:
+        opened = self._metrics.outbound_connections_opened
+        self._metrics.child(opened, path.source, path.site.label, result).inc()
 
 
 def _demand(path: Path, host: Host) -> Demand:

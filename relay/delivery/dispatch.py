@@ -21,7 +21,7 @@ from relay.delivery.endings import Endings, is_expired
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.finding import Finding, Homeless
 from relay.delivery.holding import Holding
-from relay.delivery.lanes import Lane, Way
+from relay.delivery.lanes import NOTHING_PAID, Lane, Load, Way, recipients_of
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.reacting import Judgement, Reacting, Sent
 from relay.delivery.suspending import SettingAside
@@ -78,12 +78,14 @@ class Dispatcher:
         self._health = health
         self._limits = limits
         self._claims = claims
+        self._telling = telling
         self._aside = aside
         self._suspensions = Suspensions()
         self._wall = wall
         self._rng = rng
         self._rouse = rouse
         self._later: set[int] = set()
+        self._sibling: Lane | None = None  # where the delivery before was placed
         self._in_force: ChainMap[str, Limit] = ChainMap({}, {})
         self._ways = Ways(self._in_force)
         self._endings = Endings(config, claims, telling, unclassified, wall, rng)
@@ -179,6 +181,7 @@ class Dispatcher:
     ) -> None:
         """Put deliveries where they wait for their turn. `fresh` ones were accepted just now."""
         now = self._wall()
+        self._sibling = None
         for delivery in deliveries:
             if delivery.due_at > now:
                 self._place_later(delivery, (delivery.due_at - now) / 1000)
@@ -234,8 +237,11 @@ class Dispatcher:
         elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
             self._endings.unreachable(delivery, lane, lane.way.failure)
         elif not self._holding.keeps_out(lane, delivery, fresh):
+            joins = lane.ends_with(delivery.message)
             lane.put(delivery)
-            self._ready(lane)
+            self._sibling = lane
+            if not joins:  # else it goes with the one before, over one connection
+                self._ready(lane)
 
     def _found(self, homeless: Homeless, site: Site | None) -> None:
         """The site of a delivery has become known, or (None) is to be asked for anew."""
@@ -260,10 +266,15 @@ class Dispatcher:
         self, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
     ) -> Lane | None:
         """The lane of a source that does not rest; first of one that warms up and may send more
-        today."""
+        today. Deliveries of one message that are placed together leave together, where they go to
+        one site."""
         if resting := self._reacting.resting(site.line):
             avoid = {*avoid, *resting}
         now, first = self._loop.time(), None
+        lane = self._sibling
+        if lane is not None and self._goes_with(lane, plan, site, delivery, avoid):
+            self._note_choice(plan, lane, len(delivery.recipients), now)
+            return lane
         for keep_off in self._warming.rounds(plan, site.provider, delivery.id, now):
             lane = self._choose_by_weight(plan, site, {*avoid, *keep_off} if keep_off else avoid)
             if lane is None:
@@ -273,6 +284,18 @@ class Dispatcher:
                 return lane
             first = first or lane
         return first
+
+    def _goes_with(
+        self, lane: Lane, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
+    ) -> bool:
+        """Whether a delivery may join the one that was placed just before, at the end of `lane`."""
+        return (
+            lane.ends_with(delivery.message)
+            and lane.way.path.site == site
+            and lane.way.path.destination == plan.route
+            and lane.way.path.source not in avoid
+            and self._is_usable(lane)
+        )
 
     def _note_choice(self, plan: Plan, lane: Lane, recipients: int, now: float) -> None:
         """A source is chosen. Where it is known that it may not send now the lane need not ask."""
@@ -338,51 +361,62 @@ class Dispatcher:
 
     # Handing out
 
-    async def next(self, way: Way) -> tuple[Lane, Delivery] | None:
-        """The next delivery that may go on `way` now; None where there is none."""
+    async def next(self, way: Way) -> tuple[Lane, Load] | None:
+        """What may go on `way` now in one transaction; None where there is nothing."""
         while (lane := way.next_lane()) is not None:
-            delivery = lane.take()
-            if self._endings.has_expired(delivery, self._wall()):
+            load = self._unexpired(lane.take_load())
+            if not load:
                 lane.take_turn()
                 continue
-            if lane.keys and delivery.id != lane.paid:
-                decision = await self._ask(lane, delivery)
+            if lane.keys and load[0].id not in lane.paid:
+                decision = await self._ask(lane, load)
                 if not decision.now:
-                    self._refused(lane, delivery, decision)
+                    self._refused(lane, load, decision)
                     continue
-            lane.paid = 0
+            lane.paid = NOTHING_PAID
             if self._reacting.rests(way.path.source, way.path.site.line):
-                self._place(delivery, False, (), self._wall())
+                self._place_anew(load)
                 continue
             self._ready(lane)
-            return lane, delivery
+            return lane, load
         return None
 
-    async def _ask(self, lane: Lane, delivery: Delivery) -> Decision:
+    def _unexpired(self, load: Load) -> Load:
+        now = self._wall()
+        if len(load) == 1:
+            return () if self._endings.has_expired(load[0], now) else load
+        return tuple([one for one in load if not self._endings.has_expired(one, now)])
+
+    async def _ask(self, lane: Lane, load: Load) -> Decision:
         """Only the head of a lane asks, one at a time."""
         lane.asking = True
         try:
-            return await self._limits.admit(lane.keys, len(delivery.recipients))
+            return await self._limits.admit(lane.keys, recipients_of(load))
         except BaseException:
-            self._claims.give_back(delivery, delivery.due_at)
+            for delivery in load:
+                self._claims.give_back(delivery, delivery.due_at)
             raise
         finally:
             lane.asking = False
 
-    def _refused(self, lane: Lane, delivery: Delivery, decision: Decision) -> None:
+    def _refused(self, lane: Lane, load: Load, decision: Decision) -> None:
         if lane.way.retired:
-            self._place(delivery, False, (), self._wall())
+            self._place_anew(load)
             return
-        lane.put_first(delivery)
-        if self._overflows(lane, delivery, decision):
+        lane.put_load_first(load)
+        if self._overflows(lane, load[0], decision):
             self.place(lane.take_last(len(lane.waiting)), fresh=False)
             return
-        self._holding.hold(lane, decision, len(delivery.recipients))
+        self._holding.hold(lane, decision, recipients_of(load))
         if decision.limited_by.startswith("source:") and decision.delay_s > KEEP_SECONDS:
             # The limit of one source is no reason to wait for it where the pool has others.
             self.place(lane.take_last(len(lane.waiting)), fresh=False)
         else:
             self._holding.shorten(lane)
+
+    def _place_anew(self, load: Load) -> None:
+        for delivery in load:
+            self._place(delivery, False, (), self._wall())
 
     def _overflows(self, lane: Lane, delivery: Delivery, decision: Decision) -> bool:
         """Whether a warm-up has refused it, and warm sources take at once what waits."""
@@ -394,13 +428,13 @@ class Dispatcher:
             return False
         return self._warming.refused(decision, plan, self._loop.time())
 
-    def put_back(self, lane: Lane, delivery: Delivery) -> None:
-        """A delivery that was handed out comes first again, its permits spent."""
+    def put_back(self, lane: Lane, load: Load) -> None:
+        """What was handed out comes first again, its permits spent."""
         if lane.way.retired:
-            self._place(delivery, False, (), self._wall())
+            self._place_anew(load)
             return
-        lane.put_first(delivery)
-        lane.paid = delivery.id
+        lane.put_load_first(load)
+        lane.paid = frozenset(delivery.id for delivery in load)
         lane.take_turn()
 
     def objects(self, results: Results, lane: Lane) -> bool:
@@ -445,6 +479,10 @@ class Dispatcher:
             return False
         resting = {way.path.source, *self._reacting.resting(way.path.site.line)}
         return any(c.weight > 0 and c.address not in resting for c in plan.eligible)
+
+    def limited(self, way: Way, key: str, decision: Decision) -> None:
+        """No connection may be opened for `way` now, whatever waits there."""
+        self._telling.limited(key, decision.kind, decision.delay_s)
 
     def forgive(self) -> None:
         """Try every destination again, also those that are down: an operator asks for it."""

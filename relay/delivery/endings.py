@@ -88,8 +88,8 @@ class Endings:
             self._note_unclassified(results, lane, now)
         record = self._records.of(delivery, results, lane, seconds, dialogue, now)
         self._claims.settle(settlement if record is None else replace(settlement, attempt=record))
-        pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
-        self._telling.attempted(delivery, results, pool, source, seconds, now, reaction)
+        pool, source, provider = lane.labels if lane else ("", "", "")
+        self._telling.attempted(delivery, results, pool, source, provider, seconds, now, reaction)
 
     def _note_unclassified(
         self, results: Sequence[RecipientResult], lane: Lane | None, now: int

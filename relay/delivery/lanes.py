@@ -17,13 +17,18 @@ from relay.delivery.path import Path
 from relay.limits.flow import Flow
 from relay.limits.shapes import Shape
 from relay.routing.sites import Site
-from relay.store.values import Delivery, QueueFilter
+from relay.store.values import Delivery, Message, QueueFilter
 
 INITIAL_WINDOW = 5.0  # connections to a way that has not proved itself, as Postfix does
 QUANTUM = 20  # messages that a connection carries before it makes room for a way that has none
 FIRST_BACK_OFF = 30.0
 LONGEST_BACK_OFF = 900.0
 _FRONT = 32
+
+NOTHING_PAID: frozenset[int] = frozenset()
+
+Load = tuple[Delivery, ...]
+"""Deliveries of one message that go in one transaction."""
 
 LaneKey = tuple[str, str, str, Site, str]
 """Configuration set, pool, source, site, and the route that leads there."""
@@ -55,11 +60,19 @@ class Lane:
     held_kind: str = ""
     held_until: float = 0.0
     timer: asyncio.TimerHandle | None = None
-    paid: int = 0  # the delivery whose permits are spent already, though it has not gone
+    paid: frozenset[int] = (
+        NOTHING_PAID  # whose permits are spent already, though they have not gone
+    )
 
     @property
     def is_ready(self) -> bool:
         return bool(self.waiting) and not self.asking and not self.held_by
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Pool, source and provider as metrics name them."""
+        path = self.way.path
+        return self.pool, path.source, path.site.label
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery at the end, and take a turn where the lane is ready."""
@@ -76,6 +89,41 @@ class Lane:
         delivery = self.waiting.popleft()
         self.way.waiting -= 1
         return delivery
+
+    def ends_with(self, message: Message) -> bool:
+        """Whether the last that waits is of this message."""
+        return bool(self.waiting) and self.waiting[-1].message.id == message.id
+
+    def take_load(self) -> Load:
+        """The head of the lane, and those behind it that may go in the same transaction: of the
+        same message, and no more recipients than a transaction may have. What was paid for together
+        goes together. Raises `IndexError` where nothing waits."""
+        first = self.take()
+        if not self.waiting or self.waiting[0].message.id != first.message.id:
+            return (first,)
+        load = [first]
+        room = self.way.shape.recipients - len(first.recipients)
+        while self.waiting and self._may_join(self.waiting[0], first):
+            room -= len(self.waiting[0].recipients)
+            if room < 0:
+                break
+            load.append(self.take())
+        return tuple(load)
+
+    def _may_join(self, delivery: Delivery, first: Delivery) -> bool:
+        """Whether it may share a transaction. An address in UTF-8 keeps to itself: a peer that does
+        not take it refuses the whole transaction."""
+        return (
+            delivery.message.id == first.message.id
+            and (delivery.id in self.paid) == (first.id in self.paid)
+            and _is_ascii(delivery)
+            and _is_ascii(first)
+        )
+
+    def put_load_first(self, load: Load) -> None:
+        """What was taken together comes first again."""
+        for delivery in reversed(load):
+            self.put_first(delivery)
 
     def take_last(self, count: int) -> list[Delivery]:
         """Up to `count` deliveries from the end, in their order."""
@@ -125,6 +173,7 @@ class Way:
     failed_cohorts: float = 0.0
     back_off: float = 0.0
     down_until: float = 0.0
+    may_not_open: asyncio.TimerHandle | None = None  # until then: so many were opened lately
     failure: ConnectFailure | None = None  # the last one, for mail that meets a way that is down
     carried: int = 0
     carried_before: int = 0  # when the working set was last looked at
@@ -191,6 +240,15 @@ class Way:
             if other is not self:
                 return is_due(self.connections, other.connections, carried)
         return False
+
+
+def recipients_of(load: Load) -> int:
+    """How many recipients a load has."""
+    return sum([len(delivery.recipients) for delivery in load])
+
+
+def _is_ascii(delivery: Delivery) -> bool:
+    return all(recipient.address.isascii() for recipient in delivery.recipients)
 
 
 def names(which: QueueFilter, delivery: Delivery) -> bool:

@@ -99,6 +99,7 @@ class Scheduler:
             connections=connections,
             attempts=self._attempts,
             claims=self._claims,
+            limits=limits,
             log=log,
             slots=slots,
             tls=tls,

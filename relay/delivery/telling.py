@@ -7,6 +7,7 @@ words. Called per message, so it formats nothing that the logger would not write
 from collections.abc import Sequence
 
 from relay.feedback.outcome import RecipientResult
+from relay.limits.specs import metric_name
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.values import Delivery, NewMessage, Settlement
@@ -17,8 +18,10 @@ class _Stream:
 
     __slots__ = ("_age", "_attempts", "_recipients", "_seconds")
 
-    def __init__(self, metrics: Metrics, configuration_set: str, pool: str, source: str) -> None:
-        self._attempts = metrics.child(metrics.attempts, pool, source, "delivered")
+    def __init__(
+        self, metrics: Metrics, configuration_set: str, pool: str, source: str, provider: str
+    ) -> None:
+        self._attempts = metrics.child(metrics.attempts, pool, source, provider, "delivered")
         self._seconds = metrics.child(metrics.attempt_seconds, pool)
         self._recipients = metrics.child(
             metrics.recipients_delivered, configuration_set, pool, source
@@ -38,7 +41,7 @@ class Telling:
     def __init__(self, metrics: Metrics, log: Logger) -> None:
         self._metrics = metrics
         self._log = log
-        self._streams: dict[tuple[str, str, str], _Stream] = {}
+        self._streams: dict[tuple[str, str, str, str], _Stream] = {}
 
     def attempted(
         self,
@@ -46,23 +49,27 @@ class Telling:
         results: Sequence[RecipientResult],
         pool: str,
         source: str,
+        provider: str,
         seconds: float,
         now: int,
         reaction: str = "",
     ) -> None:
-        """An attempt has ended; `now` in UTC ms. Pool and source are empty without one; `reaction`
-        is the rule of `reactions` that it met, if any."""
+        """An attempt has ended; `now` in UTC ms. Pool, source and provider (a name, or `other`) are
+        empty without one; `reaction` is the rule of `reactions` that it met, if any."""
         message = delivery.message
         told = _most_telling(results)
         age = max(0.0, (now - message.accepted_at) / 1000)
         if told.kind == "delivered":
-            key = message.configuration_set, pool, source
+            key = message.configuration_set, pool, source, provider
             stream = self._streams.get(key)
             if stream is None:
                 stream = self._streams[key] = _Stream(self._metrics, *key)
             stream.delivered(len(results), seconds, age)
         else:
-            self._count(message.configuration_set, pool, source, results, told, seconds, age)
+            metrics = self._metrics
+            metrics.child(metrics.attempts, pool, source, provider, told.outcome).inc()
+            metrics.child(metrics.attempt_seconds, pool).observe(seconds)
+            self._count(message.configuration_set, pool, source, results, age)
         bounce = _bounce_words(told) if told.kind == "bounced" else {}
         self._log.info(
             "delivery attempt",
@@ -72,6 +79,7 @@ class Telling:
             recipients=len(results),
             pool=pool,
             source=source,
+            provider=provider,
             remote=told.remote,
             attempt=delivery.attempts + 1,
             outcome=told.outcome,
@@ -142,7 +150,7 @@ class Telling:
 
     def limited(self, key: str, kind: str, seconds: float) -> None:
         """A limit holds a lane up for `seconds`."""
-        level, _, name = key.partition(":")
+        level, name = metric_name(key)
         metrics = self._metrics
         metrics.child(metrics.limit_waits, level, name, kind).inc()
         metrics.child(metrics.limit_wait_seconds, level, name, kind).inc(seconds)
@@ -153,13 +161,9 @@ class Telling:
         pool: str,
         source: str,
         results: Sequence[RecipientResult],
-        told: RecipientResult,
-        seconds: float,
         age: float,
     ) -> None:
         metrics = self._metrics
-        metrics.child(metrics.attempts, pool, source, told.outcome).inc()
-        metrics.child(metrics.attempt_seconds, pool).observe(seconds)
         if any(result.kind == "delivered" for result in results):
             metrics.child(metrics.delivery_seconds, configuration_set).observe(age)
         for result in results:

@@ -15,20 +15,22 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from relay.config.model import Config
-from relay.delivery.attempt import Attempts, Results
+from relay.delivery.attempt import Attempts, Results, apart, together
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
-from relay.delivery.lanes import Lane, Way
+from relay.delivery.lanes import Lane, Load, Way
 from relay.delivery.parking import Parking
 from relay.delivery.path import Path
 from relay.delivery.tls_sessions import TlsSession
 from relay.delivery.transaction import Timeouts
 from relay.delivery.turns import Turns
 from relay.feedback.settle import results_for_all
+from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
 from relay.limits.slots import SlotSource
+from relay.limits.specs import connect_key
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.routing.plan import Destination, Family, Host, RoutingFailure
@@ -44,8 +46,8 @@ _INTERNAL = Reply(451, "4.3.0", "an internal error of this relay; its log says m
 class Mail(Protocol):
     """Where workers get deliveries, and whom they tell what became of them (`Dispatcher`)."""
 
-    async def next(self, way: Way) -> tuple[Lane, Delivery] | None: ...
-    def put_back(self, lane: Lane, delivery: Delivery) -> None: ...
+    async def next(self, way: Way) -> tuple[Lane, Load] | None: ...
+    def put_back(self, lane: Lane, load: Load) -> None: ...
     def objects(self, results: Results, lane: Lane) -> bool: ...
     def conclude(
         self,
@@ -57,6 +59,7 @@ class Mail(Protocol):
     ) -> None: ...
     def unreachable(self, way: Way, failure: ConnectFailure, began: float = 0.0) -> None: ...
     def unroutable(self, way: Way, failure: RoutingFailure) -> None: ...
+    def limited(self, way: Way, key: str, decision: Decision) -> None: ...
     def source_gone(self, way: Way, fault: SourceUnavailable) -> None: ...
 
 
@@ -89,6 +92,7 @@ class Workers:
         connections: Connections,
         attempts: Attempts,
         claims: Claims,
+        limits: Gatekeeper,
         log: Logger,
         slots: SlotSource | None = None,
         tls: TlsCounter | None = None,
@@ -98,10 +102,11 @@ class Workers:
         self._connections = connections
         self._attempts = attempts
         self._claims = claims
+        self._limits = limits
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
         self._parking = Parking()
-        self._busy: dict[Connection, tuple[float, Delivery]] = {}
+        self._busy: dict[Connection, tuple[float, Load]] = {}
         self._draining = False
         self._turns = Turns(slots, self._start, self._make_room)
         self.configure(config, router)
@@ -134,7 +139,11 @@ class Workers:
 
     def _has_use(self, way: Way) -> bool:
         """Whether `way` has more mail than connections that are being opened for it."""
-        return way.opening < way.waiting and way.connections < max(1, int(way.window))
+        return (
+            way.opening < way.waiting
+            and way.connections < max(1, int(way.window))
+            and way.may_not_open is None
+        )
 
     def _start(self, way: Way) -> bool:
         """Open a connection, where there is still mail for it."""
@@ -194,6 +203,8 @@ class Workers:
         """A connection; None where there is none to be had, which `mail` has been told."""
         path, began = way.path, self._loop.time()
         try:
+            if way.shape.connection_rate is not None and not await self._may_open(way):
+                return None
             async with asyncio.timeout(LONGEST_SETUP):
                 hosts = await self._router.hosts(path.destination, path.site, path.family)
                 return await self._connections.open(path, hosts)
@@ -213,6 +224,21 @@ class Workers:
             way.opening -= 1
         return None
 
+    async def _may_open(self, way: Way) -> bool:
+        """Ask the connection rate of the line. Where it refuses no task waits: the slot goes back,
+        and the way is roused when a connection may be opened."""
+        key = connect_key(way.path.source, way.path.site.line)
+        decision = await self._limits.admit((key,), 1)
+        if not decision.now and way.may_not_open is None:
+            self.mail.limited(way, key, decision)
+            way.may_not_open = self._loop.call_later(decision.delay_s, self._may_open_again, way)
+        return decision.now
+
+    def _may_open_again(self, way: Way) -> None:
+        way.may_not_open = None
+        if way.turns:
+            self.rouse(way)
+
     async def _serve(self, way: Way, connection: Connection) -> None:
         """Carry mail until the connection has done its share, or nobody needs it any more."""
         while connection.wire.is_usable and not self._draining:
@@ -231,26 +257,31 @@ class Workers:
             if self._claims.is_full:
                 await self._claims.room()
 
-    async def _carry(
-        self, way: Way, connection: Connection, lane: Lane, delivery: Delivery
-    ) -> None:
+    async def _carry(self, way: Way, connection: Connection, lane: Lane, load: Load) -> None:
         started = self._loop.time()
         kept = connection.carried > 0
-        if self._tls is not None and delivery.domain not in connection.domains:
-            self._tls.carried(connection, delivery.domain)
-        self._busy[connection] = started, delivery
+        for delivery in load:
+            if self._tls is not None and delivery.domain not in connection.domains:
+                self._tls.carried(connection, delivery.domain)
+        self._busy[connection] = started, load
         try:
-            attempted = await self._attempts.make(connection, delivery, self._timeouts)
+            attempted = await self._attempts.make(
+                connection, together(load), self._timeouts, way.shape.recipients
+            )
         except BodyDamaged:
-            self._claims.forget(delivery)  # the store has set it apart and has said so
+            for delivery in load:
+                self._claims.forget(delivery)  # the store has set it apart and has said so
             return
         except asyncio.CancelledError:
-            self._claims.give_back(delivery, delivery.due_at)
+            for delivery in load:
+                self._claims.give_back(delivery, delivery.due_at)
             raise
         except Exception:
-            self._log.exception("an attempt failed", message_id=delivery.message.id)
+            self._log.exception("an attempt failed", message_id=load[0].message.id)
             connection.wire.abort()
-            self.mail.conclude(delivery, results_for_all(delivery, _INTERNAL, "local"), lane, 0.0)
+            for delivery in load:
+                results = results_for_all(delivery, _INTERNAL, "local")
+                self.mail.conclude(delivery, results, lane, 0.0)
             return
         finally:
             del self._busy[connection]
@@ -259,16 +290,17 @@ class Workers:
         parted = attempted.untouched and kept and not self.mail.objects(attempted.results, lane)
         if attempted.group_broke or parted:
             # The peer cannot take commands together, or closed a kept connection just then. That
-            # says nothing of this delivery, unless it said 421 for how we send.
-            self.mail.put_back(lane, delivery)
+            # says nothing of these deliveries, unless it said 421 for how we send.
+            self.mail.put_back(lane, load)
             return
         way.succeeded()
         seconds = self._loop.time() - started
-        self.mail.conclude(delivery, attempted.results, lane, seconds, attempted.dialogue)
+        for delivery, results in apart(load, attempted.results):
+            self.mail.conclude(delivery, results, lane, seconds, attempted.dialogue)
 
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""
-        return {delivery.id for _, delivery in self._busy.values()}
+        return {delivery.id for _, load in self._busy.values() for delivery in load}
 
     # Endings
 

@@ -18,6 +18,7 @@ from relay.config.units import Rate
 from relay.limits.shapes import Shape, Shapes
 
 ACCOUNT = "account:account"
+LEVELS_OF_LINES = ("path", "connect", "temper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,18 @@ def connect_key(source: str, line: str) -> str:
 def temper_key(source: str, line: str) -> str:
     """The key of a slow-down of what `source` sends to `line`."""
     return f"temper:{source}/{line}"
+
+
+def metric_name(key: str) -> tuple[str, str]:
+    """Level and name of a key as metrics have them, of a bounded set: all lines that are no named
+    provider's are `other`."""
+    level, _, name = key.partition(":")
+    if level not in LEVELS_OF_LINES:
+        return level, name
+    source, _, line = name.partition("/")
+    line = line.partition("#")[0]
+    # A site's name has one of these in it, and a provider's name none.
+    return level, line_key(source, "other" if any(sign in line for sign in ".:[") else line)
 
 
 def config_limits(config: Config) -> Specs:

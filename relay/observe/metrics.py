@@ -154,7 +154,7 @@ class Metrics:
             "replies_unclassified_total", "Refusals of peers that no rule knew.", "provider"
         )
         self.attempts = self._counter(
-            "attempts_total", "Delivery attempts.", "pool", "source", "outcome"
+            "attempts_total", "Delivery attempts.", "pool", "source", "provider", "outcome"
         )
         self.attempt_seconds = self._histogram(
             "attempt_seconds", "Duration of a delivery attempt.", "pool", buckets=_LATENCY
@@ -166,10 +166,14 @@ class Metrics:
             buckets=_LATENCY,
         )
         self.outbound_connections = self._part(
-            "outbound_connections", "Outgoing connections open now.", "source"
+            "outbound_connections", "Outgoing connections open now.", "source", "provider"
         )
         self.outbound_connections_opened = self._counter(
-            "outbound_connections_opened_total", "Outgoing connections.", "source", "result"
+            "outbound_connections_opened_total",
+            "Outgoing connections.",
+            "source",
+            "provider",
+            "result",
         )
         self.source_available = self._gauge(
             "source_available", "1 when this host has the source address.", "pool", "source"

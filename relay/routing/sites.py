@@ -24,6 +24,7 @@ from relay.routing.providers import Providers
 from relay.routing.transport import OPPORTUNISTIC, TransportPolicy
 
 KNOWN_SITES = 20_000  # domains
+OTHER = "other"
 
 Kind = Literal["mx", "smarthost", "literal"]
 SiteKey = tuple[Kind, tuple[Exchange, ...], int, str, TransportPolicy]
@@ -70,9 +71,6 @@ class Site:
     def label(self) -> str:
         """The provider as metrics name it: one of few words."""
         return self.provider or OTHER
-
-
-OTHER = "other"
 
 
 class Policies(Protocol):
@@ -149,7 +147,9 @@ class Sites:
             for exchange in exchanges
             if exchange.preference == exchanges[0].preference
         )
-        site = Site("mx", _site_name(exchanges[0].name), exchanges, 25, provider, policy)
+        site = Site(
+            "mx", _site_name(exchanges[0].name), exchanges, destination.port, provider, policy
+        )
         site = self._in_use.setdefault(site.key, site)
         self._remember(domain, site, min(answer.until, believed_until))
         return site

@@ -12,6 +12,7 @@ from cryptography import x509
 
 from relay.config.model import Config
 from relay.limits.limits import Level, Limits
+from relay.limits.specs import metric_name
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import Store, StoreError
@@ -83,8 +84,9 @@ class Gauges:
     def _show_quotas(self) -> None:
         limited = set()
         for level in self.levels:
-            if level.kind == "quota":
-                owner, _, name = level.key.partition(":")
+            owner, name = metric_name(level.key)
+            # Of sites there is no end: what they have used is in `explain`.
+            if level.kind == "quota" and not name.endswith("/other"):
                 limited.add((owner, name))
                 self._metrics.quota_used.labels(owner, name).set(level.used)
                 self._metrics.quota_limit.labels(owner, name).set(level.limit)

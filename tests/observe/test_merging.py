@@ -11,7 +11,7 @@ from relay.observe.metrics import Metrics
 def stock(*, accepted: int = 0, connections: int = 0, epoch: int = 0, seconds: float = 0.0):
     metrics = Metrics(CollectorRegistry())
     metrics.messages_accepted.labels("main", "app", "default").inc(accepted)
-    metrics.outbound_connections.labels("127.0.0.2").set(connections)
+    metrics.outbound_connections.labels("127.0.0.2", "other").set(connections)
     metrics.config_epoch.set(epoch)
     if seconds:
         metrics.commit_seconds.observe(seconds)
@@ -53,7 +53,7 @@ def test_gauges_are_sums_of_parts_or_the_supervisors_alone() -> None:
             Metrics(CollectorRegistry()).additive,
         )
     )
-    assert 'relay_outbound_connections{source="127.0.0.2"} 5.0' in text
+    assert 'relay_outbound_connections{provider="other",source="127.0.0.2"} 5.0' in text
     assert "relay_config_epoch 4.0" in text
 
 
@@ -61,7 +61,7 @@ def test_what_a_dead_process_has_counted_stays_and_what_it_held_does_not() -> No
     dead = counts(stock(accepted=5, connections=3))
     text = shown(merge(stock(), [dead, stock(accepted=1)], Metrics(CollectorRegistry()).additive))
     assert 'listener="main"} 6.0' in text
-    assert 'relay_outbound_connections{source="127.0.0.2"} 0.0' in text
+    assert 'relay_outbound_connections{provider="other",source="127.0.0.2"} 0.0' in text
 
 
 @given(st.lists(st.integers(0, 1_000), max_size=6))
