@@ -21,26 +21,23 @@ async def test_mail_goes_out_with_a_return_path_of_its_own(tmp_path: Path) -> No
         Receiver() as receiver,
         Outgoing(make_config(tmp_path, route=receiver.address, identities=IDENTITIES)) as relay,
     ):
-        message = await relay.send("b@example.test", "c@example.com")
-        await receiver.until_messages(2)
-    numbers = set()
-    for received in receiver.messages:
-        found = said(tmp_path, received.reverse_path)
-        assert found.message_id == message.id
-        assert received.reverse_path.endswith("@bounce.sender.test")
-        numbers.add(found.recipient)
-    assert numbers == {0, 1}
+        message = await relay.send("b@example.test")
+        await receiver.until_messages(1)
+    (received,) = receiver.messages
+    found = said(tmp_path, received.reverse_path)
+    assert (found.message_id, found.recipient) == (message.id, 0)
+    assert received.reverse_path.endswith("@bounce.sender.test")
 
 
-async def test_recipients_of_one_domain_still_share_a_transaction(tmp_path: Path) -> None:
+async def test_recipients_of_one_destination_still_share_a_transaction(tmp_path: Path) -> None:
     async with (
         Receiver() as receiver,
         Outgoing(make_config(tmp_path, route=receiver.address, identities=IDENTITIES)) as relay,
     ):
-        await relay.send("b@example.test", "c@example.test")
+        await relay.send("b@example.test", "c@example.test", "d@example.com")
         await receiver.until_messages(1)
     (received,) = receiver.messages
-    assert len(received.recipients) == 2
+    assert len(received.recipients) == 3
     assert said(tmp_path, received.reverse_path).recipient is None
 
 
