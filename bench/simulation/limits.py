@@ -2,13 +2,15 @@
 
 Three providers with limits of different kinds, and a relay that was told of them. For some days it
 is given more than may go, in blasts, so that every limit is reached. Each provider counts on its
-own side, recipient by recipient, in windows that begin anywhere.
+own side, recipient by recipient, in windows that begin anywhere. One of them is down for an hour
+of the first day, and gets its mail afterwards, no faster than ever.
 """
 
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from bench.simulation.clock import virtual_loop
 from bench.simulation.figures import most_in_window
 from bench.simulation.network import domains_of
 from bench.simulation.provider import Provider, Rules
@@ -18,6 +20,7 @@ DAY = 86_400.0
 SOURCES = ("192.0.2.1", "192.0.2.2")
 DOMAINS = 10  # of each provider
 BLASTS = 4  # a day
+OUTAGE = (60.0, 3_660.0)  # of south, in seconds from the beginning
 
 RULES = {
     "north": Rules(connections=10, rates=((10, 1.0), (600, 3600.0)), round_trip=0.05),
@@ -69,6 +72,9 @@ async def play(days: float = 2.0, blast: int = 1_200) -> Outcome:
     }
     rng = Random(SEED)
     accepted = 0
+    loop, down = virtual_loop(), providers["south"]
+    loop.call_at(OUTAGE[0], setattr, down, "down", True)
+    loop.call_at(OUTAGE[1], setattr, down, "down", False)
     async with World(facts, domains_of(providers.values(), DOMAINS)) as world:
         for number in range(int(days * BLASTS)):
             await world.sleep_until(number * DAY / BLASTS)

@@ -26,7 +26,8 @@ def limits_section(outcome: limits.Outcome) -> str:
 
 {limits.BLASTS} blasts a day for {outcome.days:g} days, more than may go; {outcome.accepted:,} \
 recipients accepted, {outcome.taken:,} taken, {outcome.refusals} refused for being too many. \
-"Most" is what the provider saw in the fullest window, wherever that began.
+"Most" is what the provider saw in the fullest window, wherever that began. South was down for an \
+hour from the first minute on.
 
 {table(("provider", "source", "limit", "most", "kept"), rows)}
 

@@ -27,7 +27,7 @@ from relay.mail.message_id import new_message_id
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
-from relay.runtime import warmup_clock
+from relay.runtime import restraining, warmup_clock
 from relay.runtime.queue_clock import QueueClock
 from relay.signing.body_hash import BodyHash
 from relay.store.values import Body, Message, NewMessage, QueueFilter
@@ -182,6 +182,7 @@ def unhurried(seconds: float) -> Iterator[None]:
         (scheduler, "POLL_SECONDS"),
         (scheduler, "TIDY_SECONDS"),
         (warmup_clock, "LOOK_SECONDS"),
+        (restraining, "TICK_SECONDS"),
     )
     before = [getattr(module, name) for module, name in looks]
     for module, name in looks:

@@ -21,7 +21,7 @@ from relay.limits.specs import Limit
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 
-_TICK = 1.0  # seconds
+TICK_SECONDS = 1.0
 
 
 class Reins(Protocol):
@@ -100,7 +100,7 @@ class Restraining:
     async def run(self) -> None:
         """Let rates recover and rests end, until cancelled."""
         while True:
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(TICK_SECONDS)
             self.tick()
 
     def tick(self) -> None:
