@@ -57,22 +57,22 @@ class TlsTallies:
         be, nothing is: the domain had no say in it."""
         if path.site.kind != "mx" or path.destination.tls not in DOMAIN_POLICIES_HOLD:
             return
-        day = self._wall() // DAY_MS
         for session in sessions:
-            policy_type, result = session.demand.policy_type, session.result or "success"
-            self._metrics.child(self._metrics.tls_policy_sessions, policy_type, result).inc()
-            key = day, outcome_of(domain, path.source, session)
-            if key in self._counts or len(self._counts) < MOST_IN_MEMORY:
-                self._counts[key] += 1
-            else:
-                self._metrics.tls_tallies_lost.inc()
+            self._count(outcome_of(domain, path.source, session))
 
     def fetch_failed(self, domain: str, *, invalid: bool) -> None:
         """A policy that `domain` announces could not be had."""
         result = "sts-policy-invalid" if invalid else "sts-policy-fetch-error"
-        outcome = TlsOutcome(domain, "sts", domain, result=result)
-        self._metrics.child(self._metrics.tls_policy_sessions, "sts", result).inc()
-        self._counts[self._wall() // DAY_MS, outcome] += 1
+        self._count(TlsOutcome(domain, "sts", domain, result=result))
+
+    def _count(self, outcome: TlsOutcome) -> None:
+        policy_type, result = outcome.policy_type, outcome.result or "success"
+        self._metrics.child(self._metrics.tls_policy_sessions, policy_type, result).inc()
+        key = self._wall() // DAY_MS, outcome
+        if key in self._counts or len(self._counts) < MOST_IN_MEMORY:
+            self._counts[key] += 1
+        else:
+            self._metrics.tls_tallies_lost.inc()
 
     async def run(self) -> None:
         """Write down what was counted, every minute, until cancelled."""

@@ -217,8 +217,8 @@ class Workers:
         except SourceUnavailable as fault:
             self.mail.source_gone(way, fault)
         except ConnectFailure as failure:
-            if self._tls is not None and failure.sessions:
-                self._tls.add(path, way.a_domain, failure.sessions)
+            if self._tls is not None and failure.sessions and (domain := way.a_domain):
+                self._tls.add(path, domain, failure.sessions)
             self.mail.unreachable(way, failure, began)
         finally:
             way.opening -= 1

@@ -12,6 +12,7 @@ from relay.observe.logging import Logger
 from relay.routing.sts_policies import REFRESH_AFTER_MS, UNUSED_AFTER_MS, StsPolicies
 from relay.store.interface import StoreError, StsPolicyStore
 
+FIRST_S = 300.0
 EVERY_S = 3600.0
 AT_ONCE = 500
 _SIDE_BY_SIDE = 8
@@ -29,13 +30,14 @@ class StsKeeper:
         self._wall = wall
 
     async def run(self) -> None:
-        """Look every hour, for ever, until cancelled."""
+        """Look some minutes after the start and then every hour, until cancelled."""
+        await asyncio.sleep(FIRST_S)
         while True:
-            await asyncio.sleep(EVERY_S)
             try:
                 await self.look()
             except StoreError as error:
                 self._log.warning("MTA-STS policies are not renewed now", error=str(error))
+            await asyncio.sleep(EVERY_S)
 
     async def look(self) -> int:
         """Renew what is due; how many were. Raises `StoreError`."""

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 
 from relay.observe.logging import Logger
 from relay.routing.answers import TextAnswer
-from relay.routing.https import FetchError
+from relay.routing.https import FETCH_SECONDS, FetchError
 from relay.routing.mta_sts import Mode, PolicyError, StsPolicy, parse_policy, record_id
 from relay.store.interface import StoreError, StsPolicyStore
 from relay.store.tls_values import DAY_MS, StoredPolicy
@@ -30,7 +30,10 @@ serve it (RFC 8461 §3.3 asks for five minutes at least)."""
 REFRESH_AFTER_MS = DAY_MS
 UNUSED_AFTER_MS = 30 * DAY_MS
 KNOWN_DOMAINS = 20_000
-FETCHES_AT_ONCE = 20
+FETCHES_AT_ONCE = 100
+LONGEST_S = FETCH_SECONDS + 15.0
+"""Until a fetch is given up, its wait for others included: however many policy hosts are silent,
+mail to a new domain waits no longer."""
 
 
 class TextResolver(Protocol):
@@ -147,8 +150,7 @@ class StsPolicies:
     async def _obtain(self, domain: str, identifier: str, stored: StoredPolicy | None) -> Found:
         """The policy as its host serves it now; where it does not, the one that is `stored`."""
         try:
-            async with self._fetches:
-                policy = parse_policy(domain, identifier, await self._fetch(domain))
+            policy = parse_policy(domain, identifier, await self._fetch_in_turn(domain))
         except (FetchError, PolicyError) as error:
             invalid = isinstance(error, PolicyError)
             self._log.warning(
@@ -174,6 +176,14 @@ class StsPolicies:
         except StoreError as error:
             self._log.error("cannot keep an MTA-STS policy", domain=domain, error=str(error))
         return self._found(kept)
+
+    async def _fetch_in_turn(self, domain: str) -> bytes:
+        """Raises what `fetch` does, and `FetchError` where its turn does not come."""
+        try:
+            async with asyncio.timeout(LONGEST_S), self._fetches:
+                return await self._fetch(domain)
+        except TimeoutError:
+            raise FetchError(f"no answer within {LONGEST_S:g} seconds") from None
 
     async def _stored(self, domain: str) -> StoredPolicy | None:
         """What is known of old and still holds."""

@@ -20,15 +20,15 @@ class OutboundTls:
     def __init__(
         self,
         config: Config,
-        *,
         contexts: TlsContexts,
         resolver: DnsResolver,
         store: StsPolicyStore,
         log: Logger,
+        *,
         problem: Callable[[str, Found], None] = lambda domain, found: None,
         wall: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._contexts = contexts
+        self.contexts = contexts
         self._resolver = resolver
         self._problem = problem
         self.sts = StsPolicies(
@@ -48,10 +48,6 @@ class OutboundTls:
         await self.sts.close()
 
     def _fetcher(self, config: Config) -> PolicyFetcher:
-        hosts = public_hosts(config, self._resolver)
-        return PolicyFetcher(hosts, self._contexts.verified)
-
-
-def public_hosts(config: Config, resolver: DnsResolver) -> PublicHosts:
-    """Where HTTPS requests may go under `config`."""
-    return PublicHosts(resolver, allow_private=config.delivery.allow_private_destinations)
+        allow = config.delivery.allow_private_destinations
+        hosts = PublicHosts(self._resolver, allow_private=allow)
+        return PolicyFetcher(hosts, self.contexts.verified)

@@ -35,7 +35,6 @@ from relay.observe.merging import Merged
 from relay.observe.metrics import Metrics
 from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
-from relay.routing.sts_keeper import StsKeeper
 from relay.routing.suspensions import Suspensions
 from relay.runtime import messages as say
 from relay.runtime.assembly import (
@@ -59,7 +58,7 @@ from relay.runtime.reload import Reloader
 from relay.runtime.restraining import Restraining
 from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
-from relay.runtime.tls_reporting import TlsReporting
+from relay.runtime.tls_duties import run_tls_duties
 from relay.runtime.warmup_clock import WarmupClock
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
@@ -166,7 +165,7 @@ class Supervisor:
         self._background(self.restraining.run(), "reactions to providers")
         self._background(self.ledger.run(), "ledger of metrics")
         self._background(self._follow_the_clock(), "clock of the queue")
-        self._start_reporting()
+        self._background(run_tls_duties(self), "policies and reports of TLS")
         self._background(self.suspender.run(), "suspensions")
         self._background(self._tidy_limits(), "limits")
         self._background(
@@ -217,42 +216,10 @@ class Supervisor:
 
     async def _start_policies(self, config: Config) -> None:
         """The supervisor renews what the workers have found, and explains by it."""
-        self.contexts = await asyncio.to_thread(TlsContexts.make)
-        self.outbound_tls = OutboundTls(
-            config,
-            contexts=self.contexts,
-            resolver=self.resolver,
-            store=self.store.sts_policies,
-            log=self.log,
-        )
-        self._cleanup.push_async_callback(self.outbound_tls.close)
+        contexts = await asyncio.to_thread(TlsContexts.make)
         policies = self.store.sts_policies
-        keeper = StsKeeper(self.outbound_tls.sts, policies, self.log, wall_ms)
-        self._background(keeper.run(), "keeper of MTA-STS policies")
-        if config.transport.dane:
-            self._soon(self._probe_dnssec())
-
-    def _start_reporting(self) -> None:
-        reporting = TlsReporting(
-            store=self.store,
-            resolver=self.resolver,
-            context=self.contexts.verified,
-            config=lambda: self.config,
-            changed=lambda: self.crew.tell(say.MailIsDue(self.queue_clock.now())),
-            metrics=self.metrics,
-            log=self.log,
-            wall=wall_ms,
-        )
-        self._background(reporting.run(), "reports on TLS")
-
-    async def _probe_dnssec(self) -> None:
-        """DANE that never applies looks like DANE that is in order: somebody must say so."""
-        if not await self.resolver.validates():
-            self.log.warning(
-                "transport.dane has no effect: the name servers do not validate DNSSEC, or cannot"
-                " be reached",
-                nameservers=self.config.delivery.nameservers or "those of the host",
-            )
+        self.outbound_tls = OutboundTls(config, contexts, self.resolver, policies, self.log)
+        self._cleanup.push_async_callback(self.outbound_tls.close)
 
     async def assemble(self, config: Config) -> Assembly:
         """What `config` gives rise to. Raises `AssemblyError`."""
@@ -321,13 +288,6 @@ class Supervisor:
 
     async def _collect(self) -> Merged:
         return Merged(await self.ledger.balance())
-
-    def _soon(self, work: Coroutine[object, object, None]) -> None:
-        """Run something that ends by itself."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        self._cleanup.callback(task.cancel)
 
     def _background(self, work: Coroutine[object, object, None], name: str) -> None:
         """Run a loop that ends with the relay. Should it fail, the relay ends: it is restarted
@@ -429,6 +389,7 @@ class Supervisor:
         self.restraining.reconfigure(config)
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.router, self.keyring = assembly.router, assembly.keyring
+        self.outbound_tls.reconfigure(config)
         self.suspender.reconsider()
         await self.gauges.look_at_certificate()
         return ()

@@ -161,10 +161,10 @@ class Worker:
         self._background(self.tls_tallies.run(), "counts of TLS sessions")
         self.outbound_tls = OutboundTls(
             config,
-            contexts=await asyncio.to_thread(TlsContexts.make),
-            resolver=self.resolver,
-            store=self.store.sts_policies,
-            log=self.log,
+            await asyncio.to_thread(TlsContexts.make),
+            self.resolver,
+            self.store.sts_policies,
+            self.log,
             problem=lambda domain, found: self.tls_tallies.fetch_failed(
                 domain, invalid=found.invalid
             ),

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.config import machine
 from relay.config.load import load
 from relay.config.model import Config
+from relay.config.names import Endpoint
 from relay.config.problems import ConfigErrors
 from relay.config.resolv_conf import host_name_servers, untrusted_name_servers
 
@@ -100,3 +102,16 @@ def test_authorities_are_for_routes_that_check_a_certificate(tmp_path: Path, tls
 def test_implicit_tls_is_for_smarthosts(tmp_path: Path) -> None:
     keys = "routes: {a.test: {to: mx, tls: implicit_verify}}\n"
     assert "'implicit_verify' for mx" in _problems(tmp_path, keys)
+
+
+def test_check_config_says_that_the_name_servers_of_the_host_cannot_be_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = (Endpoint("192.0.2.53", 53),)
+    for servers, untrusted, told in ((far, far, "192.0.2.53:53"), ((), (), "none is set up")):
+        monkeypatch.setattr(machine, "host_name_servers", lambda found=servers: found)
+        monkeypatch.setattr(machine, "untrusted_name_servers", lambda _, found=untrusted: found)
+        config = _load(tmp_path, "transport: {dane: true}\n")
+        (problem,) = (p for p in machine.check_machine(config) if "transport.dane" in str(p))
+        assert problem.severity == "error"
+        assert told in str(problem)

@@ -116,9 +116,10 @@ async def test_memory_is_bounded_and_what_has_no_room_is_counted_as_lost(
     tallies = _tallies(store)
     for domain in ("a.test", "b.test", "c.test", "a.test"):
         tallies.add(_way(), domain, [_GOOD])
+    tallies.fetch_failed("d.test", invalid=False)
     await tallies.flush()
     assert sorted(store.taken.values()) == [1, 2]
-    assert tallies._metrics.registry.get_sample_value("relay_tls_tallies_lost_total") == 1
+    assert tallies._metrics.registry.get_sample_value("relay_tls_tallies_lost_total") == 2
 
 
 async def test_a_policy_that_cannot_be_had_is_counted(tmp_path: Path) -> None:

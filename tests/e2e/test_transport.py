@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.delivery.receiver import Receiver
+from tests.delivery.receiver import OFFERED, Receiver
 from tests.e2e.internet import Internet, Sender, Sent, skip_unless
 from tests.e2e.program import wait_until
 from tests.nameserver import SERVFAIL, Answer
@@ -166,6 +166,23 @@ def test_dane_delivers_to_the_certificate_that_dns_names_and_to_no_other(
     reason = _refused(relay, wrong, relay.send("a@dane-bad.test"))
     assert "TLSA" in reason
     assert "3 0 1 00" in relay.program.run("tls", "show", "dane-bad.test").stdout
+
+
+def test_a_start_with_name_servers_that_do_not_validate_the_root_is_warned_of(
+    relay: Sender,
+) -> None:
+    wait_until(lambda: "transport.dane has no effect" in relay.program.log(), 20, "the warning")
+
+
+def test_broken_tls_is_gone_around_without_a_policy_and_shown(
+    internet: Internet, relay: Sender
+) -> None:
+    script: dict[str, Any] = {"STARTTLS": b"454 4.7.0 no certificate today\r\n"}
+    receiver = internet.domain("broken.test", script, extensions=(*OFFERED, "STARTTLS"))
+    relay.send("a@broken.test")
+    _arrived(receiver)
+    assert not receiver.messages[0].tls
+    assert "no certificate today" in relay.program.run("tls", "show", "broken.test").stdout
 
 
 def test_dane_that_cannot_be_looked_up_defers(internet: Internet, relay: Sender) -> None:

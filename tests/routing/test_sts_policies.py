@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.observe.logging import make_logger
+from relay.routing import sts_policies
 from relay.routing.answers import MxAnswer, TextAnswer
 from relay.routing.domain_policies import DomainPolicies
 from relay.routing.https import FetchError
@@ -158,6 +159,16 @@ async def test_a_fetch_that_fails_is_not_tried_again_for_some_minutes(world: _Wo
     world.later(1)
     assert await world.mode_of() == "enforce"
     assert world.fetched == 2
+
+
+async def test_a_fetch_whose_turn_does_not_come_is_given_up(
+    world: _World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sts_policies, "LONGEST_S", 0.05)
+    world.policies._fetches = asyncio.Semaphore(0)
+    found = await world.policies.find("a.test")
+    assert found.policy is None
+    assert "no answer within" in found.problem
 
 
 async def test_a_policy_of_yesterday_is_renewed_while_mail_goes_by_it(world: _World) -> None:
