@@ -271,11 +271,13 @@ class Dispatcher:
         if resting := self._reacting.resting(site.line):
             avoid = {*avoid, *resting}
         now, first = self._loop.time(), None
-        lane = self._sibling
-        if lane is not None and self._goes_with(lane, plan, site, delivery, avoid):
+        rounds = self._warming.rounds(plan, site.provider, delivery, now)
+        lane, keep_off = self._sibling, rounds[0]
+        best = {*avoid, *keep_off} if keep_off else avoid
+        if lane is not None and self._goes_with(lane, plan, site, delivery, best):
             self._note_choice(plan, lane, len(delivery.recipients), now)
             return lane
-        for keep_off in self._warming.rounds(plan, site.provider, delivery.id, now):
+        for keep_off in rounds:
             lane = self._choose_by_weight(plan, site, {*avoid, *keep_off} if keep_off else avoid)
             if lane is None:
                 continue

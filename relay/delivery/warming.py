@@ -22,6 +22,7 @@ from relay.limits.specs import Limit
 from relay.limits.warmup import warmup_key, warmup_keys
 from relay.routing.plan import Candidate, Plan
 from relay.routing.sources import choose_source
+from relay.store.values import Delivery
 
 _NOTHING: frozenset[str] = frozenset()
 _FREELY = (_NOTHING,)
@@ -56,12 +57,15 @@ class _Room:
     """What is believed of one key."""
 
     interval: float  # seconds between two recipients
+    hourly: int  # recipients that may go in an hour
     opens: float = 0.0  # as the spacing has it
     refused_until: float = 0.0  # as the limits said
     kind: Kind = ""
 
-    def is_open(self, now: float) -> bool:
-        return now >= self.opens and now >= self.refused_until
+    def is_open(self, n: int, now: float) -> bool:
+        """Whether a delivery to `n` recipients may be tried. One to many goes whole where a single
+        permit is free; more than an hour's worth at once would be no warm-up."""
+        return n <= self.hourly and now >= self.opens and now >= self.refused_until
 
 
 @dataclass(slots=True)
@@ -81,14 +85,14 @@ class Warming:
             if warming:
                 pools[name] = _Pool(warming, pool.when_warming == "wait")
         rooms = {
-            key: _Room(1.0 / limit.rate.per_second)
+            key: _Room(1.0 / limit.rate.per_second, limit.rate.count * 3600 // limit.rate.seconds)
             for key, limit in limits.items()
             if key.startswith("warmup:") and limit.rate is not None
         }
         return cls(pools, rooms)
 
     def rounds(
-        self, plan: Plan, provider: str, delivery_id: int, now: float
+        self, plan: Plan, provider: str, delivery: Delivery, now: float
     ) -> tuple[frozenset[str], ...]:
         """The addresses to keep off while a source is chosen, in rounds: a later one counts where
         an earlier one leaves nothing to choose from."""
@@ -98,10 +102,11 @@ class Warming:
         warm = pool.warm(plan)
         if pool.waits:
             # Always the same choice, or what is placed anew again and again would end up warm.
-            fallen = choose_source(plan, Random(delivery_id))  # noqa: S311 - not a secret
+            fallen = choose_source(plan, Random(delivery.id))  # noqa: S311 - not a secret
             is_warm = fallen is None or fallen.address in warm
             return (pool.warming if is_warm else warm,)
-        roomy = frozenset(a for a in pool.warming if self._is_open(a, provider, now))
+        n = len(delivery.recipients)
+        roomy = frozenset(a for a in pool.warming if self._is_open(a, provider, n, now))
         closed = pool.warming - roomy
         if not warm:
             return (closed, _NOTHING)
@@ -132,8 +137,8 @@ class Warming:
                 return Decision(room.refused_until - now, key, room.kind, charged=False)
         return None
 
-    def _is_open(self, address: str, provider: str, now: float) -> bool:
-        return all(room.is_open(now) for _, room in self._rooms_of(address, provider))
+    def _is_open(self, address: str, provider: str, n: int, now: float) -> bool:
+        return all(room.is_open(n, now) for _, room in self._rooms_of(address, provider))
 
     def _rooms_of(self, address: str, provider: str) -> list[tuple[str, _Room]]:
         if not self._rooms:

@@ -16,8 +16,8 @@ from relay.limits.gatekeeper import Decision
 from relay.limits.warmup import begin, completed, limits_in_force
 from relay.routing.plan import Candidate, Destination, Plan
 from relay.routing.sources import choose_source
-from relay.store.values import QueueFilter
-from tests.delivery.outgoing import Outgoing, make_config, now_ms
+from relay.store.values import Delivery, QueueFilter
+from tests.delivery.outgoing import Outgoing, make_config, make_message, now_ms
 from tests.delivery.receiver import Receiver
 
 NEW, WARM, WARM_TOO = "127.0.0.2", "127.0.0.4", "127.0.0.5"
@@ -71,6 +71,22 @@ async def test_mail_beyond_the_allowance_leaves_at_once_from_a_warm_address(tmp_
             await receiver.until_messages(40)
             await relay.until_empty()
     assert clients(receiver) == {NEW: 1, WARM: 39}  # 16 a day are one in half an hour
+
+
+async def test_recipients_of_one_message_share_no_more_of_an_allowance_than_there_is(
+    tmp_path: Path,
+):
+    clock = Ahead()
+    async with Receiver() as receiver:
+        config = config_of(tmp_path, WARM, days=[160], route=receiver.address)
+        async with Outgoing(config, clock=clock) as relay:
+            clock.seconds = 100
+            await relay.send(*(f"b@d{n}.test" for n in range(30)))
+            await relay.until_empty()
+            delivered = "relay_recipients_delivered_total"
+            assert relay.metric(delivered, source=NEW) == 1  # 20 an hour are one in three minutes
+            assert relay.metric(delivered, source=WARM) == 29
+    assert len(receiver.messages) == 2
 
 
 async def test_an_allowance_is_used_as_its_rate_lets_it_and_no_mail_waits(tmp_path: Path):
@@ -188,11 +204,26 @@ def plan_of(config: Config, *faulty: str) -> Plan:
     return Plan("main", "main", candidates, Destination("mx"))
 
 
+def delivery(number: int, recipients: int = 1) -> Delivery:
+    """One that has an id, and as many recipients."""
+    message = make_message(*(f"r{n}@example.test" for n in range(recipients)))
+    return Delivery(
+        id=number,
+        message=message,
+        domain="example.test",
+        recipients=message.envelope.recipients,
+        due_at=0,
+        attempts=0,
+        last_reply="",
+        epoch=1,
+    )
+
+
 def choices(warming: Warming, plan: Plan, count: int, now: float = 0.0) -> Counter[str]:
     """Where `count` deliveries go that come at one moment."""
     rng, found = Random(1), Counter[str]()
     for number in range(count):
-        for keep_off in warming.rounds(plan, "", number, now):
+        for keep_off in warming.rounds(plan, "", delivery(number), now):
             candidate = choose_source(plan, rng, keep_off)
             if candidate is not None:
                 warming.chosen(plan, candidate.address, "", 1, now)
@@ -223,6 +254,12 @@ def test_an_address_that_was_refused_is_not_chosen_before_its_time(config: Confi
     assert choices(warming, plan, 50, now=3601.0)[NEW] == 1
 
 
+def test_a_delivery_to_more_than_an_hours_worth_leaves_from_a_warm_address(config: Config):
+    warming, plan = Warming.of(config, limits_in_force(config, {})), plan_of(config)
+    assert NEW in warming.rounds(plan, "", delivery(1, recipients=201), 0.0)[0]
+    assert NEW not in warming.rounds(plan, "", delivery(1, recipients=200), 0.0)[0]
+
+
 def test_the_refusal_of_another_limit_is_no_word_on_a_warm_up(config: Config):
     warming, plan = Warming.of(config, limits_in_force(config, {})), plan_of(config)
     assert not warming.refused(Decision(5.0, "set:main", "rate", charged=False), plan, 0.0)
@@ -233,8 +270,8 @@ def test_an_address_with_no_room_towards_one_provider_has_it_for_others(config: 
     warming, plan = Warming.of(config, limits_in_force(config, {})), plan_of(config)
     refusal = Decision(3600.0, f"warmup:{NEW}/google", "rate", charged=False)
     warming.refused(refusal, plan, now=0.0)
-    assert NEW in warming.rounds(plan, "google", 1, 0.0)[0]
-    assert NEW not in warming.rounds(plan, "yahoo", 1, 0.0)[0]
+    assert NEW in warming.rounds(plan, "google", delivery(1), 0.0)[0]
+    assert NEW not in warming.rounds(plan, "yahoo", delivery(1), 0.0)[0]
 
 
 def test_where_no_warm_address_can_be_used_nothing_overflows(config: Config):
@@ -250,9 +287,9 @@ def test_where_no_warm_address_can_be_used_nothing_overflows(config: Config):
 def test_a_pool_that_waits_chooses_by_weight_and_always_the_same_for_one_delivery(tmp_path: Path):
     config = config_of(tmp_path, WARM, days=[1_600], when_warming="wait")
     warming, plan = Warming.of(config, limits_in_force(config, {})), plan_of(config)
-    first = [warming.rounds(plan, "", number, 0.0) for number in range(100)]
+    first = [warming.rounds(plan, "", delivery(number), 0.0) for number in range(100)]
     warming.refused(Decision(3600.0, f"warmup:{NEW}", "rate", charged=False), plan, 0.0)
-    assert [warming.rounds(plan, "", number, 9.0) for number in range(100)] == first
+    assert [warming.rounds(plan, "", delivery(number), 9.0) for number in range(100)] == first
     fallen = sum(NEW not in keep_off for (keep_off,) in first)
     assert 30 < fallen < 70
 
@@ -260,4 +297,4 @@ def test_a_pool_that_waits_chooses_by_weight_and_always_the_same_for_one_deliver
 def test_a_pool_without_a_warm_up_is_left_as_it_is(config: Config):
     plan = plan_of(config)
     warm = limits_in_force(config, {NEW: completed(begin(NEW, 0))})
-    assert Warming.of(config, warm).rounds(plan, "", 1, 0.0) == (frozenset(),)
+    assert Warming.of(config, warm).rounds(plan, "", delivery(1), 0.0) == (frozenset(),)
