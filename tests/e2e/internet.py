@@ -21,7 +21,7 @@ from typing import Any, Self
 import pytest
 
 from relay.admin.client import Client
-from relay.admin.control import MessageRequest, QueueDetail, Refused
+from relay.admin.control import MessageRequest, Refused
 from relay.admin.endpoints import QUEUE_SHOW
 from relay.store.values import QueueEntry
 from tests.delivery.receiver import Receiver, Scripted
@@ -196,24 +196,22 @@ class Sender:
         assert code == 250, text
         return Sent(text.decode().split()[-1], message_id, time.monotonic())
 
-    def detail(self, sent: Sent) -> QueueDetail | None:
-        """A message in the queue; None where nothing of it is left there."""
+    def deliveries(self, sent: Sent) -> tuple[QueueEntry, ...]:
+        """What of a message is still in the queue."""
         try:
-            return self._control.call(QUEUE_SHOW, MessageRequest(sent.id))
+            return self._control.call(QUEUE_SHOW, MessageRequest(sent.id)).deliveries
         except Refused:
-            return None
+            return ()
 
     def is_over(self, sent: Sent) -> None:
         """Wait until nothing of the message is in the queue."""
-        wait_until(lambda: self.detail(sent) is None, 20, "an empty queue")
+        wait_until(lambda: not self.deliveries(sent), 30, "an empty queue")
 
     def waiting(self, sent: Sent, attempts: int = 1) -> QueueEntry:
         """The one delivery of the message that waits after so many attempts."""
 
         def found() -> list[QueueEntry]:
-            detail = self.detail(sent)
-            deliveries = detail.deliveries if detail is not None else ()
-            return [d for d in deliveries if d.attempts >= attempts and not d.claimed]
+            return [d for d in self.deliveries(sent) if d.attempts >= attempts and not d.claimed]
 
         wait_until(found, 20, f"{attempts} attempts")
         (delivery,) = found()
