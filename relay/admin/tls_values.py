@@ -35,7 +35,8 @@ class BrokenTls:
 
 @dataclass(frozen=True, slots=True)
 class TlsOutlook:
-    """What will happen with TLS to a domain. `policy` is what the domain demands, in words;
+    """What will happen with TLS to a domain. `policy` is what the domain demands, in words, and
+    `policy_until` (UTC ms, 0: it has none) until when its MTA-STS policy holds at least;
     `problem` says why its hosts, or the policy that it announces, could not be had."""
 
     domain: str
@@ -44,6 +45,7 @@ class TlsOutlook:
     policy: str
     hosts: tuple[TlsHost, ...] = ()
     problem: str = ""
+    policy_until: int = 0
     reports_to: tuple[str, ...] = ()
     broken: tuple[BrokenTls, ...] = ()
 

@@ -53,6 +53,7 @@ def _show(found: TlsOutlook) -> None:
             ("configuration set", found.configuration_set),
             ("tls", found.word),
             ("the domain demands", found.policy or "nothing"),
+            ("until", found.policy_until and f"{moment(found.policy_until)}, then anew"),
             ("problem", found.problem),
             ("reports go to", list(found.reports_to) or "nobody"),
         ]

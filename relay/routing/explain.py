@@ -72,6 +72,7 @@ class Explanation:
     route: str = ""
     destination: Destination | None = None
     hosts: tuple[Host, ...] = ()
+    tls_from: str = ""
     policy: TransportPolicy = OPPORTUNISTIC
     problem: str = ""
     limits: tuple[Level, ...] = ()
@@ -84,7 +85,7 @@ class Explanation:
         """The operator's word on TLS with what it means, and what the domain demands besides."""
         if self.destination is None:
             return ""
-        word = f"{self.destination.tls}: {_TLS[self.destination.tls]}"
+        word = f"{self.destination.tls} ({self.tls_from}): {_TLS[self.destination.tls]}"
         return f"{word}; {self.policy}" if self.policy != OPPORTUNISTIC else word
 
     def tls_with(self, host: Host) -> str:
@@ -127,11 +128,20 @@ def explain(
         sources=_sources(plan),
         route=plan.route.match or "none matches: mx",
         destination=plan.route,
+        tls_from=_tls_from(config, plan),
         problem="" if plan.eligible else str(no_source(plan.pool, plan.candidates)),
         limit_keys=_limit_keys(plan, credential),
         retry=config.retry.schedule,
         max_age=config.configuration_sets[name].max_age,
     )
+
+
+def _tls_from(config: Config, plan: Plan) -> str:
+    """Whose word on TLS counts."""
+    route = config.routes.get(plan.route.match)
+    if route is not None and route.tls is not None:
+        return f"of route {plan.route.match}"
+    return f"of configuration set {plan.configuration_set}"
 
 
 def _configuration_set(config: Config, named: str, sender: str, credential: str) -> tuple[str, str]:

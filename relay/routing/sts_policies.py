@@ -29,7 +29,7 @@ serve it (RFC 8461 §3.3 asks for five minutes at least)."""
 
 REFRESH_AFTER_MS = DAY_MS
 UNUSED_AFTER_MS = 30 * DAY_MS
-KNOWN_DOMAINS = 20_000
+KNOWN_DOMAINS = 5_000
 FETCHES_AT_ONCE = 100
 LONGEST_S = FETCH_SECONDS + 15.0
 """Until a fetch is given up, its wait for others included: however many policy hosts are silent,

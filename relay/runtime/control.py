@@ -236,7 +236,13 @@ class RelayControl:
         relay = self._relay
         outlook = await look_out(request, relay.config, relay.router, relay.resolver)
         broken = await relay.crew.ask(WhichTlsIsBroken(outlook.site), GLANCE_S)
-        return replace(outlook.told, broken=tuple(each for answer in broken for each in answer))
+        stored = await relay.store.sts_policies.find(outlook.told.domain)
+        until = stored.ends_at if stored and stored.ends_at > wall_ms() else 0
+        return replace(
+            outlook.told,
+            policy_until=until,
+            broken=tuple(each for answer in broken for each in answer),
+        )
 
     async def reactions(self) -> list[Restraint]:
         """What holds sources back now, because of what providers said."""

@@ -72,7 +72,9 @@ async def test_every_decision_from_identity_to_host_is_told(ask: Any) -> None:
         ("5", 0.0, "this host does not have the address"),
     ]
     assert [(h.name, h.address) for h in found.hosts] == [("a.test", "8.8.8.8")]
-    assert found.tls == "opportunistic: TLS where the peer offers it, clear text otherwise"
+    assert found.tls == (
+        "opportunistic (of configuration set a): TLS where the peer offers it, clear text otherwise"
+    )
     assert found.limit_keys[:4] == ("account:account", "credential:app", "set:a", "pool:red")
     assert "source:198.51.100.2" in found.limit_keys
     assert found.problem == found.refusal == ""
