@@ -331,15 +331,17 @@ class Dispatcher:
         """None may send now. Where they only rest, it is due when the first of them has rested."""
         resting = self._reacting.resting(site.line)
         rested = [c.address for c in plan.eligible if c.weight > 0 and c.address in resting]
+        now, expires_at = self._wall(), delivery.message.expires_at
         if not rested:
             self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
-            return
-        rest = self._reacting.first_end(site.line, rested) - self._loop.time()
-        # Not all in the same second; and what was tried before is not to be late for its expiry.
-        due_at = self._wall() + round(1000 * (rest + self._rng.random() * min(60.0, rest / 10)))
-        if delivery.attempts:
-            due_at = min(due_at, delivery.message.expires_at)
-        self._claims.give_back(delivery, due_at)
+        elif now >= expires_at:
+            # It may never have been tried; but it was the provider that would not have it.
+            self._endings.give_up(delivery, self._reacting.because(site.line, rested))
+        else:
+            rest = self._reacting.first_end(site.line, rested) - self._loop.time()
+            # Not all in the same second.
+            rest += self._rng.random() * min(60.0, rest / 10)
+            self._claims.give_back(delivery, min(now + round(1000 * rest), expires_at))
 
     def _rested(self, source: str, line: str) -> None:
         """A source begins to rest: what waits for it goes elsewhere, or waits in the store."""
@@ -521,15 +523,22 @@ class Dispatcher:
                 self._endings.unreachable(delivery, lane, failure)
 
     def _concerns_no_mail(self, way: Way, judgement: Judgement) -> bool:
-        """Whether a refused connection is borne by nobody's mail: the source rests, and what waits
-        has been placed anew; or there are too many connections, and the others go on."""
+        """Whether a refused connection is borne by nobody's mail, for what was refused is how we
+        send. Where the source rests, what waits has been placed anew. Where there are too many
+        connections, the others go on. Otherwise the source rests for as long as a way is down that
+        leads nowhere: longer each time."""
         if judgement.rests:
             self.place(way.take_all(), fresh=False)
-            return True
-        if judgement.is_crowded and way.connections > way.opening:
+        elif judgement.is_crowded and way.connections > way.opening:
             way.window = max(1.0, way.window / 2)
-            return True
-        return False
+        elif judgement.restrains:
+            now = self._loop.time()
+            way.fail(now)
+            seconds = min(way.back_off, self._longest_back_off)
+            self._reacting.rest(_sent(way, now), seconds, judgement.rule)
+        else:
+            return False
+        return True
 
     def unroutable(self, way: Way, failure: RoutingFailure) -> None:
         """The destination has no host: that holds for all that wait. Where it has one for the

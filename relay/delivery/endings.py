@@ -147,12 +147,18 @@ class Endings:
         """Give up a delivery that has expired at `now`, in UTC ms; True where it was one."""
         if not is_expired(delivery, now):
             return False
-        settlement = expire(delivery, "", policies=self._policies, now=now, rng=self._rng)
-        record = self._records.given_up(delivery, EXPIRED, now)
-        self._claims.settle(replace(settlement, attempt=record))
-        self._telling.given_up(delivery, EXPIRED)
-        self._telling.reported(settlement.reports, bounced=True)
+        self.give_up(delivery)
         return True
+
+    def give_up(self, delivery: Delivery, reason: str = "") -> None:
+        """Its time has passed. `reason` is a clause that says for what it waited, where that is
+        known; what a peer said last counts for more."""
+        now = self._wall()
+        settlement = expire(delivery, reason, policies=self._policies, now=now, rng=self._rng)
+        record = self._records.given_up(delivery, reason or EXPIRED, now)
+        self._claims.settle(replace(settlement, attempt=record))
+        self._telling.given_up(delivery, reason or EXPIRED)
+        self._telling.reported(settlement.reports, bounced=True)
 
 
 def is_expired(delivery: Delivery, now: int) -> bool:

@@ -219,11 +219,15 @@ class Way:
         self.window = max(1.0, self.window - 1.0)
         if self.failed_cohorts < 0.999:
             return False
+        self.fail(now)
+        return True
+
+    def fail(self, now: float) -> None:
+        """The way is down from `now` on, for longer each time until something succeeds."""
         self.back_off = min(LONGEST_BACK_OFF, self.back_off * 2.0 or FIRST_BACK_OFF)
         self.down_until = now + self.back_off
         # One connection at a time tries, when the time is over; its failure is a cohort of its own.
         self.window = 1.0
-        return True
 
     def is_crowded(self, now: float) -> bool:
         """Whether more mail would only wait here for long, and keep other mail out of memory."""

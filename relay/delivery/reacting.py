@@ -39,14 +39,16 @@ class Sent:
 class Judgement:
     """What rules make of a reply. `retry_in` are the seconds after which it is tried again (None:
     by the schedule), `elsewhere` says that another source may try at once, `rests` that this one
-    sends nothing more to the line for now; of a refused connection, `is_crowded` that there are too
-    many, `gives_up` that mail is not tried again."""
+    sends nothing more to the line for now; of a refused connection, `restrains` that it was refused
+    for how we send, `is_crowded` that there are too many, `gives_up` that mail is not tried
+    again."""
 
     rule: str
     results: Results = ()
     retry_in: float | None = None
     elsewhere: bool = False
     rests: bool = False
+    restrains: bool = False
     is_crowded: bool = False
     gives_up: bool = False
 
@@ -117,6 +119,7 @@ class Reacting:
             rule=rule.name,
             retry_in=_delay(rule, reply),
             rests=self.rests(sent.source, sent.line),
+            restrains=rule.restrains,
             is_crowded=rule.action == "fewer_connections",
             gives_up=rule.action == "bounce",
         )
@@ -147,14 +150,15 @@ class Reacting:
         )
         # With a trigger the supervisor decides, for it counts what other workers hear too.
         if rule.action in ("pause", "other_source") and rule.after is None:
-            self._begin(sent, rule)
-
-    def _begin(self, sent: Sent, rule: Rule) -> None:
-        if not self.rests(sent.source, sent.line):
-            because = f"it rests for {sent.line}: {rule.name}"
-            self.told(Rest(sent.source, sent.line, self._clock() + rule.seconds, because))
+            self.rest(sent, rule.seconds, rule.name)
 
     # Rests
+
+    def rest(self, sent: Sent, seconds: float, rule: str) -> None:
+        """Let a source rest in this worker, where it does not already."""
+        if not self.rests(sent.source, sent.line):
+            because = f"{sent.source} rests for {sent.line}: {rule}"
+            self.told(Rest(sent.source, sent.line, self._clock() + seconds, because))
 
     def told(self, rest: Rest) -> None:
         """A source rests for a line until then, or (0) no more."""
@@ -182,6 +186,11 @@ class Reacting:
     def rests(self, source: str, line: str) -> bool:
         """Whether a source sends nothing to `line` now."""
         return bool(self._rests) and source in self.resting(line)
+
+    def because(self, line: str, sources: Collection[str]) -> str:
+        """Why these sources rest for `line`, as a clause for the sender of mail that it costs."""
+        known = self._rests.get(line, {})
+        return "; ".join(known[source].because for source in sources if source in known)
 
     def first_end(self, line: str, sources: Collection[str]) -> float:
         """When the first of `sources` that rest for `line` sends again: monotonic seconds."""

@@ -277,4 +277,9 @@ class Restraints:
 def rest_of(change: Change) -> Rest:
     """What workers are told of a rest that began, changed or is over."""
     told = change.restraint
-    return Rest(told.source, told.line, change.until, f"it rests for {told.line}: {told.rule}")
+    return Rest(
+        told.source,
+        told.line,
+        change.until,
+        f"{told.source} rests for {told.line}: {told.rule}: {told.reply}",
+    )

@@ -172,4 +172,5 @@ def test_a_refused_connection_is_judged_too(action: Any, rests: bool, crowded: b
     judgement = room.reacting.judge_refusal(said, "greeting", SENT)
     assert judgement is not None
     assert (judgement.rests, judgement.is_crowded) == (rests, crowded)
+    assert judgement.restrains
     assert len(room.complaints) == 1

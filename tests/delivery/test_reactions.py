@@ -88,7 +88,7 @@ async def test_where_no_other_source_is_left_refused_mail_waits_by_the_schedule(
         assert entry.attempts == 1
         assert entry.due_at > now_ms() + 50_000
         # What comes meanwhile waits until the rest is over, and no attempt is counted.
-        await relay.send("c@example.test")
+        await relay.send("c@example.test", lifetime=86_400)
 
         async def waits() -> bool:
             return sum(not one.claimed for one in await relay.queue()) == 2
@@ -158,7 +158,7 @@ async def test_what_this_relay_says_in_a_peers_stead_never_feeds_the_rules(
         assert not relay.scheduler._dispatcher._reacting.resting(receiver.address)
 
 
-async def test_mail_that_is_deferred_because_a_way_is_down_does_not_complain_again(
+async def test_a_throttle_at_the_greeting_costs_no_attempt_and_one_complaint_a_connection(
     tmp_path: Path,
 ) -> None:
     complaints: list[Complaint] = []
@@ -172,8 +172,30 @@ async def test_mail_that_is_deferred_because_a_way_is_down_does_not_complain_aga
     ):
         for n in range(30):
             await relay.send(f"b{n}@example.test")
-        await relay.until_attempted(30)
-        assert len(complaints) == len(receiver.sessions) < 30
+
+        async def waits() -> bool:
+            return not any(entry.claimed for entry in await relay.queue())
+
+        await relay.until(waits)
+        queue = await relay.queue()
+        assert {entry.attempts for entry in queue} == {0}
+        assert now_ms() + 25_000 < min(entry.due_at for entry in queue)
+        assert max(entry.due_at for entry in queue) < now_ms() + 35_000
+        assert len(complaints) == len(receiver.sessions) <= 5
+
+
+async def test_mail_that_waits_for_a_rest_bounces_when_it_has_grown_too_old(
+    tmp_path: Path,
+) -> None:
+    async with (
+        Receiver({"greeting": b"554 IP=127.0.0.2 - A problem occurred. (BL)\r\n"}) as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        await relay.send("b@example.test", lifetime=1.0, reverse_path="")
+        await relay.until_empty()
+        (line,) = relay.lines.of("delivery given up: the message has expired")
+    assert "rests for" in line["reply"]
+    assert "t-online-blocked" in line["reply"]
 
 
 async def test_too_many_connections_cost_no_attempt_while_others_are_open(tmp_path: Path) -> None:

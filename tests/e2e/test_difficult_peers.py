@@ -95,11 +95,11 @@ def test_a_greylisted_message_waits_its_time_and_is_delivered_once(
 
 
 def test_a_421_instead_of_a_greeting_costs_one_attempt(relay: Sender, internet: Internet) -> None:
-    busy = (b"421 4.3.2 Too many connections, try later\r\n", Do.CLOSE)
+    busy = (b"421 4.3.2 Closing down, try later\r\n", Do.CLOSE)
     server = internet.domain("busy.test", {"greeting": once(busy, b"220 mx.busy.test ESMTP\r\n")})
     sent = relay.send("to@busy.test")
     waits = relay.waiting(sent)
-    assert said(waits) == "421 4.3.2 Too many connections, try later"
+    assert said(waits) == "421 4.3.2 Closing down, try later"
     assert server.sessions[0].lines == []
     relay.is_over(sent)
     assert len(server.messages) == 1
