@@ -8,6 +8,7 @@ source address may come up later. What no machine could use is an error. Raises 
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,7 +18,12 @@ from relay.config.certificate import certificate_problems
 from relay.config.dkim_keys import dkim_key_problem
 from relay.config.document import Document, is_secret
 from relay.config.model import Config
-from relay.config.names import Endpoint, parse_bind_address, parse_identity
+from relay.config.names import (
+    Endpoint,
+    parse_bind_address,
+    parse_identity,
+    parse_route_match,
+)
 from relay.config.passwords import is_hash
 from relay.config.problems import KeyPath, Problem
 from relay.config.references import referenced_file
@@ -40,6 +46,7 @@ def check_machine(
         *_private_files(config, places),
         *_data_dir(config, places),
         *_dnssec(config, places),
+        *_authorities(config, places),
     ]
 
 
@@ -173,6 +180,26 @@ def _data_dir(config: Config, document: Document) -> Iterator[Problem]:
     parent = next((above for above in directory.parents if os.path.exists(above)), None)
     if parent is None or not os.access(parent, os.W_OK | os.X_OK):
         yield tell(f"{directory} is not there and this user cannot make it")
+
+
+def _authorities(config: Config, document: Document) -> Iterator[Problem]:
+    """Files of authorities that routes verify certificates with."""
+    written: dict[str, str] = {}
+    for name in document.names("routes"):
+        with suppress(ValueError):
+            written[parse_route_match(name)] = name
+    for name, route in config.routes.items():
+        if route.ca is None:
+            continue
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(route.ca)
+        except OSError as error:
+            holds_none = isinstance(error, ssl.SSLError)
+            yield document.problem(
+                ("routes", written.get(name, name), "ca"),
+                f"{route.ca}: {'it holds no certificates' if holds_none else error.strerror}",
+                "a PEM file with certificates of authorities",
+            )
 
 
 def _dnssec(config: Config, document: Document) -> Iterator[Problem]:

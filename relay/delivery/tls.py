@@ -54,8 +54,9 @@ class TlsContexts:
 def _verifying(authorities: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(authorities) if authorities else None)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or "it holds no certificates in PEM form"
+    except OSError as error:
+        holds_none = isinstance(error, ssl.SSLError)
+        reason = "it holds no certificates in PEM form" if holds_none else error.strerror
         raise AuthorityError(f"cannot read authorities from {authorities}: {reason}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # RFC 8461 §4.1: names are in subjectAltName

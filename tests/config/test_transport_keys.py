@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import trustme
 
 from relay.config import machine
 from relay.config.load import load
@@ -115,3 +116,22 @@ def test_check_config_says_that_the_name_servers_of_the_host_cannot_be_believed(
         (problem,) = (p for p in machine.check_machine(config) if "transport.dane" in str(p))
         assert problem.severity == "error"
         assert told in str(problem)
+
+
+def test_check_config_names_authorities_that_cannot_be_read(tmp_path: Path) -> None:
+    keys = "routes: {Example.TEST: {to: 'b.test:25', tls: verify, ca: own.pem}}\n"
+
+    def told() -> list[str]:
+        (tmp_path / "relay.yaml").write_text(_BASE + keys)
+        loaded = load(tmp_path / "relay.yaml")
+        found = map(str, machine.check_machine(loaded.config, loaded.document))
+        return [text for text in found if "routes." in text]
+
+    (problem,) = told()
+    assert "relay.yaml:8:" in problem
+    assert "No such file" in problem
+    (tmp_path / "own.pem").write_text("nothing\n")
+    (problem,) = told()
+    assert "it holds no certificates" in problem
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    assert told() == []

@@ -105,6 +105,8 @@ def test_mta_sts_in_force_keeps_mail_from_a_wrong_certificate_also_after_a_resta
     del internet.names.zone["_mta-sts.bad.test", "TXT"]
     internet.names.zone["mta-sts.bad.test", "A"] = SERVFAIL
     relay.program.terminate()
+    (day,) = json.loads(relay.program.run("tls", "counts", "bad.test", "--json").stdout)
+    assert (day["successes"], day["failures"]) == (0, 1)
     relay.program.start()
     before = len(receiver.sessions)
     relay.retry(sent)
