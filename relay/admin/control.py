@@ -184,12 +184,14 @@ class ExplainedKey:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedSource:
-    """A source of the pool. `excluded` says why it would not be chosen; empty where it may be."""
+    """A source of the pool. `excluded` says why it would not be chosen; empty where it may be.
+    `shape` is what it sends to the destination at most."""
 
     address: str
     ehlo: str
     weight: int
     excluded: str = ""
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,8 @@ class Explanation:
     sources: tuple[ExplainedSource, ...] = ()
     route: str = ""
     destination: str = ""
+    site: str = ""
+    provider: str = ""
     hosts: tuple[ExplainedHost, ...] = ()
     hosts_problem: str = ""
     tls: str = ""

@@ -75,6 +75,8 @@ def _show(found: Explanation, now: int) -> None:
             ("pool", found.pool),
             ("route", found.route),
             ("destination", found.destination),
+            ("site", found.site),
+            ("provider", found.provider or ("none: as `default` says" if found.site else "")),
             ("hosts", found.hosts_problem),
             ("tls", found.tls),
         ]
@@ -82,8 +84,11 @@ def _show(found: Explanation, now: int) -> None:
     if found.sources:
         say()
         print_table(
-            ("source", "EHLO name", "weight", "state"),
-            [(s.address, s.ehlo, s.weight, s.excluded or "eligible") for s in found.sources],
+            ("source", "EHLO name", "weight", "state", "at most"),
+            [
+                (s.address, s.ehlo, s.weight, s.excluded or "eligible", s.shape)
+                for s in found.sources
+            ],
         )
     if found.hosts:
         say()

@@ -59,6 +59,7 @@ _COMMANDS = {
     "suspend": "relay.cli.suspend:suspend",
     "resume": "relay.cli.suspend:resume",
     "suspensions": "relay.cli.suspend:suspensions",
+    "providers": "relay.cli.providers:app",
     "reactions": "relay.cli.reactions:app",
     "bounces": "relay.cli.bounces:app",
     "suppression": "relay.cli.suppression:app",

@@ -18,6 +18,7 @@ from relay.config.names import (
     parse_route_match,
 )
 from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
+from relay.config.provider_checks import check_providers
 from relay.config.providers import shipped_providers
 from relay.config.shaping import DEFAULT
 from relay.config.transport_keys import transport_problems
@@ -317,6 +318,7 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _same_name_twice,
     _selectors,
     _rule_names,
+    check_providers,
     _rules_for_providers,
     _pools,
     _addresses,

@@ -34,6 +34,19 @@ class Shape:
     quota: int | None = None
     connection_rate: Rate | None = None
 
+    def __str__(self) -> str:
+        """For people: `20 connections of 50 messages, 100 recipients each, 20/s`."""
+        limits = [*map(str, self.rates)]
+        if self.quota:
+            limits.append(f"{self.quota:,} in 24 hours")
+        if self.connection_rate:
+            limits.append(f"{self.connection_rate} opened")
+        text = (
+            f"{self.connections} connections of {self.messages_per_connection} messages,"
+            f" {self.recipients} recipients each"
+        )
+        return ", ".join([text, *limits])
+
 
 class Shapes:
     """The shapes of one configuration. Never changes."""
@@ -65,6 +78,10 @@ class Shapes:
         if known is None:
             known = self._known[source, name] = self._make(source, name)
         return known
+
+    def in_pool(self, overrides: Mapping[str, Shaping], name: str) -> Shape:
+        """The shape for a definition's name, by what one pool says alone."""
+        return _shape(self._in_line(overrides, name))
 
     def connections(self, key: str) -> int:
         """How many connections a source may have to a line, by `relay.limits.specs.line_key`."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from relay.config.identities import dkim_keys_for, find_identity
 from relay.config.model import Config
 from relay.limits.limits import Level
-from relay.limits.specs import ACCOUNT, credential_key, delivery_keys
+from relay.limits.shapes import Shapes
+from relay.limits.specs import ACCOUNT, connect_key, credential_key, delivery_keys, path_keys
 from relay.limits.warmup import warmup_keys
 from relay.mail.envelope import domain_of
 from relay.routing.plan import Destination, Family, Host, Plan, RoutingFailure, no_source
 from relay.routing.router import Router
+from relay.routing.sites import Site
 from relay.routing.transport import OPPORTUNISTIC, TransportPolicy, demand_on, in_words
 from relay.store.values import SuppressionEntry
 
@@ -40,7 +42,8 @@ class ExplainedKey:
 class ExplainedSource:
     """A source of the pool; `excluded` is why it would not be chosen, `""` where it may be.
 
-    `share` is the part of the attempts that it gets, from 0 to 1.
+    `share` is the part of the attempts that it gets, from 0 to 1; `shape` is what it sends to the
+    destination at most.
     """
 
     address: str
@@ -49,6 +52,7 @@ class ExplainedSource:
     weight: int
     share: float
     excluded: str = ""
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Explanation:
     sources: tuple[ExplainedSource, ...] = ()
     route: str = ""
     destination: Destination | None = None
+    site: str = ""
+    provider: str = ""
     hosts: tuple[Host, ...] = ()
     tls_from: str = ""
     policy: TransportPolicy = OPPORTUNISTIC
@@ -205,6 +211,28 @@ def _sources(plan: Plan) -> tuple[ExplainedSource, ...]:
     )
 
 
+def at_site(explanation: Explanation, site: Site, shapes: Shapes) -> Explanation:
+    """The explanation with what follows from the site: its provider, and what each source sends
+    there at most, with the limits that this means."""
+    keys: list[str] = []
+    sources = []
+    for source in explanation.sources:
+        shape = shapes.of(source.address, site.line)
+        keys += path_keys(shape, source.address, site.line)
+        keys += warmup_keys(source.address, site.provider)
+        if shape.connection_rate:
+            keys.append(connect_key(source.address, site.line))
+        sources.append(replace(source, shape=str(shape)))
+    return replace(
+        explanation,
+        policy=site.policy,
+        site=site.name,
+        provider=site.provider,
+        sources=tuple(sources),
+        limit_keys=tuple(dict.fromkeys([*explanation.limit_keys, *keys])),
+    )
+
+
 def _limit_keys(plan: Plan, credential: str) -> tuple[str, ...]:
     """The keys of every limit that the message meets, from acceptance to delivery."""
     keys = [ACCOUNT, *([credential_key(credential)] if credential else [])]
@@ -228,6 +256,6 @@ async def find_hosts(explanation: Explanation, router: Router) -> Explanation:
         except RoutingFailure as failure:
             problem = problem or str(failure.reply)
         else:
-            policy = site.policy if site is not None else OPPORTUNISTIC
-            return replace(explanation, hosts=hosts, policy=policy)
+            known = replace(explanation, hosts=hosts)
+            return known if site is None else at_site(known, site, router.shapes)
     return replace(explanation, problem=problem)

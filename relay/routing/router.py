@@ -13,6 +13,7 @@ from random import Random, SystemRandom
 
 from relay.config.model import Config
 from relay.config.providers import providers_of
+from relay.limits.shapes import Shapes
 from relay.mail.replies import Reply
 from relay.routing import mx, sources
 from relay.routing.addresses import DestinationRule, OwnAddresses
@@ -40,6 +41,7 @@ class Router:
         self._resolver = resolver
         self._health = health
         self._rng = rng or SystemRandom()
+        self.shapes = Shapes(config)
         self._routes = RouteTable(config.routes)
         self._sites = Sites(
             Providers(providers_of(config)), resolver, _own_names(config), policies=policies

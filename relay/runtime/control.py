@@ -306,11 +306,15 @@ def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation
         suppression=known.suppression,
         pool=known.pool,
         sources=tuple(
-            ExplainedSource(source.address, source.ehlo, source.weight, source.excluded)
+            ExplainedSource(
+                source.address, source.ehlo, source.weight, source.excluded, source.shape
+            )
             for source in known.sources
         ),
         route=known.route,
         destination=str(known.destination or ""),
+        site=known.site,
+        provider=known.provider,
         hosts=tuple(
             ExplainedHost(host.name, host.address, host.port, known.tls_with(host))
             for host in known.hosts
