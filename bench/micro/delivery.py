@@ -43,7 +43,7 @@ from relay.signing.body_hash import BodyHash
 from relay.signing.keys import KeyRing, read_private_key
 from relay.signing.make import make_private_key, write_private_key
 from relay.store.interface import QueueStore, SuspensionStore, UnclassifiedStore
-from relay.store.values import Attempt, Body, Delivery, Message, Owner, Settlement
+from relay.store.values import Attempt, Body, Delivery, Due, Message, Owner, Settlement, Want
 
 _OWNER = Owner("bench", 1)
 _INLINE = 64 * 1024
@@ -66,8 +66,17 @@ class Stored:
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
         return []
 
-    async def next_due(self) -> int | None:
+    async def next_due(self, after: int = 0) -> int | None:
         return None
+
+    async def find_due(self, want: Want) -> Due:
+        return Due(())
+
+    async def find_expired(self, after: int, until: int, limit: int) -> Sequence[int]:
+        return ()
+
+    async def claim_found(self, owner: Owner, ids: Sequence[int]) -> list[Delivery]:
+        return []
 
     async def renew(self, owner: Owner, lease_ms: int) -> bool:
         return True

@@ -21,7 +21,7 @@ from bench.simulation.network import Dns, Network
 from bench.simulation.provider import Provider
 from bench.simulation.storage import ThreadlessStore
 from relay.config.model import Config
-from relay.delivery import scheduler
+from relay.delivery import claiming, scheduler
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
 from relay.observe.logging import make_logger
@@ -179,7 +179,7 @@ def unhurried(seconds: float) -> Iterator[None]:
     """Have the relay look less often for what nothing tells it of: in a simulation of months most
     of these looks find nothing. What it is told of goes as fast as ever."""
     looks = (
-        (scheduler, "POLL_SECONDS"),
+        (claiming, "POLL_SECONDS"),
         (scheduler, "TIDY_SECONDS"),
         (warmup_clock, "LOOK_SECONDS"),
         (restraining, "TICK_SECONDS"),

@@ -207,6 +207,9 @@ class ConfigurationSet(_Section):
     tls: TlsPolicy = "opportunistic"
     max_age: Duration = Field(50_400.0, ge=1, description="after which undelivered mail bounces")
     suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
+    priority: Literal["high", "normal", "low"] = Field(
+        "normal", description="16 : 4 : 1, where mail of several sets waits for its turn"
+    )
 
 
 class WarmupCurve(_Section):

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from relay.delivery.settling import Settling
+from relay.delivery.shares import Shares
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import QueueStore, StoreError
@@ -19,6 +20,7 @@ from relay.store.values import Delivery, Owner, Settlement
 
 MOST_OCTETS = 64 * 1024 * 1024  # of bodies in memory; beyond it they are read back when they go
 GIVEN_BACK_WITHIN = 5.0
+_NEVER = 1 << 62
 _RETRY_FIRST, _RETRY_LONGEST = 0.25, 15.0
 
 
@@ -33,22 +35,29 @@ class Claims:
         metrics: Metrics,
         log: Logger,
         *,
-        notice: Callable[[int | None], None] = lambda due_at: None,
+        shares: Shares,
+        notice: Callable[[int], None] = lambda due_at: None,
+        freed: Callable[[str], None] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`notice` is told of each due time that becomes known, and (None) of each claim's end."""
+        """`notice` is told of each due time that becomes known, `freed` of the configuration set of
+        each delivery that is held no more. `shares` count what is held."""
         self.owner = owner
         self.lease_seconds = lease_seconds
+        self._shares = shares
         self._notice = notice
+        self._freed = freed
         self._store = store
         self._log = log
         self._clock = clock
         self._valid_until = clock() + lease_seconds
         self._held: dict[int, Delivery] = {}
         self._octets = 0
-        self._settling = Settling(store, metrics, log, self.forget)
+        self._settling = Settling(store, metrics, log, self._settled)
         self._unseen: set[int] = set()
+        self._due_after: dict[int, int] = {}
         self._given_back: dict[int, int] = {}
+        self._wanted_at = _NEVER  # when the first of them is to be claimed again
         self._giving: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -82,6 +91,7 @@ class Claims:
             octets = 0
         self._octets += octets
         self._held[delivery.id] = delivery
+        self._shares.took(delivery.message.configuration_set)
         return delivery
 
     def forget(self, delivery: Delivery) -> None:
@@ -89,15 +99,22 @@ class Claims:
         if self._held.get(delivery.id) is delivery:
             del self._held[delivery.id]
             self._octets -= len(delivery.message.body.inline or b"")
-            self._notice(None)
+            self._shares.gave(delivery.message.configuration_set)
+            self._freed(delivery.message.configuration_set)
 
     def settle(self, settlement: Settlement) -> None:
         """Have the store take an outcome; the claim ends with it."""
-        if settlement.remaining:
-            self._notice(settlement.due_at)
-        for report in settlement.reports:
-            self._notice(report.due_at)
+        due = [settlement.due_at] if settlement.remaining else []
+        due += [report.due_at for report in settlement.reports]
+        if due:
+            self._due_after[settlement.delivery.id] = min(due)
         self._settling.settle(self.owner.name, settlement)
+
+    def _settled(self, delivery: Delivery) -> None:
+        """The store has the outcome, and with it perhaps mail that is due again."""
+        self.forget(delivery)
+        if self._due_after and (due_at := self._due_after.pop(delivery.id, None)) is not None:
+            self._notice(due_at)
 
     @property
     def is_full(self) -> bool:
@@ -113,14 +130,23 @@ class Claims:
 
         What is given back at one time goes in one operation.
         """
+        if self._leave(delivery, due_at):
+            self._wanted_at = min(self._wanted_at, due_at)
+
+    def leave(self, delivery: Delivery) -> None:
+        """Return a delivery to the store, as due as it was, for there is no room for it. Whoever
+        has no room knows when there is some."""
+        self._leave(delivery, delivery.due_at)
+
+    def _leave(self, delivery: Delivery, due_at: int) -> bool:
         self.forget(delivery)
         if delivery.epoch != self.owner.epoch:
-            return  # freed when that lease was lost
+            return False  # freed when that lease was lost
         self._given_back[delivery.id] = due_at
-        self._notice(due_at)
         if self._giving is None:
             self._giving = asyncio.create_task(self._give_back())
             self._giving.add_done_callback(self._gave_back)
+        return True
 
     async def given_back(self) -> None:
         """Wait until the store has what was given back so far, or has failed to take it for long
@@ -159,6 +185,7 @@ class Claims:
 
     def _drop_all(self) -> None:
         self._held.clear()
+        self._shares.clear()
         self._given_back.clear()
         self._octets = 0
 
@@ -179,15 +206,19 @@ class Claims:
         wait = _RETRY_FIRST
         while self._given_back:
             batch, self._given_back = self._given_back, {}
+            wanted_at, self._wanted_at = self._wanted_at, _NEVER
             try:
                 await self._store.release(self.owner, list(batch.items()))
+                self._notice(wanted_at)
             except StoreError as error:
                 self._given_back = batch | self._given_back
+                self._wanted_at = min(wanted_at, self._wanted_at)
                 self._log.warning("mail could not be given back; trying again", error=str(error))
                 await asyncio.sleep(wait)
                 wait = min(_RETRY_LONGEST, wait * 2)
             except BaseException:
                 self._given_back = batch | self._given_back
+                self._wanted_at = min(wanted_at, self._wanted_at)
                 raise
         self._giving = None
 

@@ -7,7 +7,8 @@ store: nothing is dropped.
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from types import MappingProxyType
 from typing import Protocol
@@ -17,13 +18,15 @@ from relay.delivery.attempt import Results
 from relay.delivery.backlog import Backlog, backlog_of
 from relay.delivery.claims import Claims
 from relay.delivery.dialogue import Dialogue
-from relay.delivery.endings import Endings, is_expired
+from relay.delivery.endings import NO_SOURCE_MS, Endings, is_expired
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.finding import Finding, Homeless
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import NOTHING_PAID, Lane, Load, Way, recipients_of
+from relay.delivery.narrows import Narrows, what_is_waited_for
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.reacting import Judgement, Reacting, Sent
+from relay.delivery.shares import Shares
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
@@ -42,7 +45,7 @@ from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.routing.suspensions import Suspensions
-from relay.store.values import Delivery, QueueFilter, WarmupProgress
+from relay.store.values import Delivery, QueueFilter, Suspension, WarmupProgress
 
 
 class SourceTester(Protocol):
@@ -52,8 +55,8 @@ class SourceTester(Protocol):
 
 
 class Dispatcher:
-    """`rouse` is told of each way that has mail ready to go, `complain` of replies that say
-    something of how we send."""
+    """`rouse` is told of each way that has mail ready to go, `room` in how many seconds there is
+    room for mail that was kept out, `complain` of replies that say something of how we send."""
 
     def __init__(
         self,
@@ -63,12 +66,14 @@ class Dispatcher:
         health: SourceTester,
         limits: Gatekeeper,
         claims: Claims,
+        shares: Shares,
         aside: SettingAside,
         telling: Telling,
         unclassified: UnclassifiedReplies,
         wall: Callable[[], int],
         rng: Random,
         rouse: Callable[[Way], None],
+        room: Callable[[float], None],
         complain: Callable[[Complaint], None],
         metrics: Metrics,
         log: Logger,
@@ -91,7 +96,7 @@ class Dispatcher:
         self._endings = Endings(config, claims, telling, unclassified, wall, rng)
         self._warmups = warmups
         self._holding = Holding(
-            config, self._in_force, self._ways, claims, telling, wall, rng, self._ready
+            config, self._in_force, self._ways, claims, shares, telling, self._ready, room
         )
         self._finding = Finding(self._found, self._endings.unroutable, log)
         # The loop's seconds are the machine's, which the supervisor's rests are told in.
@@ -145,6 +150,12 @@ class Dispatcher:
         for lane in self._ways.ask_anew(key):
             if lane.held_by == key:
                 self._holding.release(lane)
+        self.narrows.clear()
+
+    @property
+    def narrows(self) -> Narrows:
+        """Where mail waits in the store for want of room."""
+        return self._holding.narrows
 
     def waiting(self) -> set[int]:
         """The ids of all deliveries that wait."""
@@ -216,7 +227,7 @@ class Dispatcher:
         site: Site | None = None,
     ) -> None:
         """`site` is where it goes, if that was asked just now."""
-        if self._endings.has_expired(delivery, now):
+        if self._endings.has_expired(delivery, now, self._why_it_waited):
             return
         try:
             plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
@@ -250,17 +261,30 @@ class Dispatcher:
 
     def _is_set_aside(self, delivery: Delivery, plan: Plan, site: Site | None) -> bool:
         """Set a delivery aside where an operator's order means it."""
+        orders = self._orders(delivery, plan, site)
+        if orders:
+            self._aside.put(delivery, orders)
+        return bool(orders)
+
+    def _orders(self, delivery: Delivery, plan: Plan, site: Site | None) -> Sequence[Suspension]:
         message = delivery.message
-        orders = self._suspensions.of(
+        return self._suspensions.of(
             message.configuration_set,
             message.credential,
             delivery.domain,
             plan,
             site.provider if site else "",
         )
-        if orders:
-            self._aside.put(delivery, orders)
-        return bool(orders)
+
+    def _why_it_waited(self, delivery: Delivery) -> str:
+        """What mail that comes from the store has waited for there, as a clause."""
+        if self._suspensions:
+            with suppress(RoutingFailure):
+                plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
+                site = self._router.site(plan, delivery.domain)
+                if orders := self._orders(delivery, plan, site):
+                    return f"an operator had suspended {orders[0].kind} {orders[0].name}"
+        return self._holding.why(delivery)
 
     def _choose(
         self, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
@@ -313,19 +337,24 @@ class Dispatcher:
         candidate = self._router.choose_source(plan, self._rng, avoid)
         if candidate is None:
             return None
-        first = lane = self._ways.lane(plan, candidate, site)
+        soonest = lane = self._ways.lane(plan, candidate, site)
         tried = set(avoid)
         while not self._is_usable(lane):
+            soonest = min(soonest, lane, key=self._holding.soonest)
             tried.add(candidate.address)
             candidate = self._router.choose_source(plan, self._rng, tried)
             if candidate is None:
-                return first
+                return soonest
             lane = self._ways.lane(plan, candidate, site)
         return lane
 
     def _is_usable(self, lane: Lane) -> bool:
-        """Whether its way is up and its source not at its own limit."""
-        return lane.way.down_until <= self._loop.time() and not lane.held_by.startswith("source:")
+        """Whether its way is up, its source not at its own limit, and the lane not full."""
+        return (
+            lane.way.down_until <= self._loop.time()
+            and not lane.held_by.startswith("source:")
+            and not self._holding.is_full(lane)
+        )
 
     def _wait_for_a_source(self, delivery: Delivery, plan: Plan, site: Site) -> None:
         """None may send now. Where they only rest, it is due when the first of them has rested."""
@@ -334,6 +363,12 @@ class Dispatcher:
         now, expires_at = self._wall(), delivery.message.expires_at
         if not rested:
             self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
+            # It is the same for all mail of the set. What is in the store is not to be claimed and
+            # put off, one after the other.
+            if not any(candidate.weight for candidate in plan.eligible):
+                until = self._loop.time() + NO_SOURCE_MS / 1000
+                why = "it waited for a source address that could send"
+                self._holding.close_set(plan.configuration_set, until, why)
         elif now >= expires_at:
             # It may never have been tried; but it was the provider that would not have it.
             self._endings.give_up(delivery, self._reacting.because(site.line, rested))
@@ -368,7 +403,9 @@ class Dispatcher:
     async def next(self, way: Way) -> tuple[Lane, Load] | None:
         """What may go on `way` now in one transaction; None where there is nothing."""
         while (lane := way.next_lane()) is not None:
-            load = self._unexpired(lane.take_load())
+            load = self._unexpired(lane, lane.take_load())
+            if lane.is_short:
+                self._holding.taken_from(lane)
             if not load:
                 lane.take_turn()
                 continue
@@ -385,11 +422,16 @@ class Dispatcher:
             return lane, load
         return None
 
-    def _unexpired(self, load: Load) -> Load:
+    def _unexpired(self, lane: Lane, load: Load) -> Load:
         now = self._wall()
-        if len(load) == 1:
-            return () if self._endings.has_expired(load[0], now) else load
-        return tuple([one for one in load if not self._endings.has_expired(one, now)])
+        if len(load) == 1 and not is_expired(load[0], now):
+            return load
+        why = self._why_in(lane)
+        return tuple([one for one in load if not self._endings.has_expired(one, now, why)])
+
+    @staticmethod
+    def _why_in(lane: Lane) -> Callable[[Delivery], str]:
+        return lambda _: what_is_waited_for(lane)
 
     async def _ask(self, lane: Lane, load: Load) -> Decision:
         """Only the head of a lane asks, one at a time."""
@@ -490,6 +532,7 @@ class Dispatcher:
 
     def forgive(self) -> None:
         """Try every destination again, also those that are down: an operator asks for it."""
+        self.narrows.clear()
         for way in self._ways:
             way.down_until = 0.0
 
@@ -578,10 +621,11 @@ class Dispatcher:
             for lane in way.lanes.values():
                 if any(is_expired(delivery, wall) for delivery in lane.waiting):
                     for delivery in lane.take_last(len(lane.waiting)):
-                        if not self._endings.has_expired(delivery, wall):
+                        if not self._endings.has_expired(delivery, wall, self._why_in(lane)):
                             lane.put(delivery)
         if short_of_room:
             self._holding.relieve()
+        self._holding.tidy()
         self._ways.forget_idle(self._loop.time())
 
 

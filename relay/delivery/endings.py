@@ -143,11 +143,14 @@ class Endings:
         self._claims.settle(settlement)
         self._telling.postponed(delivery, reason)
 
-    def has_expired(self, delivery: Delivery, now: int) -> bool:
-        """Give up a delivery that has expired at `now`, in UTC ms; True where it was one."""
+    def has_expired(
+        self, delivery: Delivery, now: int, why: Callable[[Delivery], str] = lambda _: ""
+    ) -> bool:
+        """Give up a delivery that has expired at `now`, in UTC ms; True where it was one. `why`
+        gives the clause that says what it waited for."""
         if not is_expired(delivery, now):
             return False
-        self.give_up(delivery)
+        self.give_up(delivery, why(delivery))
         return True
 
     def give_up(self, delivery: Delivery, reason: str = "") -> None:
@@ -162,10 +165,5 @@ class Endings:
 
 
 def is_expired(delivery: Delivery, now: int) -> bool:
-    """Whether it is too old to be tried at `now`, in UTC ms.
-
-    A limit delays mail and never drops it: what a limit has put off beyond its expiry, before it
-    was ever tried, is tried when its turn comes.
-    """
-    expires_at = delivery.message.expires_at
-    return now >= expires_at and (delivery.attempts > 0 or delivery.due_at < expires_at)
+    """Whether it is too old to be tried at `now`, in UTC ms, whatever it has waited for."""
+    return now >= delivery.message.expires_at

@@ -63,6 +63,7 @@ class Lane:
     paid: frozenset[int] = (
         NOTHING_PAID  # whose permits are spent already, though they have not gone
     )
+    is_short: bool = False  # of room: mail was kept out, and waits in the store
 
     @property
     def is_ready(self) -> bool:

@@ -1,11 +1,8 @@
 """When mail that a limit holds up is to ask again, so that a thousand lanes do not ask at once.
 
-The limits (`relay.limits`) decide what goes; this only plans. For each limited key it keeps two
-horizons. *Near*: the next moment at which the head of a lane in memory asks; the heads that wait
-under one key are spaced by its rate, so that about one question is asked for each message that
-goes. *Far*: the next due time for mail that is given back to the store, behind all that waits in
-memory. So a throttled stream neither fills the memory nor is forgotten: each message knows when it
-may go.
+The limits (`relay.limits`) decide what goes; this only plans. For each limited key it keeps the
+next moment at which the head of a lane asks; the heads that wait under one key are spaced by its
+rate, so that about one question is asked for each message that goes.
 
 Pure arithmetic on the caller's monotonic seconds. A plan that proves too early costs one more
 question, one too late a short delay; neither breaks a limit.
@@ -25,7 +22,6 @@ _UNKNOWN_RATE = 50.0  # per second: for a limit that cannot be told (the store i
 class _Horizon:
     near: float = 0.0  # when the next head may ask, for the sake of the rate
     closed: float = 0.0  # until then the quota is known to be used up
-    far: float = 0.0  # when the next delivery that is given back is due
 
 
 class Pacing:
@@ -69,23 +65,6 @@ class Pacing:
             if horizon.near > now:
                 return key, "rate", self.ask_at(key, "rate", n, now)
         return None
-
-    def due_at(self, key: str, kind: str, n: int, earliest: float) -> float:
-        """When a delivery of `n` recipients that is given back becomes due again."""
-        horizon = self._horizons.setdefault(key, _Horizon())
-        at = max(horizon.far, earliest)
-        horizon.far = at + n / self.rate(key, kind)
-        return at
-
-    def has_far(self, key: str, now: float) -> bool:
-        """Whether what is given back next is due behind other mail that was."""
-        horizon = self._horizons.get(key)
-        return horizon is not None and horizon.far > now
-
-    def is_backlogged(self, key: str, now: float) -> bool:
-        """Whether mail given back under `key` has yet to come: newer mail goes behind it."""
-        horizon = self._horizons.get(key)
-        return horizon is not None and horizon.far > now + KEEP_SECONDS
 
     def capacity(self, key: str, kind: str, most: int) -> int:
         """How many deliveries one lane may hold in memory while `key` limits it."""

@@ -1,9 +1,8 @@
 """The scheduler: claimed mail in, attempts out, outcomes back to the store.
 
 Memory holds a bounded working set of claimed deliveries. Freshly accepted mail comes in by `offer`,
-claimed already; where there is room, mail that is due is claimed from the store. The store is asked
-when there is reason to: a due time has come, room was freed while more was waiting, or a few
-seconds have passed.
+claimed already; where there is room, mail that is due is claimed from the store
+(`relay.delivery.claiming`).
 
 Owns the lease of this worker: it is renewed at a third of its length, and where it was lost all
 that waits is dropped (another worker has it) and a new epoch begins. `drain` ends it all in order;
@@ -13,16 +12,17 @@ a process that dies instead loses nothing, because its claims are freed with its
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random, SystemRandom
 from types import MappingProxyType
 
 from relay.config.model import Config
 from relay.delivery.attempt import Attempts
 from relay.delivery.backlog import Backlog
+from relay.delivery.claiming import Claiming
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connections
 from relay.delivery.dispatch import Dispatcher, SourceTester
+from relay.delivery.shares import Shares
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
@@ -42,12 +42,8 @@ from relay.signing.sign import dkim_fields
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, QueueFilter, Settlement, WarmupProgress
 
-CLAIM_BATCH = 500
-_SHORTEST_WAIT_MS = 20
-POLL_SECONDS = 5.0  # the store is asked at least so often: other processes put mail into it too
 TIDY_SECONDS = 5.0
 RECALLED_MS = 3_000  # in which an operator's command does its work
-MERCY_MS = 600_000
 
 
 class Scheduler:
@@ -89,7 +85,19 @@ class Scheduler:
         self._connections = connections
         self._telling = Telling(metrics, log)
         self._signer = Signer(keyring, sign)
-        self._claims = Claims(store, owner, config.store.lease, metrics, log, notice=self._notice)
+        self._shares = Shares(config)
+        rng = rng or SystemRandom()
+        self._claiming = Claiming(store, self._shares, wall, rng, log)
+        self._claims = self._claiming.claims = Claims(
+            store,
+            owner,
+            config.store.lease,
+            metrics,
+            log,
+            shares=self._shares,
+            notice=self._claiming.expect,
+            freed=self._claiming.freed,
+        )
         self._aside = SettingAside(store.suspensions, self._claims, metrics, log)
         self._unclassified = UnclassifiedReplies(store.unclassified, config.bounces, metrics, log)
         self._attempts = Attempts(config, store, self._signer, log, wall, return_paths)
@@ -104,27 +112,25 @@ class Scheduler:
             slots=slots,
             tls=tls,
         )
-        self._dispatcher = self._workers.mail = Dispatcher(
+        self._dispatcher = self._workers.mail = self._claiming.mail = Dispatcher(
             config=config,
             router=router,
             health=health,
             limits=limits,
             claims=self._claims,
+            shares=self._shares,
             aside=self._aside,
             telling=self._telling,
             unclassified=self._unclassified,
             wall=wall,
-            rng=rng or SystemRandom(),
+            rng=rng,
             rouse=self._workers.rouse,
+            room=self._claiming.room_in,
             complain=complain,
             metrics=metrics,
             log=log,
             warmups=warmups,
         )
-        self._began = wall()
-        self._wake = asyncio.Event()
-        self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
-        self._overflowed = False  # mail was left in the store for want of room
         self._draining = False
         self._loops: list[asyncio.Task[None]] = []
 
@@ -154,18 +160,10 @@ class Scheduler:
         """In whose name mail is to be accepted and claimed; a new one after a lost lease."""
         return self._claims.owner
 
-    def has_room(self) -> bool:
-        """Whether freshly accepted mail is to be claimed for this scheduler, and offered.
-
-        While older mail waits in the store for want of room, half of the room is kept for it.
-        """
-        if self._draining:
-            return False
-        most = self._config.delivery.working_set
-        if len(self._claims) < (most // 2 if self._overflowed else most):
-            return True
-        self._overflowed = True
-        return False
+    def has_room(self, configuration_set: str) -> bool:
+        """Whether freshly accepted mail of a set is to be claimed for this scheduler, and
+        offered."""
+        return not self._draining and self._claiming.has_room(configuration_set)
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Take over deliveries that were just stored, claimed by `owner`."""
@@ -188,7 +186,8 @@ class Scheduler:
         self._workers.configure(config, router)
         self._dispatcher.reconfigure(config, router)
         self._claims.lease_seconds = config.store.lease
-        self._ask_now()
+        self._shares.configure(config)
+        self._claiming.ask_now()
 
     def suspend(self, suspensions: Suspensions) -> None:
         """Put an operator's orders in force, for what waits and for what comes."""
@@ -206,7 +205,7 @@ class Scheduler:
         """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried
         also where a destination was down lately."""
         self._dispatcher.forgive()
-        self._ask_now()
+        self._claiming.ask_now()
 
     async def recall(self, which: QueueFilter) -> None:
         """Give back what waits in memory and `which` names, so that an operator may change it in
@@ -229,14 +228,14 @@ class Scheduler:
         """Count what an operator has bounced in the store, as any other end of a delivery."""
         self._telling.bounced_by_operator(settlement)
 
-    def expect(self, due_at: int) -> None:
+    def expect(self, due_at: int, configuration_set: str = "") -> None:
         """Mail that is due at `due_at` (UTC ms) was stored for anyone to claim."""
-        self._notice(due_at)
+        self._claiming.expect(due_at, configuration_set)
 
     async def run(self) -> None:
         """Work until cancelled or drained."""
         self._loops = [
-            asyncio.create_task(self._claim_for_ever()),
+            asyncio.create_task(self._claiming.run()),
             asyncio.create_task(self._renew_for_ever()),
             asyncio.create_task(self._tidy_for_ever()),
             asyncio.create_task(self._unclassified.run()),
@@ -268,71 +267,6 @@ class Scheduler:
             task.cancel()
         self._signer.close()
 
-    # When the store is asked
-
-    def _notice(self, due_at: int | None) -> None:
-        """A due time has become known, or (None) room was freed."""
-        if due_at is not None:
-            if due_at < self._ask_at:
-                self._ask_at = due_at
-                self._wake.set()
-        elif self._overflowed and self._room() >= self._enough_room():
-            self._ask_now()
-
-    def _ask_now(self) -> None:
-        self._ask_at = 0
-        self._wake.set()
-
-    def _room(self) -> int:
-        return self._config.delivery.working_set - len(self._claims)
-
-    def _enough_room(self) -> int:
-        """Below this it is not worth asking."""
-        return min(CLAIM_BATCH, self._config.delivery.working_set // 4)
-
-    async def _claim_for_ever(self) -> None:
-        while True:
-            try:
-                await self._claim()
-            except StoreError as error:
-                self._log.error("the store gives no mail to deliver", error=str(error))
-            except Exception:
-                self._log.exception("claiming failed")
-            await self._until_asked()
-
-    async def _claim(self) -> None:
-        """Claim what is due, as far as there is room, and note when to ask again."""
-        claims = self._claims
-        self._wake.clear()
-        # What becomes known from here on may only bring it forward.
-        self._ask_at = self._wall() + round(POLL_SECONDS * 1000)
-        room = self._room()
-        self._overflowed = room < self._enough_room()
-        if self._overflowed or not claims.is_valid:
-            return
-        limit = min(room, CLAIM_BATCH)
-        found = await self._store.claim(claims.owner, self._wall(), limit)
-        if len(found) == limit:
-            self._overflowed = True
-            self._ask_at = 0
-        spared = [spare(delivery, self._began, self._wall()) for delivery in found]
-        self._dispatcher.place(claims.take(spared), fresh=False)
-        if len(found) < limit and (due := await self._store.next_due()) is not None:
-            # Never at once: what is due and was not given just now is not for us.
-            self._notice(max(due, self._wall() + _SHORTEST_WAIT_MS))
-
-    async def _until_asked(self) -> None:
-        """Until the time to ask has come; at the latest when the poll is due."""
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + POLL_SECONDS
-        while (left := min(latest - loop.time(), (self._ask_at - self._wall()) / 1000)) > 0:
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self._wake.wait()
-            except TimeoutError:
-                return
-
     # Loops
 
     async def _renew_for_ever(self) -> None:
@@ -356,7 +290,7 @@ class Scheduler:
                     owner=self.owner.name,
                     epoch=self.owner.epoch,
                 )
-                self._ask_now()
+                self._claiming.ask_now()
             elif not was_valid:
                 self._dispatcher.rouse_all()
 
@@ -365,9 +299,13 @@ class Scheduler:
             self._metrics.queue_working_set.set(len(self._claims))
             await asyncio.sleep(TIDY_SECONDS)
             try:
-                self._dispatcher.tidy(short_of_room=self._overflowed)
+                self._dispatcher.tidy(short_of_room=self._claiming.leaves_mail)
                 self._workers.cut_stuck()
                 self._look_for_lost()
+                if not self._draining and self._claims.is_valid:
+                    await self._claiming.give_up_expired()
+            except StoreError as error:
+                self._log.error("mail that has expired could not be found", error=str(error))
             except Exception:
                 self._log.exception("tidying up failed")
 
@@ -378,11 +316,3 @@ class Scheduler:
 
     async def _register_again(self) -> Owner:
         return await self._store.register(self.owner.name, round(self._claims.lease_seconds * 1000))
-
-
-def spare(delivery: Delivery, began: int, now: int) -> Delivery:
-    """Mail that grew too old while no relay ran, or by a clock that was set wrong, is tried all
-    the same: it has `MERCY_MS` from when this process began (UTC ms), then its age counts."""
-    if delivery.message.expires_at > began or now >= began + MERCY_MS:
-        return delivery
-    return replace(delivery, message=replace(delivery.message, expires_at=began + MERCY_MS))

@@ -104,7 +104,8 @@ class Telling:
             configuration_set=message.configuration_set,
             domain=delivery.domain,
             recipients=count,
-            reply=delivery.last_reply or reason,
+            reason=reason,
+            reply=delivery.last_reply,
         )
 
     def postponed(self, delivery: Delivery, reason: str) -> None:

@@ -125,3 +125,4 @@ def _cancel_timer(lane: Lane) -> None:
     if lane.timer is not None:
         lane.timer.cancel()
         lane.timer = None
+    lane.held_by = lane.held_kind = ""

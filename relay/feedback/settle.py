@@ -164,8 +164,11 @@ def postpone(
 def expire(
     delivery: Delivery, reason: str, *, policies: Policies, now: int, rng: Random
 ) -> Settlement:
-    """Give up a delivery whose time passed while it waited; its last reply says why, if any."""
-    text = delivery.last_reply or reason or "the message waited in the queue until it expired"
+    """Give up a delivery whose time passed while it waited, for what `reason` says (a clause); and
+    its last reply says what the last attempt came to, if there was one."""
+    waited = f"the message expired; {reason}" if reason else ""
+    text = "; ".join(filter(None, (waited, delivery.last_reply)))
+    text = text or "the message waited in the queue until it expired"
     results = [
         RecipientResult(
             recipient, "bounced", harmless(Reply(451, "4.4.7", text)), "expired", phase="local"

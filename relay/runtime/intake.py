@@ -43,7 +43,8 @@ class Intake:
         scheduler = self._scheduler
         new = self._clock.in_queue_time(new)
         owner = None
-        if new.due_at <= self._clock.now() and scheduler.has_room():
+        name = new.message.configuration_set
+        if new.due_at <= self._clock.now() and scheduler.has_room(name):
             owner = scheduler.owner
         accepted = await self._store.insert(new, owner)
         for suppressed in accepted.suppressed:
@@ -53,7 +54,7 @@ class Intake:
             scheduler.offer(claimed)
         elif accepted.deliveries:
             # Not for this owner: it is due later, there was no room, or the lease was lost.
-            scheduler.expect(new.due_at)
+            scheduler.expect(new.due_at, name)
         return accepted
 
 

@@ -40,7 +40,7 @@ async def test_draining_lets_attempts_in_flight_finish_and_starts_no_more(tmp_pa
         await receiver.until(lambda: bool(receiver.sessions) and bool(receiver.sessions[0].raw))
         draining = asyncio.create_task(relay.scheduler.drain(10.0))
         await asyncio.sleep(0)
-        assert not relay.scheduler.has_room()
+        assert not relay.scheduler.has_room("main")
         receiver.answer(b"250 2.0.0 taken\r\n")
         await draining
         queue = await relay.queue()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from relay.delivery.scheduler import MERCY_MS, spare
+from relay.delivery.claiming import MERCY_MS, spare
 from relay.store.values import Delivery
 from tests.delivery.outgoing import make_message
 

@@ -33,24 +33,6 @@ def test_a_lone_lane_asks_exactly_when_the_limit_says() -> None:
     assert times == [100 + i * 0.05 for i in range(40)]
 
 
-def test_mail_that_is_given_back_is_due_in_order_at_the_rate() -> None:
-    pacing = Pacing(_PACING)
-    due = [pacing.due_at("set:a", "rate", 1, 130.0) for _ in range(1000)]
-    assert due[0] == 130.0
-    assert due == sorted(due)
-    assert abs(due[-1] - (130.0 + 999 / 20)) < 1e-6
-
-
-def test_newer_mail_goes_behind_what_was_given_back() -> None:
-    pacing = Pacing(_PACING)
-    assert not pacing.is_backlogged("set:a", 100.0)
-    for _ in range(2000):
-        pacing.due_at("set:a", "rate", 1, 100.0)
-    assert pacing.is_backlogged("set:a", 100.0)
-    assert not pacing.is_backlogged("set:a", 200.0)
-    assert not pacing.is_backlogged("set:unlimited", 100.0)
-
-
 def test_a_lane_keeps_what_may_go_soon() -> None:
     pacing = Pacing(_PACING)
     assert pacing.capacity("set:a", "rate", 5000) == 20 * KEEP_SECONDS

@@ -89,7 +89,7 @@ async def test_suspended_mail_is_touched_once(tmp_path: Path) -> None:
         await until_set_aside(relay, 10)
         for _ in range(3):
             relay.scheduler.wake()
-            await relay.scheduler._claim()
+            await relay.scheduler._claiming._claim()
         assert relay.metric("relay_deliveries_suspended_total") == 10
 
 

@@ -36,13 +36,13 @@ class Waiting:
     offered: list[Delivery] = field(default_factory=list)
     expected: list[int] = field(default_factory=list)
 
-    def has_room(self) -> bool:
+    def has_room(self, configuration_set: str) -> bool:
         return self.room
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         self.offered += deliveries
 
-    def expect(self, due_at: int) -> None:
+    def expect(self, due_at: int, configuration_set: str) -> None:
         self.expected.append(due_at)
 
 

@@ -1,0 +1,220 @@
+"""Due mail out of the store into memory: when the store is asked, and for what.
+
+It is asked when there is reason to: a due time has come, room was freed while more was waiting, or
+a few seconds have passed. While everything that is due fits into memory it is claimed as it comes,
+longest due first. Where not, sets and lines take turns (`relay.store.fairness`), and those that
+this worker has enough of already are passed over: their mail stays where it is, untouched, until
+there is room. Freshly accepted mail is held to the same shares: it comes into memory only where its set
+has room, so that a campaign which is being injected leaves the others theirs.
+
+Owns what is known of the mail that was left in the store. Decides nothing about limits.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from random import Random
+from types import MappingProxyType
+from typing import Protocol
+
+from relay.delivery.claims import Claims
+from relay.delivery.narrows import Narrows
+from relay.delivery.shares import NORMAL, Shares
+from relay.observe.logging import Logger
+from relay.store.interface import QueueStore, StoreError
+from relay.store.values import Cursor, Delivery, Want
+
+CLAIM_BATCH = 500
+POLL_SECONDS = 5.0  # the store is asked at least so often: other processes put mail into it too
+MERCY_MS = 600_000
+_SHORTEST_WAIT_MS = 20
+_BETWEEN_TURNS_MS = 100  # between two questions, where the last one brought nothing
+_MISSED_MS = 250
+
+
+class Destinations(Protocol):
+    """Where claimed mail goes (`Dispatcher`)."""
+
+    @property
+    def narrows(self) -> Narrows: ...
+
+    def place(self, deliveries: Sequence[Delivery], *, fresh: bool) -> None: ...
+
+
+class Claiming:
+    """`claims` and `mail` are set before anything else is called. `wall` gives UTC milliseconds."""
+
+    claims: Claims
+    mail: Destinations
+
+    def __init__(
+        self,
+        store: QueueStore,
+        shares: Shares,
+        wall: Callable[[], int],
+        rng: Random,
+        log: Logger,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._store = store
+        self._shares = shares
+        self._wall = wall
+        self._rng = rng
+        self._log = log
+        self._began = wall()
+        self._wake = asyncio.Event()
+        self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
+        self._left: frozenset[str] = frozenset()  # sets with due mail that was left in the store
+        self._by_turns = False  # more was due than was asked for
+        self._missed = False  # mail of such a set was stored since the store was asked last
+        self._freed = 0  # deliveries, since then
+        self._cursors: Mapping[str, Cursor] = MappingProxyType({})
+
+    @property
+    def leaves_mail(self) -> bool:
+        """Whether due mail was left in the store for want of room."""
+        return bool(self._left) or self._by_turns
+
+    def has_room(self, name: str) -> bool:
+        """Whether freshly accepted mail of a set is to come into memory. While older mail of the
+        set waits in the store, half of its room is kept for that; and all of it where its rate
+        decides how much goes, or the older would never have its turn."""
+        room = self._shares.room(name)
+        if name in self._left:
+            return room > self._shares.held(name) and not self._shares.is_limited(name)
+        if room > 0 and not self.mail.narrows.is_closed(name, self._loop.time()):
+            return True
+        self._left |= {name}
+        return False
+
+    def expect(self, due_at: int, name: str = "") -> None:
+        """Mail that is due at `due_at` (UTC ms) was stored, of the set `name`; or a due time has
+        become known otherwise."""
+        if name in self._left:
+            self._missed = True  # there is no room for it; it is found with the older
+        elif due_at < self._ask_at:
+            self._ask_at = due_at
+            self._wake.set()
+
+    def freed(self, name: str) -> None:
+        """A delivery of a set is held no more."""
+        if not self._left:
+            return
+        self._freed += 1
+        if self._freed >= self._enough(self._shares.size) or (
+            name in self._left and self._shares.room(name) >= self._enough(self._shares.most(name))
+        ):
+            self.ask_now()
+
+    def room_in(self, seconds: float) -> None:
+        """There is room for mail that was kept out, `seconds` from now."""
+        self.expect(self._wall() + round(seconds * 1000) if seconds > 0 else 0)
+
+    def ask_now(self) -> None:
+        """Ask the store at once."""
+        self._ask_at = 0
+        self._wake.set()
+
+    @staticmethod
+    def _enough(most: int) -> int:
+        """Of `most` that may be held, how many must be free: below this it is not worth asking."""
+        return max(1, min(CLAIM_BATCH, most // 4))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._claim()
+            except StoreError as error:
+                self._log.error("the store gives no mail to deliver", error=str(error))
+            except Exception:
+                self._log.exception("claiming failed")
+            await self._until_asked()
+
+    async def _until_asked(self) -> None:
+        """Until the time to ask has come; at the latest when the poll is due."""
+        latest = self._loop.time() + POLL_SECONDS
+        while (left := min(latest - self._loop.time(), (self._ask_at - self._wall()) / 1000)) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    async def _claim(self) -> None:
+        """Claim what is due, as far as there is room, and note when to ask again."""
+        self._wake.clear()
+        # What becomes known from here on may only bring it forward.
+        self._ask_at = self._wall() + round(POLL_SECONDS * 1000)
+        self._freed, self._missed = 0, False
+        limit = min(self._shares.size - len(self._shares), CLAIM_BATCH)
+        if limit <= 0 or not self.claims.is_valid:
+            return
+        if self.leaves_mail or self.mail.narrows:
+            found = await self._claim_by_turns(limit)
+        else:
+            found = await self._store.claim(self.claims.owner, self._wall(), limit)
+            self._by_turns = len(found) == limit
+        self._take(found)
+        if found:
+            self._ask_at = 0
+        elif (due := await self._store.next_due(self._wall())) is not None:
+            self.expect(max(due, self._wall() + self._shortest_wait()))
+        if self._missed:
+            self.expect(self._wall() + _MISSED_MS)
+
+    def _shortest_wait(self) -> int:
+        return _BETWEEN_TURNS_MS if self.leaves_mail else _SHORTEST_WAIT_MS
+
+    async def _claim_by_turns(self, limit: int) -> Sequence[Delivery]:
+        due = await self._store.find_due(self._want(limit))
+        self._left, self._cursors, self._by_turns = due.left, due.cursors, False
+        if not due.is_searched:
+            self.expect(self._wall() + _BETWEEN_TURNS_MS)
+        # Also where nothing was found: whose worker died is found out on the way.
+        return await self._store.claim_found(self.claims.owner, due.ids)
+
+    def _want(self, limit: int) -> Want:
+        now = self._loop.time()
+        narrow, widths = self.mail.narrows.lines(now)
+        rooms = self._shares.rooms()
+        for name, room in self.mail.narrows.rooms(now).items():
+            rooms[name] = min(room, rooms.get(name, room))
+        return Want(
+            now=self._wall(),
+            limit=limit,
+            weight=NORMAL,
+            weights=self._shares.weights,
+            rooms=rooms,
+            narrow=narrow,
+            widths=widths,
+            cursors=self._cursors,
+            start=self._rng.random(),
+        )
+
+    def _take(self, found: Sequence[Delivery]) -> None:
+        if found:
+            now = self._wall()
+            spared = [spare(delivery, self._began, now) for delivery in found]
+            self.mail.place(self.claims.take(spared), fresh=False)
+
+    async def give_up_expired(self) -> None:
+        """Take what has expired out of the store, wherever it waits, so that it is given up."""
+        now = self._wall()
+        after = self._began if now < self._began + MERCY_MS else -1
+        while found := await self._store.find_expired(after, now, CLAIM_BATCH):
+            claimed = await self._store.claim_found(self.claims.owner, found)
+            if not claimed:
+                return
+            self._take(claimed)
+            if self.claims.is_full:
+                await self.claims.room()
+
+
+def spare(delivery: Delivery, began: int, now: int) -> Delivery:
+    """Mail that grew too old while no relay ran, or by a clock that was set wrong, is tried all
+    the same: it has `MERCY_MS` from when this process began (UTC ms), then its age counts."""
+    if delivery.message.expires_at > began or now >= began + MERCY_MS:
+        return delivery
+    return replace(delivery, message=replace(delivery.message, expires_at=began + MERCY_MS))
