@@ -228,7 +228,11 @@ class Outgoing:
                 eight_bit=message.body.eight_bit,
             )
             message = make_message(*recipients, stored=stored, **facts)
-        owner = self.scheduler.owner if offer and self.scheduler.has_room(message.configuration_set) else None
+        owner = (
+            self.scheduler.owner
+            if offer and self.scheduler.has_room(message.configuration_set)
+            else None
+        )
         accepted = await self.store.insert(NewMessage(message, now_ms() - due_ms_ago), owner)
         if owner is not None:
             self.scheduler.offer(accepted.deliveries)

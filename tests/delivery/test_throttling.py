@@ -1,7 +1,6 @@
 """Mail under a limit: what waits, where, for how long, and what passes it."""
 
 import asyncio
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
