@@ -4,8 +4,8 @@ It is asked when there is reason to: a due time has come, room was freed while m
 a few seconds have passed. While everything that is due fits into memory it is claimed as it comes,
 longest due first. Where not, sets and lines take turns (`relay.store.fairness`), and those that
 this worker has enough of already are passed over: their mail stays where it is, untouched, until
-there is room. Freshly accepted mail is held to the same shares: it comes into memory only where its set
-has room, so that a campaign which is being injected leaves the others theirs.
+there is room. Freshly accepted mail is held to the same shares: it comes into memory only where its
+set has room, so that a campaign which is being injected leaves the others theirs.
 
 Owns what is known of the mail that was left in the store. Decides nothing about limits.
 """
