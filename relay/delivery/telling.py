@@ -105,7 +105,7 @@ class Telling:
             domain=delivery.domain,
             recipients=count,
             reason=reason,
-            reply=delivery.last_reply,
+            reply=delivery.last_reply or reason,
         )
 
     def postponed(self, delivery: Delivery, reason: str) -> None:
