@@ -18,6 +18,7 @@ FlowBy = Literal["all", "set", "pool", "source", "provider"]
 
 _EDGE = 0.8
 _MOST = 100  # of each kind of entry
+_ATTEMPTS = "relay_attempts_total"
 _COUNTERS = {
     "relay_recipients_accepted_total": "accepted",
     "relay_recipients_delivered_total": "delivered",
@@ -28,14 +29,14 @@ _LABELS: Mapping[FlowBy, str] = {
     "set": "configuration_set",
     "pool": "pool",
     "source": "source",
-    "provider": "provider",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Recipients since the relay began, of what `by` and `name` say. What is accepted has no pool
-    yet, no source and no provider."""
+    yet, no source and no provider. By provider attempts are counted: as `delivered` those that did
+    deliver, as `deferred` all others."""
 
     by: FlowBy
     name: str
@@ -67,10 +68,14 @@ def flows_of(families: Iterable[Family]) -> tuple[Flow, ...]:
     sums: dict[tuple[FlowBy, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for family in families:
         for sample in family.samples:
+            labels = dict(sample.labels)
+            if sample.name == _ATTEMPTS:
+                counted = "delivered" if labels["outcome"] == "delivered" else "deferred"
+                sums["provider", labels["provider"]][counted] += round(sample.value)
+                continue
             counted = _COUNTERS.get(sample.name)
             if counted is None:
                 continue
-            labels = dict(sample.labels)
             sums["all", ""][counted] += round(sample.value)
             for by, label in _LABELS.items():
                 if labels.get(label):

@@ -14,7 +14,6 @@ _BY: tuple[tuple[FlowBy, str], ...] = (
     ("set", "configuration set"),
     ("pool", "pool"),
     ("source", "source"),
-    ("provider", "provider"),
 )
 
 
@@ -84,6 +83,7 @@ def sections(before: Look, after: Look, rows: int) -> list[Section]:
     made = [
         _queue(after),
         *(_flows(found, by, title) for by, title in _BY),
+        _providers(found),
         _lines(after),
         _limits(after),
         _restraints(after),
@@ -112,9 +112,6 @@ def _queue(look: Look) -> Section:
 
 
 def _flows(found: Compared, by: FlowBy, title: str) -> Section:
-    busiest = sorted(
-        (pace for pace in found.paces if pace.by == by and pace.any), key=lambda pace: -pace.any
-    )
     return (
         title,
         (by, "accepted/s", "delivered/s", "deferred/s", "bounced/s"),
@@ -126,9 +123,26 @@ def _flows(found: Compared, by: FlowBy, title: str) -> Section:
                 f"{pace.deferred:.1f}",
                 f"{pace.bounced:.1f}",
             )
-            for pace in busiest
+            for pace in _busiest(found, by)
         ],
     )
+
+
+def _providers(found: Compared) -> Section:
+    """Attempts, not recipients: see `Flow`."""
+    return (
+        "provider",
+        ("provider", "attempts delivered/s", "others/s"),
+        [
+            (pace.name, f"{pace.delivered:.1f}", f"{pace.deferred:.1f}")
+            for pace in _busiest(found, "provider")
+        ],
+    )
+
+
+def _busiest(found: Compared, by: FlowBy) -> list[Pace]:
+    moving = (pace for pace in found.paces if pace.by == by and pace.any)
+    return sorted(moving, key=lambda pace: -pace.any)
 
 
 def _lines(look: Look) -> Section:

@@ -247,7 +247,10 @@ class Dispatcher:
             self._wait_for_a_source(delivery, plan, site)
         elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
             self._endings.unreachable(delivery, lane, lane.way.failure)
-        elif not self._holding.keeps_out(lane, delivery, fresh):
+        elif not (
+            self._waits_to_warm_up(lane, plan, delivery)
+            or self._holding.keeps_out(lane, delivery, fresh)
+        ):
             joins = lane.ends_with(delivery.message)
             lane.put(delivery)
             self._sibling = lane
@@ -324,13 +327,24 @@ class Dispatcher:
         )
 
     def _note_choice(self, plan: Plan, lane: Lane, recipients: int, now: float) -> None:
-        """A source is chosen. Where it is known that it may not send now the lane need not ask."""
-        source, provider = lane.way.path.source, lane.way.path.site.provider
-        refusal = self._warming.standing_refusal(source, provider, now)
+        path = lane.way.path
+        self._warming.chosen(plan, path.source, path.site.provider, recipients, now)
+
+    def _waits_to_warm_up(self, lane: Lane, plan: Plan, delivery: Delivery) -> bool:
+        """Where it is known that a source may not send more today its lane need not ask. True where
+        the delivery waits for it in the store."""
+        path, now, recipients = lane.way.path, self._loop.time(), len(delivery.recipients)
+        refusal = self._warming.standing_refusal(path.source, path.site.provider, now)
         if refusal is None:
-            self._warming.chosen(plan, source, provider, recipients, now)
-        elif not lane.held_by:
+            return False
+        seconds = self._warming.put_off(refusal, plan, recipients, now)
+        if seconds:
+            due_at = self._wall() + round(seconds * 1000)
+            self._claims.give_back(delivery, min(due_at, delivery.message.expires_at))
+            return True
+        if not lane.held_by:
             self._holding.hold(lane, refusal, recipients)
+        return False
 
     def _choose_by_weight(self, plan: Plan, site: Site, avoid: Collection[str]) -> Lane | None:
         """The lane of a source by weight, sooner one that can be used."""
@@ -465,7 +479,7 @@ class Dispatcher:
             self._place(delivery, False, (), self._wall())
 
     def _overflows(self, lane: Lane, delivery: Delivery, decision: Decision) -> bool:
-        """Whether a warm-up has refused it, and warm sources take at once what waits."""
+        """Whether a warm-up has refused it, and what waits is to be placed anew."""
         if not decision.limited_by.startswith("warmup:"):
             return False
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from relay.config.model import Config
+from relay.delivery.pacing import KEEP_SECONDS
 from relay.limits.gatekeeper import Decision, Kind
 from relay.limits.specs import Limit
 from relay.limits.warmup import warmup_key, warmup_keys
@@ -60,6 +61,7 @@ class _Room:
     hourly: int  # recipients that may go in an hour
     opens: float = 0.0  # as the spacing has it
     refused_until: float = 0.0  # as the limits said
+    far: float = 0.0  # when the next delivery that waits for it in the store is due
     kind: Kind = ""
 
     def is_open(self, n: int, now: float) -> bool:
@@ -121,14 +123,32 @@ class Warming:
             room.opens = max(room.opens, now) + n * room.interval
 
     def refused(self, decision: Decision, plan: Plan, now: float) -> bool:
-        """A limit has refused a delivery. True where it was that of a warm-up, and warm addresses
-        of the pool take at once what it refuses."""
+        """A limit has refused a delivery. True where it was that of a warm-up, and what waits is to
+        be placed anew: warm addresses of the pool take it at once, or it waits in the store."""
         room = self._rooms.get(decision.limited_by)
         if room is None:
             return False
         room.refused_until, room.kind = now + decision.delay_s, decision.kind
         pool = self._pools.get(plan.pool)
-        return pool is not None and pool.overflows(plan)
+        if pool is None or not pool.warm(plan):
+            return False
+        return not pool.waits or decision.delay_s > KEEP_SECONDS
+
+    def put_off(self, refusal: Decision, plan: Plan, n: int, now: float) -> float:
+        """For how many seconds a delivery to `n` recipients is to wait in the store for an address
+        that it fell to; 0 where it waits like any other mail under a limit.
+
+        Other mail of its set and domain may leave from warm addresses, so it must not stand in its
+        way; and each is due when it may go, behind those before it, so that not all ask at once.
+        """
+        room, pool = self._rooms.get(refusal.limited_by), self._pools.get(plan.pool)
+        if room is None or pool is None or not pool.waits or not pool.warm(plan):
+            return 0.0
+        if refusal.delay_s <= KEEP_SECONDS:
+            return 0.0
+        at = max(room.far, now + refusal.delay_s)
+        room.far = at + n * room.interval
+        return at - now
 
     def standing_refusal(self, address: str, provider: str, now: float) -> Decision | None:
         """What the limits last said of an address, where it still holds."""

@@ -13,10 +13,13 @@ def test_counters_are_added_up_by_each_thing_that_they_are_counted_by():
         known = {name: labels.get(name, "") for name in counter._labelnames}
         counter.labels(**known | {"source": f"192.0.2.{count}"}).inc(count)
     metrics.recipients_accepted.labels("app", "news").inc(9)
+    metrics.attempts.labels("main", "192.0.2.1", "google", "delivered").inc(4)
+    metrics.attempts.labels("main", "192.0.2.2", "google", "rate_limited").inc(3)
     flows = {(flow.by, flow.name): flow for flow in flows_of(take_stock(metrics.registry))}
     assert flows["all", ""] == Flow("all", "", accepted=9, delivered=7)
     assert flows["set", "news"] == Flow("set", "news", accepted=9, delivered=7)
     assert flows["pool", "main"] == Flow("pool", "main", delivered=7)
+    assert flows["provider", "google"] == Flow("provider", "google", delivered=4, deferred=3)
     assert flows["source", "192.0.2.5"] == Flow("source", "192.0.2.5", delivered=5)
     assert not [flow for flow in flows.values() if not flow.name and flow.by != "all"]
 

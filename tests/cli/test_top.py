@@ -82,6 +82,8 @@ def test_only_what_has_something_to_say_is_a_section():
         "held back",
         "suspended",
     ]
+    assert found["source"] == [("192.0.2.1", "", "8.0", "0.0", "0.5")]
+    assert found["provider"] == [("google", "4.0", "0.0")]
     assert found["queue"] == [("news", "40", "2", "0", "1m")]
     assert found["waiting for"] == [("google", "192.0.2.1", "12", "3", "path:192.0.2.1/google")]
     assert found["limit"] == [("set:news", "quota", "100/day", "97", "in 1m")]

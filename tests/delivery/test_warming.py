@@ -293,6 +293,29 @@ def test_a_pool_that_waits_chooses_by_weight_and_always_the_same_for_one_deliver
     assert 30 < fallen < 70
 
 
+def test_what_waits_for_an_address_is_due_one_behind_the_other(tmp_path: Path):
+    config = config_of(tmp_path, WARM, days=[1_600], when_warming="wait")
+    warming, plan = Warming.of(config, limits_in_force(config, {})), plan_of(config)
+    refusal = Decision(600.0, f"warmup:{NEW}", "quota", charged=False)
+    assert warming.refused(refusal, plan, now=0.0)
+    assert [warming.put_off(refusal, plan, 1, 0.0) for _ in range(3)] == [600.0, 618.0, 636.0]
+    assert warming.put_off(refusal, plan, 1, 100.0) == 600.0  # 700 s is later than the last one
+    short = Decision(5.0, f"warmup:{NEW}", "rate", charged=False)
+    assert not warming.refused(short, plan, now=0.0)
+    assert warming.put_off(short, plan, 1, 0.0) == 0.0
+
+
+def test_nothing_is_put_off_where_mail_overflows_or_all_addresses_are_new(
+    config: Config, tmp_path: Path
+):
+    refusal = Decision(600.0, f"warmup:{NEW}", "quota", charged=False)
+    overflowing = Warming.of(config, limits_in_force(config, {}))
+    assert overflowing.put_off(refusal, plan_of(config), 1, 0.0) == 0.0
+    all_new = config_of(tmp_path, days=[1_600], when_warming="wait")
+    waiting = Warming.of(all_new, limits_in_force(all_new, {}))
+    assert waiting.put_off(refusal, plan_of(all_new), 1, 0.0) == 0.0
+
+
 def test_a_pool_without_a_warm_up_is_left_as_it_is(config: Config):
     plan = plan_of(config)
     warm = limits_in_force(config, {NEW: completed(begin(NEW, 0))})
