@@ -127,16 +127,20 @@ def test_a_refusal_for_good_bounces_except_before_there_is_a_message(
     assert queue(started) == []
 
 
-@pytest.mark.parametrize(("stage", "copies"), [("in-data", 1), ("data", 1), ("final", 2)])
+# Lost at DATA, whose command went out with MAIL and RCPT, it is taken for a peer that cannot answer
+# them together: the message goes again at once, command by command, and no attempt is counted.
+@pytest.mark.parametrize(
+    ("stage", "copies", "deferred"), [("in-data", 1, 1), ("data", 1, 0), ("final", 2, 1)]
+)
 def test_a_connection_lost_on_the_way_is_made_good_and_twice_only_where_it_was_in_doubt(
-    started: Program, bad: Receiver, stage: str, copies: int
+    started: Program, bad: Receiver, stage: str, copies: int, deferred: int
 ) -> None:
     bad.behave = once(stage, DROP)
     started.send(("to@bad.test",), body=("x" * 70 + "\r\n") * 20_000)
     wait_until(lambda: len(bad.messages) == copies, 10, "delivery")
     wait_until(lambda: queue(started) == [], 10, "an empty queue")
     assert len(bad.messages) == copies
-    assert started.metric("relay_recipients_deferred_total") == 1
+    assert started.metric("relay_recipients_deferred_total") == deferred
     assert started.metric("relay_recipients_delivered_total") == 1
 
 
