@@ -70,8 +70,8 @@ def flows_of(families: Iterable[Family]) -> tuple[Flow, ...]:
         for sample in family.samples:
             labels = dict(sample.labels)
             if sample.name == _ATTEMPTS:
-                counted = "delivered" if labels["outcome"] == "delivered" else "deferred"
-                sums["provider", labels["provider"]][counted] += round(sample.value)
+                went = "delivered" if labels["outcome"] == "delivered" else "deferred"
+                sums["provider", labels["provider"]][went] += round(sample.value)
                 continue
             counted = _COUNTERS.get(sample.name)
             if counted is None:
