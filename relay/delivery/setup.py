@@ -137,7 +137,7 @@ async def _start_tls(
         tls_context=context,
         timeout=bounds.connect_timeout,
     )
-    if demand.trust == "dane":
+    if demand.tlsa:
         _check_dane(smtp, host, demand)
     await _say_hello(smtp)
 

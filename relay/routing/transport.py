@@ -56,7 +56,8 @@ class Demand:
     - `encryption`: `never`; `offered` (TLS where the peer can, clear text where not); `always`;
       `implicit` (from the first octet).
     - `trust`: whose certificate will do: `anybody`'s, one that an `authority` of ours vouches for
-      and that names the host, or one that `tlsa` records name (`dane`).
+      and that names the host, or (`dane`) whatever `tlsa` records name. Where there are `tlsa`
+      records they must name it in any case.
     - `refusal`: why this host must not be used at all, as a clause; `""` where it may be.
     - `trial`: what an MTA-STS policy in testing would demand. It is tried first; what fails then is
       counted, and not refused.
@@ -125,7 +126,8 @@ def in_words(demand: Demand) -> str:
     if demand.refusal:
         return f"not used: {demand.refusal} ({demand.reason})"
     trust = "" if demand.encryption == "never" else f", {_TRUST_IN_WORDS[demand.trust]}"
-    return f"{_IN_WORDS[demand.encryption]}{trust} ({demand.reason})"
+    both = " and that its TLSA records name" if demand.tlsa and demand.trust == "authority" else ""
+    return f"{_IN_WORDS[demand.encryption]}{trust}{both} ({demand.reason})"
 
 
 def _dane(host: str, own: Demand, tlsa: HostTlsa) -> Demand:
@@ -145,7 +147,8 @@ def _dane(host: str, own: Demand, tlsa: HostTlsa) -> Demand:
         # TLS is mandatory, and nothing can be checked but what the operator wants (RFC 7672 §2.2).
         text = f"{strict.reason} (no record is usable: any certificate)"
         return replace(strict, trust=own.trust, reason=text)
-    return replace(strict, tlsa=usable, base=tlsa.base or host)
+    trust: Trust = "authority" if own.trust == "authority" else "dane"
+    return replace(strict, trust=trust, tlsa=usable, base=tlsa.base or host)
 
 
 def _mta_sts(host: str, own: Demand, policy: StsPolicy) -> Demand:

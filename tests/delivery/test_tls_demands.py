@@ -272,6 +272,19 @@ async def test_dane_ee_refuses_any_other_however_valid(opener: Any, authority: A
     assert _results(failure.sessions) == [("tlsa", "certificate-not-trusted")]
 
 
+async def test_dane_does_not_stand_in_for_a_certificate_that_the_operator_wants_valid(
+    opener: Any, authority: Authority
+) -> None:
+    unknown, own, _ = _certified("mx.test")
+    async with Receiver(tls=unknown) as receiver:
+        host = _host(receiver, tlsa=_tlsa(3, own))
+        assert (await opener(_DANE, "verify").refused(host)).tls == "certificate-not-trusted"
+        assert (await opener(_DANE, "require").open(host)).peer.tls
+    async with Receiver(tls=authority.server("mx.test")) as receiver:
+        failure = await opener(_DANE, "verify").refused(_host(receiver, tlsa=_tlsa(3, own)))
+    assert "TLSA" in failure.reply.text
+
+
 async def test_dane_ta_wants_a_chain_to_the_authority_and_the_name(opener: Any) -> None:
     context, _, authority = _certified("mx.test")
     async with Receiver(tls=context) as receiver:

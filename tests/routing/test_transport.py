@@ -1,6 +1,7 @@
 """What a connection must fulfil: the operator's word and the domain's policy put together."""
 
 from dataclasses import replace
+from itertools import product
 from typing import Any, get_args
 
 import pytest
@@ -103,11 +104,9 @@ def test_where_the_operator_has_decided_no_policy_is_looked_at(word: Any) -> Non
 @pytest.mark.parametrize("word", get_args(DestinationTls))
 def test_a_policy_never_makes_a_demand_weaker(word: Any) -> None:
     order = ["offered", "always", "implicit"]
-    for policy in (TransportPolicy(_ENFORCE), TransportPolicy(_TESTING), TransportPolicy(_NONE)):
-        own, put_together = (
-            demand_on("m.test", word, OPPORTUNISTIC),
-            demand_on("m.test", word, policy),
-        )
+    own = demand_on("m.test", word, OPPORTUNISTIC)
+    for sts, dane in product((_ENFORCE, _TESTING, _NONE), (False, True)):
+        put_together = demand_on("m.test", word, TransportPolicy(sts, dane), _FOUND)
         if own.encryption != "never":
             assert order.index(put_together.encryption) >= order.index(own.encryption)
         assert own.trust == "anybody" or put_together.trust == own.trust
