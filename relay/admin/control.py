@@ -261,9 +261,15 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """How many entries an operation changed."""
+    """How many entries an operation changed.
+
+    Long work on the queue is done in parts: where `after` is not 0 there is more to do, and whoever
+    asked goes on with a filter that has this `after` and `upto`.
+    """
 
     count: int
+    after: int = 0
+    upto: int = 0
 
 
 Whereabouts = Literal["queued", "delivered", "bounced", "partly bounced", "gone"]
@@ -293,6 +299,22 @@ class QueueDetail:
     attempts: tuple[Attempt, ...] = ()
     whereabouts: Whereabouts = "queued"
     ended_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BounceRequest:
+    """Deliveries to give up; their senders are told `reason`, where there is one."""
+
+    which: QueueFilter
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """Deliveries to send through another pool; an empty name is the pool of their set."""
+
+    which: QueueFilter
+    pool: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,8 +401,11 @@ class Operations(Protocol):
 
     async def release(self, which: QueueFilter) -> Changed: ...
 
-    async def bounce(self, which: QueueFilter) -> Changed:
+    async def bounce(self, which: QueueFilter, reason: str = "") -> Changed:
         """Give the deliveries up, and report to their senders as for any other bounce."""
+
+    async def move(self, which: QueueFilter, pool: str) -> Changed:
+        """Have the deliveries go through another pool from their next attempt on."""
 
     async def suppress(self, request: SuppressRequest) -> Changed:
         """Add or replace; `count` is how many were new."""

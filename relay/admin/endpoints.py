@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from relay.admin.control import (
     AddressesRequest,
     AddressRequest,
+    BounceRequest,
     Changed,
     Control,
     CredentialRequest,
@@ -24,6 +25,7 @@ from relay.admin.control import (
     Login,
     LoginRequest,
     MessageRequest,
+    MoveRequest,
     NewSecret,
     Operations,
     QueueDetail,
@@ -94,7 +96,12 @@ QUEUE_HOLD = Endpoint("/v1/queue/hold", QueueFilter, Changed, lambda store, q: s
 QUEUE_RELEASE = Endpoint(
     "/v1/queue/release", QueueFilter, Changed, lambda store, q: store.release(q)
 )
-QUEUE_BOUNCE = Endpoint("/v1/queue/bounce", QueueFilter, Changed, lambda store, q: store.bounce(q))
+QUEUE_BOUNCE = Endpoint(
+    "/v1/queue/bounce", BounceRequest, Changed, lambda store, q: store.bounce(q.which, q.reason)
+)
+QUEUE_MOVE = Endpoint(
+    "/v1/queue/move", MoveRequest, Changed, lambda store, q: store.move(q.which, q.pool)
+)
 
 QUEUE_SUMMARY = Endpoint(
     "/v1/queue/summary", SummaryRequest, Summary, lambda store, q: store.summaries.summary(q)
@@ -183,6 +190,7 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     QUEUE_HOLD,
     QUEUE_RELEASE,
     QUEUE_BOUNCE,
+    QUEUE_MOVE,
     QUEUE_SUMMARY,
     SUPPRESSION_ADD,
     SUPPRESSION_REMOVE,

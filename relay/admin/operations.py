@@ -38,6 +38,7 @@ from relay.feedback.policy import Policies
 from relay.feedback.settle import settle
 from relay.feedback.told import given_up
 from relay.mail.address import AddressError, parse_mailbox
+from relay.mail.enhanced import printable_text
 from relay.mail.replies import Reply
 from relay.store.interface import Store
 from relay.store.secrets import new_secret
@@ -56,12 +57,16 @@ SHORTEST_PASSWORD = 8
 """Characters of a password that somebody else made. Ours have 40."""
 
 MAX_LISTED = 100_000
+PART = 5_000
+"""Deliveries that one request changes; whoever asked goes on with the rest."""
+
 MOST_ATTEMPTS = 200
 """Attempts at one message that are shown, the last ones."""
 
 _GIVEN_UP = Reply(554, "5.0.0", "given up by the operator of this relay before it was delivered")
 _CHANCE = SystemRandom()
 _BOUNCE_BATCH = 100
+_REASON_CHARACTERS = 300
 _OWNER = "operator"
 _LEASE_MS = 60_000
 
@@ -153,7 +158,7 @@ class StoreOperations:
     async def queue(self, which: QueueFilter) -> list[QueueEntry]:
         if not 1 <= which.limit <= MAX_LISTED:
             raise Refused(f"the limit of a listing is from 1 to {MAX_LISTED}, not {which.limit}")
-        return await self.store.queue(which)
+        return await self.store.queue(self._in_pool(which))
 
     async def message(self, request: MessageRequest) -> QueueDetail:
         message = await self.store.find_message(request.message_id)
@@ -170,49 +175,94 @@ class StoreOperations:
         return queued(message, deliveries, attempts)
 
     async def retry(self, which: QueueFilter) -> Changed:
-        await self.recall(which)
-        return self._queue_changed(await self.store.retry_now(which, self.clock()))
+        part, rest = await self._next_part(which)
+        count = await self.store.retry_now(part, self.clock())
+        return self._queue_changed(replace(rest, count=count))
 
     async def hold(self, which: QueueFilter) -> Changed:
-        await self.recall(which)
-        return self._queue_changed(await self.store.set_state(which, "held"))
+        part, rest = await self._next_part(which)
+        count = await self.store.set_state(part, "held")
+        return self._queue_changed(replace(rest, count=count))
 
     async def release(self, which: QueueFilter) -> Changed:
-        return self._queue_changed(await self.store.set_state(which, "queued"))
+        part, rest = await self._next_part(which)
+        count = await self.store.set_state(part, "queued")
+        return self._queue_changed(replace(rest, count=count))
 
-    async def bounce(self, which: QueueFilter) -> Changed:
+    async def move(self, which: QueueFilter, pool: str) -> Changed:
+        """Refused where the pool is not configured, or a set's mail is not to be moved."""
+        config = self.config()
+        if pool and pool not in config.pools:
+            there = ", ".join(sorted(config.pools))
+            raise Refused(f"no pool {pool} is in the configuration (there: {there})", "not_found")
+        part, rest = await self._next_part(which)
+        await self._must_be_movable(part)
+        count = await self.store.move(part, pool)
+        return self._queue_changed(replace(rest, count=count))
+
+    async def _must_be_movable(self, which: QueueFilter) -> None:
+        """Raises `Refused`."""
+        for name, settings in self.config().configuration_sets.items():
+            if settings.movable or which.configuration_set not in ("", name):
+                continue
+            if await self.store.matching(replace(which, configuration_set=name, limit=1)):
+                raise Refused(
+                    f"mail of configuration set {name} is not to be moved (movable: false); "
+                    "name the other sets one by one"
+                )
+
+    async def bounce(self, which: QueueFilter, reason: str = "") -> Changed:
         """Give up deliveries that no attempt holds now, batch by batch.
 
         A death in the middle leaves the rest queued; what was claimed for it is free again when
-        the lease ends.
+        the lease ends. The reports that this very bounce writes are newer than what it may take.
         """
-        await self.recall(which)
-        policies, begun_at = Policies.of(self.config()), self.clock()
+        part, rest = await self._next_part(which)
+        reply = _given_up_for(reason)
+        policies = Policies.of(self.config())
         owner = await self.store.register(_OWNER, _LEASE_MS)
         count = 0
         try:
-            while count < which.limit:
-                batch = replace(which, limit=min(which.limit - count, _BOUNCE_BATCH))
+            while count < part.limit:
+                batch = replace(part, limit=min(part.limit - count, _BOUNCE_BATCH))
                 taken = await self.store.take(owner, batch)
-                # The reports that this very bounce writes match too, and must go out.
-                own = {d.id: d.due_at for d in taken if _is_report_since(begun_at, d)}
-                await self.store.release(owner, list(own.items()))
                 # All at once, so that they share commits.
                 settled = await asyncio.gather(
-                    *(self._give_up(owner, d, policies) for d in taken if d.id not in own)
+                    *(self._give_up(owner, delivery, policies, reply) for delivery in taken)
                 )
                 count += sum(settled)
                 if not any(settled) or not await self.store.renew(owner, _LEASE_MS):
                     break
         finally:
             await self.store.resign(owner)
-        return self._queue_changed(count)
+        return self._queue_changed(replace(rest, count=count))
 
-    async def _give_up(self, owner: Owner, delivery: Delivery, policies: Policies) -> bool:
+    def _in_pool(self, which: QueueFilter) -> QueueFilter:
+        """With the sets that send through the pool that is named, if one is."""
+        if not which.pool:
+            return which
+        sets = self.config().configuration_sets.items()
+        names = tuple(name for name, settings in sets if settings.pool == which.pool)
+        return replace(which, pool_sets=names)
+
+    async def _next_part(self, which: QueueFilter) -> tuple[QueueFilter, Changed]:
+        """The next part of what is meant, back from memory; and where the one after it begins."""
+        which = self._in_pool(which)
+        await self.recall(which)
+        upto = which.upto or await self.store.newest()
+        most = min(which.limit, PART)
+        found = await self.store.matching(replace(which, upto=upto, limit=most))
+        after = found[-1] if len(found) == PART else 0
+        part = replace(which, upto=after or upto, limit=most)
+        return part, Changed(0, after, upto if after else 0)
+
+    async def _give_up(
+        self, owner: Owner, delivery: Delivery, policies: Policies, reply: Reply
+    ) -> bool:
         settlement = settle(
             delivery,
             [
-                RecipientResult(recipient, "bounced", _GIVEN_UP, "other", phase="local")
+                RecipientResult(recipient, "bounced", reply, "other", phase="local")
                 for recipient in delivery.recipients
             ],
             policies=policies,
@@ -221,17 +271,17 @@ class StoreOperations:
             attempted=False,
         )
         if self.config().delivery.dialogues != "none":
-            record = given_up(delivery, "operator", str(_GIVEN_UP), self.clock())
+            record = given_up(delivery, "operator", str(reply), self.clock())
             settlement = replace(settlement, attempt=record)
         settled = await self.store.settle(owner, settlement)
         if settled:
             self.gave_up(settlement)
         return settled
 
-    def _queue_changed(self, count: int) -> Changed:
-        if count:
+    def _queue_changed(self, changed: Changed) -> Changed:
+        if changed.count:
             self.queue_changed()
-        return Changed(count)
+        return changed
 
     # The suppression list
 
@@ -299,9 +349,10 @@ class StoreOperations:
             raise Refused(_unknown(name, configured), "not_found")
 
 
-def _is_report_since(begun_at: int, delivery: Delivery) -> bool:
-    message = delivery.message
-    return message.envelope.reverse_path == "" and message.accepted_at >= begun_at
+def _given_up_for(reason: str) -> Reply:
+    """What the sender reads."""
+    said = printable_text(reason, _REASON_CHARACTERS)
+    return replace(_GIVEN_UP, text=f"{_GIVEN_UP.text}: {said}") if said else _GIVEN_UP
 
 
 def _bounded(entries: Sequence[object]) -> None:

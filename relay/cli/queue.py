@@ -1,21 +1,31 @@
 """`relay queue`: what waits, why, and what to do with it."""
 
-from typing import Annotated, Literal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
-from relay.admin.control import Changed, MessageRequest, QueueDetail
+from relay.admin.control import (
+    BounceRequest,
+    Changed,
+    MessageRequest,
+    MoveRequest,
+    QueueDetail,
+)
 from relay.admin.endpoints import (
     QUEUE_BOUNCE,
     QUEUE_HOLD,
     QUEUE_LIST,
+    QUEUE_MOVE,
     QUEUE_RELEASE,
     QUEUE_RETRY,
     QUEUE_SHOW,
     Endpoint,
 )
 from relay.cli.attempts import print_attempts
-from relay.cli.desk import open_desk
+from relay.cli.desk import Desk, open_desk
 from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
 from relay.cli.options import ConfigOption, JsonOption, YesOption
 from relay.cli.output import (
@@ -36,6 +46,8 @@ from relay.cli.prompts import confirm
 from relay.cli.summary import summary
 from relay.store.values import QueueEntry, QueueFilter, State
 
+Q = TypeVar("Q")
+
 app = App(
     name="queue",
     help="List the queue, and retry, hold, release or bounce what is in it.",
@@ -45,10 +57,6 @@ app = App(
 app.command(summary)
 
 MessageIds = Annotated[tuple[str, ...], Parameter(name="ID", help="Message ids.")]
-DomainOption = Annotated[str, Parameter(name="--domain", help="Only mail for this domain.")]
-SetOption = Annotated[
-    str, Parameter(name="--configuration-set", help="Only mail of this configuration set.")
-]
 StateOption = Annotated[
     State | None, Parameter(name="--state", help="Only deliveries in this state.")
 ]
@@ -57,23 +65,64 @@ AllOption = Annotated[
 ]
 LimitOption = Annotated[int, Parameter(name="--limit", help="At most so many deliveries.")]
 
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Which:
+    """Options that narrow what is meant; each one that is given must hold."""
+
+    domain: Annotated[str, Parameter(help="Only mail for this domain.")] = ""
+    configuration_set: Annotated[str, Parameter(help="Only mail of this configuration set.")] = ""
+    credential: Annotated[str, Parameter(help="Only mail that came in with this login.")] = ""
+    sender: Annotated[str, Parameter(help="Only mail with this envelope sender.")] = ""
+    recipient: Annotated[str, Parameter(help="Only mail to this address.")] = ""
+    through: Annotated[str, Parameter(help="Only mail that goes through this pool.")] = ""
+
+    @property
+    def says_something(self) -> bool:
+        return any(
+            (
+                self.domain,
+                self.configuration_set,
+                self.credential,
+                self.sender,
+                self.recipient,
+                self.through,
+            )
+        )
+
+    def filter(self, message_id: str, state: str, limit: int) -> QueueFilter:
+        """As the relay is asked."""
+        return QueueFilter(
+            message_id=message_id,
+            domain=self.domain.lower(),
+            configuration_set=self.configuration_set,
+            state=state,  # type: ignore[arg-type]  # one of the words that options allow
+            limit=limit,
+            credential=self.credential,
+            sender=self.sender,
+            recipient=self.recipient,
+            pool=self.through,
+        )
+
+
+EVERY = Which()
+
 _ALL = 10_000_000
 
 
 @app.command(name="list")
 def list_queue(
     *,
-    domain: DomainOption = "",
-    configuration_set: SetOption = "",
+    which: Which = EVERY,
     state: StateOption = None,
     limit: LimitOption = 1_000,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """List deliveries: one for each message and recipient domain, longest due first."""
-    which = QueueFilter("", domain.lower(), configuration_set, state or "", limit)
     with open_desk(config) as desk:
-        entries = desk.call(QUEUE_LIST, which)
+        entries = desk.call(QUEUE_LIST, which.filter("", state or "", limit))
     if as_json:
         print_json(entries)
         return OK
@@ -109,16 +158,15 @@ def retry(
     ids: MessageIds = (),
     /,
     *,
-    domain: DomainOption = "",
-    configuration_set: SetOption = "",
+    which: Which = EVERY,
     state: StateOption = None,
     all_: AllOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Try deliveries again now, whenever they were due."""
-    chosen = _chosen(ids, domain, configuration_set, state, all_)
-    return _change(QUEUE_RETRY, chosen, "due now", config, as_json)
+    chosen = _chosen(ids, which, state, all_)
+    return _change(QUEUE_RETRY, _itself, chosen, "due now", config, as_json)
 
 
 @app.command
@@ -126,15 +174,14 @@ def hold(
     ids: MessageIds = (),
     /,
     *,
-    domain: DomainOption = "",
-    configuration_set: SetOption = "",
+    which: Which = EVERY,
     all_: AllOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Keep deliveries in the queue, without attempts, until they are released."""
-    chosen = _chosen(ids, domain, configuration_set, None, all_)
-    return _change(QUEUE_HOLD, chosen, "held", config, as_json)
+    chosen = _chosen(ids, which, None, all_)
+    return _change(QUEUE_HOLD, _itself, chosen, "held", config, as_json)
 
 
 @app.command
@@ -142,8 +189,7 @@ def release(
     ids: MessageIds = (),
     /,
     *,
-    domain: DomainOption = "",
-    configuration_set: SetOption = "",
+    which: Which = EVERY,
     state: Annotated[
         Literal["held", "quarantined"],
         Parameter(name="--state", help="quarantined: those that were set apart as damaged."),
@@ -153,8 +199,8 @@ def release(
     as_json: JsonOption = False,
 ) -> int:
     """Let deliveries that were held go."""
-    chosen = _chosen(ids, domain, configuration_set, state, all_)
-    return _change(QUEUE_RELEASE, chosen, "released", config, as_json)
+    chosen = _chosen(ids, which, state, all_)
+    return _change(QUEUE_RELEASE, _itself, chosen, "released", config, as_json)
 
 
 @app.command
@@ -162,41 +208,69 @@ def bounce(
     ids: MessageIds = (),
     /,
     *,
-    domain: DomainOption = "",
-    configuration_set: SetOption = "",
+    which: Which = EVERY,
     state: StateOption = None,
     all_: AllOption = False,
+    reason: Annotated[str, Parameter(help="Why; the report to the sender says it.")] = "",
     yes: YesOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Give deliveries up and report each to its sender. This cannot be undone."""
-    chosen = _chosen(ids, domain, configuration_set, state, all_)
+    chosen = _chosen(ids, which, state, all_)
     if not yes and not confirm("Give up these deliveries and report them to their senders?"):
         raise CommandFailed("nothing was done: answer yes, or give --yes", USAGE)
-    return _change(QUEUE_BOUNCE, chosen, "bounced", config, as_json)
+    return _change(
+        QUEUE_BOUNCE,
+        lambda which: BounceRequest(which, reason),
+        chosen,
+        "bounced",
+        config,
+        as_json,
+    )
+
+
+@app.command
+def move(
+    ids: MessageIds = (),
+    /,
+    *,
+    pool: Annotated[str, Parameter(help="The pool to send through; - is that of each set.")],
+    which: Which = EVERY,
+    state: StateOption = None,
+    all_: AllOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Have deliveries go through another pool from their next attempt on.
+
+    They stay with it, also after a restart; where it leaves the configuration they go through the
+    pool of their set again. Refused for sets with `movable: false`.
+    """
+    chosen = _chosen(ids, which, state, all_)
+    target = "" if pool == "-" else pool
+    word = f"moved to pool {pool}" if target else "moved back to the pool of their set"
+    return _change(
+        QUEUE_MOVE, lambda which: MoveRequest(which, target), chosen, word, config, as_json
+    )
 
 
 def _chosen(
-    ids: tuple[str, ...],
-    domain: str,
-    configuration_set: str,
-    state: State | None,
-    everything: bool,
+    ids: tuple[str, ...], which: Which, state: State | None, everything: bool
 ) -> list[QueueFilter]:
     """One filter for each message id, or one for the rest of what was said."""
-    if not (ids or domain or configuration_set or everything):
+    if not (ids or which.says_something or everything):
         raise CommandFailed(
-            "say which deliveries: message ids, --domain, --configuration-set, or --all", USAGE
+            "say which deliveries: message ids, --domain, --configuration-set, --credential,"
+            " --sender, --recipient, --through, or --all",
+            USAGE,
         )
-    return [
-        QueueFilter(message_id, domain.lower(), configuration_set, state or "", _ALL)
-        for message_id in ids or ("",)
-    ]
+    return [which.filter(message_id, state or "", _ALL) for message_id in ids or ("",)]
 
 
 def _change(
-    endpoint: Endpoint[QueueFilter, Changed],
+    endpoint: Endpoint[Q, Changed],
+    asking: Callable[[QueueFilter], Q],
     chosen: list[QueueFilter],
     word: str,
     config: ConfigOption,
@@ -204,7 +278,9 @@ def _change(
 ) -> int:
     """Exits 1 where one of the messages that were named is not in the queue."""
     with open_desk(config) as desk:
-        counts = [(which.message_id, desk.call(endpoint, which).count) for which in chosen]
+        counts = [
+            (which.message_id, _in_parts(desk, endpoint, asking, which, word)) for which in chosen
+        ]
         absent = [
             message_id
             for message_id, count in counts
@@ -212,7 +288,7 @@ def _change(
         ]
     count = sum(count for _, count in counts)
     if as_json:
-        print_json(Changed(count))
+        print_json({"count": count})
     else:
         say(f"{plural(count, 'delivery')} {word}")
     for message_id in absent:
@@ -220,8 +296,31 @@ def _change(
     return FAILED if absent else OK
 
 
+def _in_parts(
+    desk: Desk,
+    endpoint: Endpoint[Q, Changed],
+    asking: Callable[[QueueFilter], Q],
+    which: QueueFilter,
+    word: str,
+) -> int:
+    """How many were changed. Who waits at a terminal for long is told how far it has come."""
+    count = 0
+    while True:
+        answer = desk.call(endpoint, asking(which))
+        count += answer.count
+        if not answer.after:
+            return count
+        which = replace(which, after=answer.after, upto=answer.upto)
+        if sys.stderr.isatty():
+            warn(f"{plural(count, 'delivery')} {word} so far")
+
+
+def _itself(which: QueueFilter) -> QueueFilter:
+    return which
+
+
 def _of_message(message_id: str) -> QueueFilter:
-    return QueueFilter(message_id, "", "", "", 1)
+    return QueueFilter(message_id=message_id, limit=1)
 
 
 def _print_entries(entries: list[QueueEntry]) -> None:

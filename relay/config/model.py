@@ -210,6 +210,7 @@ class ConfigurationSet(_Section):
     priority: Literal["high", "normal", "low"] = Field(
         "normal", description="16 : 4 : 1, where mail of several sets waits for its turn"
     )
+    movable: Switch = Field(True, description="whether operators may move its mail to other pools")
 
 
 class WarmupCurve(_Section):

@@ -89,6 +89,7 @@ class Dispatcher:
         self._wall = wall
         self._rng = rng
         self._rouse = rouse
+        self._log = log
         self._later: set[int] = set()
         self._sibling: Lane | None = None  # where the delivery before was placed
         self._in_force: ChainMap[str, Limit] = ChainMap({}, {})
@@ -108,6 +109,7 @@ class Dispatcher:
 
     def _configure(self, config: Config, router: Router) -> None:
         self._config, self._router = config, router
+        self._missed: set[str] = set()  # pools that mail was moved to and that are gone
         self._finding.configure(router)
         # What comes and goes at run time stays over what is configured.
         limits = limits_in_force(config, self._warmups)
@@ -230,7 +232,7 @@ class Dispatcher:
         if self._endings.has_expired(delivery, now, self._why_it_waited):
             return
         try:
-            plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
+            plan = self._plan(delivery)
         except RoutingFailure as failure:
             self._endings.unroutable(delivery, failure)
             return
@@ -256,6 +258,17 @@ class Dispatcher:
             self._sibling = lane
             if not joins:  # else it goes with the one before, over one connection
                 self._ready(lane)
+
+    def _plan(self, delivery: Delivery) -> Plan:
+        """Raises `RoutingFailure`."""
+        plan = self._router.plan(delivery.domain, delivery.message.configuration_set, delivery.pool)
+        if delivery.pool and plan.pool != delivery.pool and delivery.pool not in self._missed:
+            self._missed.add(delivery.pool)  # once for each, until the next reload
+            self._log.warning(
+                "mail was moved to a pool that is gone: it goes through that of its set",
+                pool=delivery.pool,
+            )
+        return plan
 
     def _found(self, homeless: Homeless, site: Site | None) -> None:
         """The site of a delivery has become known, or (None) is to be asked for anew."""
@@ -483,7 +496,7 @@ class Dispatcher:
         if not decision.limited_by.startswith("warmup:"):
             return False
         try:
-            plan = self._router.plan(delivery.domain, lane.configuration_set)
+            plan = self._plan(delivery)
         except RoutingFailure:  # a reload has removed the configuration set
             return False
         return self._warming.refused(decision, plan, self._loop.time())
@@ -534,7 +547,7 @@ class Dispatcher:
     def _has_other_source(self, delivery: Delivery, way: Way) -> bool:
         """Whether another source of its pool may send it at once."""
         try:
-            plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
+            plan = self._plan(delivery)
         except RoutingFailure:  # a reload has removed the configuration set
             return False
         resting = {way.path.source, *self._reacting.resting(way.path.site.line)}
@@ -607,7 +620,7 @@ class Dispatcher:
 
     def _has_other_family(self, delivery: Delivery, way: Way) -> bool:
         try:
-            plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
+            plan = self._plan(delivery)
         except RoutingFailure:  # a reload has removed the configuration set
             return False
         others = [c for c in plan.eligible if c.family != way.path.family and c.weight > 0]

@@ -258,11 +258,28 @@ def _is_ascii(delivery: Delivery) -> bool:
 
 def names(which: QueueFilter, delivery: Delivery) -> bool:
     """Whether an operator means this delivery, whatever its state."""
+    message = delivery.message
     return (
-        which.message_id in ("", delivery.message.id)
+        which.message_id in ("", message.id)
         and which.domain.lower() in ("", delivery.domain)
-        and which.configuration_set in ("", delivery.message.configuration_set)
+        and which.configuration_set in ("", message.configuration_set)
+        and which.credential in ("", message.credential)
+        and which.sender.lower() in ("", message.envelope.reverse_path.lower())
+        and _goes_through(which, delivery)
+        and (not which.recipient or _goes_to(which.recipient.lower(), delivery))
     )
+
+
+def _goes_through(which: QueueFilter, delivery: Delivery) -> bool:
+    if not which.pool:
+        return True
+    if delivery.pool:
+        return delivery.pool == which.pool
+    return delivery.message.configuration_set in which.pool_sets
+
+
+def _goes_to(address: str, delivery: Delivery) -> bool:
+    return any(recipient.address.lower() == address for recipient in delivery.recipients)
 
 
 def next_in_line(line: deque[Way]) -> Way:

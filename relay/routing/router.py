@@ -51,36 +51,38 @@ class Router:
         )
         self._candidates: dict[str, tuple[int, tuple[Candidate, ...]]] = {}
         self._destinations: dict[tuple[str, str], Destination] = {}
-        self._plans: dict[tuple[str, str], tuple[int, Plan]] = {}
+        self._plans: dict[tuple[str, str, str], tuple[int, Plan]] = {}
 
     def __repr__(self) -> str:
         return (
             f"<Router {len(self._config.configuration_sets)} sets, {len(self._config.pools)} pools>"
         )
 
-    def plan(self, domain: str, configuration_set: str) -> Plan:
+    def plan(self, domain: str, configuration_set: str, pool: str = "") -> Plan:
         """How mail of a configuration set goes to a recipient domain (lower case, A-labels).
 
-        Raises a transient `RoutingFailure` where the set is no longer configured: its pool is
-        unknown then, and mail never leaves from another set's addresses.
+        `pool` is the one that it was moved to; that of its set takes the place of one that is not
+        configured any more. Raises a transient `RoutingFailure` where the set is no longer
+        configured: its pool is unknown then, and mail never leaves from another set's addresses.
         """
         target = self._routes.find(domain)
-        known = self._plans.get((configuration_set, target.match))
+        known = self._plans.get((configuration_set, pool, target.match))
         if known is not None and known[0] == self._health.version:
             return known[1]
-        version, plan = self._health.version, self._make_plan(target, configuration_set)
-        self._plans[configuration_set, target.match] = version, plan
+        version, plan = self._health.version, self._make_plan(target, configuration_set, pool)
+        self._plans[configuration_set, pool, target.match] = version, plan
         return plan
 
-    def _make_plan(self, target: RouteTarget, configuration_set: str) -> Plan:
+    def _make_plan(self, target: RouteTarget, configuration_set: str, pool: str) -> Plan:
         chosen = self._config.configuration_sets.get(configuration_set)
         if chosen is None:
             text = f"configuration set {configuration_set} is no longer configured"
             raise RoutingFailure(Reply(451, "4.3.5", text), "local")
+        name = pool if pool in self._config.pools else chosen.pool
         return Plan(
             configuration_set=configuration_set,
-            pool=chosen.pool,
-            candidates=self._candidates_of(chosen.pool),
+            pool=name,
+            candidates=self._candidates_of(name),
             route=self._destination(target, configuration_set),
         )
 

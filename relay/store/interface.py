@@ -301,6 +301,16 @@ class OperatorStore(Protocol):
 
     async def retry_now(self, which: QueueFilter, now: int) -> int: ...
 
+    async def move(self, which: QueueFilter, pool: str) -> int:
+        """Have deliveries go through `pool` from their next attempt on; `""` is that of their
+        set. How many changed."""
+
+    async def matching(self, which: QueueFilter) -> Sequence[int]:
+        """The ids of deliveries, ascending; none in quarantine, unless that state is named."""
+
+    async def newest(self) -> int:
+        """The highest id of a delivery; what is stored later has a higher one."""
+
     async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
         """Claim unclaimed deliveries whatever their due time or state (to bounce them)."""
 

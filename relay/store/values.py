@@ -252,17 +252,31 @@ class QueueEntry:
     size: int
     claimed: bool
     last_reply: str
+    pool: str = ""
+    suspended_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
-    """Which deliveries an operator means; empty fields match all."""
+    """Which deliveries an operator means; empty fields match all.
+
+    `pool` are those that go through it: moved to it, or of `pool_sets`, the configuration sets that
+    send through it, and not moved. At most `limit` of them, with ids beyond `after` and, where
+    `upto` is not 0, up to that: long work goes in parts, in order of id.
+    """
 
     message_id: str = ""
     domain: str = ""
     configuration_set: str = ""
     state: State | Literal[""] = ""
     limit: int = 1_000
+    credential: str = ""
+    sender: str = ""
+    recipient: str = ""
+    pool: str = ""
+    pool_sets: tuple[str, ...] = ()
+    after: int = 0
+    upto: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """What operators look at and change."""
 
+import pytest
+
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store
+from relay.store.sqlite import operators
 from relay.store.values import Owner, QueueDepth, QueueFilter, QueueGroup, Secret, Settlement
 from tests.contract.making import NOW, make_new
 
@@ -130,3 +133,59 @@ async def test_the_queue_is_counted_by_set_by_domain_and_by_where_it_was_moved(
         ("main", ""),
         ("other", ""),
     }
+
+
+async def test_each_filter_finds_its_mail_and_no_other(store: Store) -> None:
+    wanted = make_new(
+        "Ann@x.test",
+        "b@x.test",
+        credential="web",
+        envelope=Envelope("News@s.test", (Recipient("Ann@x.test"), Recipient("b@x.test"))),
+    )
+    await store.insert(wanted, None)
+    await store.insert(make_new("c@x.test"), None)
+    for which in (
+        QueueFilter(credential="web"),
+        QueueFilter(sender="news@S.test"),
+        QueueFilter(recipient="ann@x.test"),
+        QueueFilter(recipient="B@x.test", credential="web", domain="x.test"),
+    ):
+        (entry,) = await store.queue(which)
+        assert entry.message_id == wanted.message.id
+        assert len(await store.matching(which)) == 1
+    assert await store.queue(QueueFilter(credential="web", recipient="c@x.test")) == []
+
+
+async def test_moved_mail_keeps_its_pool_and_is_found_by_it(store: Store, owner: Owner) -> None:
+    await store.insert(make_new("a@x.test"), None)
+    await store.insert(make_new("b@y.test", configuration_set="other"), None)
+    assert await store.move(QueueFilter(domain="x.test"), "warm") == 1
+    assert await store.move(QueueFilter(domain="x.test"), "warm") == 0
+    found = await store.queue(QueueFilter(pool="warm", pool_sets=("other",)))
+    assert [entry.pool for entry in found] == ["warm", ""]
+    assert await store.queue(QueueFilter(pool="cold", pool_sets=("main",))) == []
+    claimed = {d.domain: d.pool for d in await store.claim(owner, NOW, 10)}
+    assert claimed == {"x.test": "warm", "y.test": ""}
+
+
+async def test_long_work_goes_in_parts_that_what_comes_later_is_no_part_of(store: Store) -> None:
+    for _ in range(3):
+        await store.insert(make_new(), None)
+    first, second, third = await store.matching(QueueFilter())
+    assert await store.matching(QueueFilter(limit=2)) == [first, second]
+    newest = await store.newest()
+    await store.insert(make_new(), None)
+    assert await store.matching(QueueFilter(after=first, upto=newest)) == [second, third]
+    assert await store.set_state(QueueFilter(after=second, upto=newest), "held") == 1
+
+
+async def test_a_filter_looks_at_all_rows_however_many_one_question_takes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operators, "EXAMINED", 3)
+    monkeypatch.setattr(operators, "CHANGED", 2)
+    for number in range(10):
+        await store.insert(make_new("a@x.test" if number % 4 else "a@y.test"), None)
+    assert len(await store.matching(QueueFilter(domain="x.test"))) == 7
+    assert await store.set_state(QueueFilter(domain="x.test"), "held") == 7
+    assert len(await store.queue(QueueFilter(state="held", limit=5))) == 5

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 
 from relay.mail.address import suppression_key
 from relay.store.interface import StoreUnavailable
@@ -49,6 +50,12 @@ async def _in_order_of_key(entries: Sequence[SuppressionEntry]) -> Iterator[Supp
         run = entries[start : start + _RUN]
         runs.append(await asyncio.to_thread(sorted, run, key=_key))
     return heapq.merge(*runs, key=_key)
+
+
+def chunked(identifiers: Sequence[int]) -> Iterator[Sequence[int]]:
+    """In parts that one operation may change."""
+    for start in range(0, len(identifiers), operators.CHANGED):
+        yield identifiers[start : start + operators.CHANGED]
 
 
 def _key(entry: SuppressionEntry) -> str:
@@ -111,7 +118,31 @@ class Lists:
     # Operators
 
     async def queue(self, which: QueueFilter) -> list[QueueEntry]:
-        return await self._questions.ask(operators.queue, which)
+        found: list[QueueEntry] = []
+        for some in chunked(await self._matching(which, quarantined=True)):
+            found += await self._questions.ask(operators.entries, some)
+        return found
+
+    async def matching(self, which: QueueFilter) -> Sequence[int]:
+        return await self._matching(which)
+
+    async def _matching(
+        self, which: QueueFilter, *, unclaimed: bool = False, quarantined: bool = False
+    ) -> list[int]:
+        """In questions that are short enough for others to come in between."""
+        found: list[int] = []
+        while len(found) < which.limit:
+            some, last = await self._questions.ask(
+                operators.page, which, unclaimed=unclaimed, quarantined=quarantined
+            )
+            found += some
+            if not last:
+                break
+            which = replace(which, after=last)
+        return found[: which.limit]
+
+    async def newest(self) -> int:
+        return await self._questions.ask(operators.newest)
 
     async def depths(self) -> list[QueueDepth]:
         return await self._questions.ask(operators.depths)
@@ -120,10 +151,22 @@ class Lists:
         return await self._questions.ask(groups.groups, by)
 
     async def set_state(self, which: QueueFilter, state: State) -> int:
-        return await self._writer.submit(operators.set_state, (which, state))
+        changed = 0
+        for some in chunked(await self._matching(which)):
+            changed += await self._writer.submit(operators.set_state, (some, which.state, state))
+        return changed
 
     async def retry_now(self, which: QueueFilter, now: int) -> int:
-        return await self._writer.submit(operators.retry_now, (which, now))
+        changed = 0
+        for some in chunked(await self._matching(which, unclaimed=True)):
+            changed += await self._writer.submit(operators.retry_now, (some, now))
+        return changed
+
+    async def move(self, which: QueueFilter, pool: str) -> int:
+        changed = 0
+        for some in chunked(await self._matching(which)):
+            changed += await self._writer.submit(operators.move, (some, pool))
+        return changed
 
     async def find_message(self, message_id: str) -> Message | None:
         try:

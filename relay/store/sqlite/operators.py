@@ -18,70 +18,111 @@ from relay.store.values import (
     State,
 )
 
-_EVERY_ID = (0, (1 << 63) - 1)
+EXAMINED = 20_000
+"""Rows that one question looks at: some ten milliseconds, so that others come in between."""
 
-_MATCHING = (
-    "SELECT d.id FROM delivery d WHERE d.id >= :first AND d.id <= :last"
-    " AND (:domain = '' OR d.domain = :domain)"
-    " AND (:configuration_set = '' OR d.configuration_set = :configuration_set)"
-    " AND (:state = '' OR d.state = :state)"
-    " AND (NOT :unclaimed OR d.epoch IS NULL)"
-    " AND (:state = 'quarantined' OR :any_state OR d.state <> 'quarantined')"
-    " ORDER BY d.id LIMIT :limit"
-)
+CHANGED = 500
+"""Rows that one operation changes: a few milliseconds of the writer."""
+
+_LAST_ID = (1 << 63) - 1
 
 _ENTRY = (
     "SELECT d.id, d.state, d.accepted_at, d.due_at, d.attempts, d.configuration_set, d.domain,"
-    " d.recipients, d.epoch IS NOT NULL, d.last_reply, m.message_id, m.facts, m.header"
+    " d.recipients, d.epoch IS NOT NULL, d.last_reply, d.pool, d.suspended_by,"
+    " m.message_id, m.facts, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ?"
 )
 
 
 _ENTRY_ALONE = (
     "SELECT id, state, accepted_at, due_at, attempts, configuration_set, domain,"
-    " recipients, epoch IS NOT NULL, last_reply, NULL, NULL, NULL FROM delivery WHERE id = ?"
+    " recipients, epoch IS NOT NULL, last_reply, pool, suspended_by, NULL, NULL, NULL"
+    " FROM delivery WHERE id = ?"
 )
 
 
-def _matching(
+def page(
     db: sqlite3.Connection,
     which: QueueFilter,
     *,
     unclaimed: bool = False,
     quarantined: bool = False,
-) -> list[int]:
-    """The ids of matching deliveries, oldest message first.
+) -> tuple[list[int], int]:
+    """The ids of matching deliveries among the next `EXAMINED` rows, oldest message first, and the
+    last id that was looked at; 0 where there are no more rows.
 
     Those in quarantine match when the filter names that state, or with `quarantined`.
     """
-    first, last = _EVERY_ID
+    first, last = which.after, which.upto or _LAST_ID
     if which.message_id:
-        row = db.execute(
-            "SELECT id FROM message WHERE message_id = ?", (which.message_id,)
-        ).fetchone()
+        row = db.execute(_ROW_OF, (which.message_id,)).fetchone()
         if row is None:
-            return []
-        first = row[0] << DELIVERY_BITS
-        last = first + (1 << DELIVERY_BITS) - 1
-    found = db.execute(
-        _MATCHING,
-        {
-            "first": first,
-            "last": last,
-            "domain": which.domain.lower(),
-            "configuration_set": which.configuration_set,
-            "state": which.state,
-            "unclaimed": unclaimed,
-            "any_state": quarantined,
-            "limit": which.limit,
-        },
-    )
-    return [identifier for (identifier,) in found]
+            return [], 0
+        first = max(first, (row[0] << DELIVERY_BITS) - 1)
+        last = min(last, (row[0] << DELIVERY_BITS) + (1 << DELIVERY_BITS) - 1)
+    table, conditions, parameters = _conditions(which, unclaimed, quarantined)
+    rows = db.execute(
+        f"SELECT d.id, {conditions} FROM (SELECT * FROM delivery WHERE id > ? AND id <= ?"  # noqa: S608
+        f" ORDER BY id LIMIT {EXAMINED}) d {table} ORDER BY d.id",
+        (*parameters, first, last),
+    ).fetchall()
+    found = [identifier for identifier, matches in rows if matches]
+    return found, rows[-1][0] if len(rows) == EXAMINED else 0
 
 
-def queue(db: sqlite3.Connection, which: QueueFilter) -> list[QueueEntry]:
-    """Matching deliveries, oldest message first. Damaged ones show what can be read of them."""
-    found = [_entry_of(db, identifier) for identifier in _matching(db, which, quarantined=True)]
+_ROW_OF = "SELECT id FROM message WHERE message_id = ?"
+_FACTS = "json_extract(CAST(m.facts AS TEXT), '$.{}')"
+_TO = (
+    "EXISTS (SELECT 1 FROM json_each(CAST(d.recipients AS TEXT)) AS r"
+    " WHERE lower(json_extract(r.value, '$.address')) = ?)"
+)
+
+
+def _conditions(
+    which: QueueFilter, unclaimed: bool, quarantined: bool
+) -> tuple[str, str, list[object]]:
+    """What else to join, the conditions, and their parameters."""
+    conditions: list[str] = []
+    parameters: list[object] = []
+
+    def add(condition: str, *values: object) -> None:
+        conditions.append(condition)
+        parameters.extend(values)
+
+    if which.domain:
+        add("d.domain = ?", which.domain.lower())
+    if which.configuration_set:
+        add("d.configuration_set = ?", which.configuration_set)
+    if which.state:
+        add("d.state = ?", which.state)
+    if not quarantined and which.state != "quarantined":
+        add("d.state <> 'quarantined'")
+    if unclaimed:
+        add("d.epoch IS NULL")
+    if which.pool:
+        marks = ", ".join("?" * len(which.pool_sets))
+        sets = f"(d.pool = '' AND d.configuration_set IN ({marks}))"
+        add(f"(d.pool = ? OR {sets})", which.pool, *which.pool_sets)
+    if which.recipient:
+        add(_TO, which.recipient.lower())
+    if which.credential:
+        add(f"{_FACTS.format('credential')} = ?", which.credential)
+    if which.sender:
+        add(f"lower({_FACTS.format('envelope.reverse_path')}) = ?", which.sender.lower())
+    needs_message = bool(which.credential or which.sender)
+    table = "LEFT JOIN message m ON m.id = d.id >> 20" if needs_message else ""
+    return table, " AND ".join(conditions) or "1", parameters
+
+
+def newest(db: sqlite3.Connection) -> int:
+    """The highest id of a delivery; 0 where there is none."""
+    (found,) = db.execute("SELECT max(id) FROM delivery").fetchone()
+    return int(found or 0)
+
+
+def entries(db: sqlite3.Connection, identifiers: Sequence[int]) -> list[QueueEntry]:
+    """Those deliveries. Damaged ones show what can be read of them."""
+    found = [_entry_of(db, identifier) for identifier in identifiers]
     return [entry for entry in found if entry is not None]
 
 
@@ -98,7 +139,8 @@ def _entry_of(db: sqlite3.Connection, identifier: int) -> QueueEntry | None:
 
 def _entry(row: Sequence[Any]) -> QueueEntry:
     (identifier, state, accepted_at, due_at, attempts, configuration_set) = row[:6]
-    (domain, recipients, claimed, last_reply, message_id, facts, header) = row[6:]
+    (domain, recipients, claimed, last_reply, pool, suspended_by) = row[6:12]
+    (message_id, facts, header) = row[12:]
     message: Message | None
     try:
         message = decode_message(message_id, facts, None, header)
@@ -122,6 +164,8 @@ def _entry(row: Sequence[Any]) -> QueueEntry:
         size=message.size if message else 0,
         claimed=bool(claimed),
         last_reply=last_reply,
+        pool=pool,
+        suspended_by=(suspended_by or "") if state == "suspended" else "",
     )
 
 
@@ -135,41 +179,67 @@ def depths(db: sqlite3.Connection) -> list[QueueDepth]:
     return [QueueDepth(*row) for row in rows]
 
 
-def set_state(db: sqlite3.Connection, requests: Sequence[tuple[QueueFilter, State]]) -> list[int]:
-    """Hold or release matching deliveries; the mark holds for claimed ones when they come back."""
+def set_state(
+    db: sqlite3.Connection, requests: Sequence[tuple[Sequence[int], str, State]]
+) -> list[int]:
+    """Put deliveries that are in a state (empty: in any but quarantine) into another; how many. The
+    mark holds for claimed ones when they come back."""
     return [
         sum(
             db.execute(
-                "UPDATE delivery SET state = ? WHERE id = ? AND state <> ?",
-                (state, identifier, state),
+                "UPDATE delivery SET state = ?1 WHERE id = ?2 AND state <> ?1"
+                " AND CASE ?3 WHEN '' THEN state <> 'quarantined' ELSE state = ?3 END",
+                (state, identifier, before),
             ).rowcount
-            for identifier in _matching(db, which)
+            for identifier in identifiers
         )
-        for which, state in requests
+        for identifiers, before, state in requests
     ]
 
 
-def retry_now(db: sqlite3.Connection, requests: Sequence[tuple[QueueFilter, int]]) -> list[int]:
-    """Make matching unclaimed deliveries due."""
+def retry_now(db: sqlite3.Connection, requests: Sequence[tuple[Sequence[int], int]]) -> list[int]:
+    """Make unclaimed deliveries due."""
     return [
         sum(
             db.execute(
-                "UPDATE delivery SET due_at = ? WHERE id = ? AND due_at > ?",
+                "UPDATE delivery SET due_at = ? WHERE id = ? AND due_at > ? AND epoch IS NULL",
                 (now, identifier, now),
             ).rowcount
-            for identifier in _matching(db, which, unclaimed=True)
+            for identifier in identifiers
         )
-        for which, now in requests
+        for identifiers, now in requests
+    ]
+
+
+def move(db: sqlite3.Connection, requests: Sequence[tuple[Sequence[int], str]]) -> list[int]:
+    """Have deliveries go through a pool (`""`: that of their set). What waits for suspended sources
+    is queued again: the other pool may have some."""
+    return [
+        sum(
+            db.execute(
+                "UPDATE delivery SET pool = ?1, state = CASE WHEN state = 'suspended'"
+                " AND suspended_by >= 'source:' AND suspended_by < 'source;'"
+                " THEN 'queued' ELSE state END WHERE id = ?2 AND pool <> ?1",
+                (pool, identifier),
+            ).rowcount
+            for identifier in identifiers
+        )
+        for identifiers, pool in requests
     ]
 
 
 def take(
-    db: sqlite3.Connection, requests: Sequence[tuple[Owner, QueueFilter]]
+    db: sqlite3.Connection, requests: Sequence[tuple[Owner, Sequence[int]]]
 ) -> list[claims.Claimed]:
-    """Claim matching unclaimed deliveries whatever their due time or state."""
-    return [
-        claims.take(db, owner, _matching(db, which, unclaimed=True)) for owner, which in requests
-    ]
+    """Claim deliveries that nobody has claimed, whatever their due time or state."""
+    answers = []
+    for owner, identifiers in requests:
+        free = [i for i in identifiers if db.execute(_IS_FREE, (i,)).fetchone() is not None]
+        answers.append(claims.take(db, owner, free))
+    return answers
+
+
+_IS_FREE = "SELECT 1 FROM delivery WHERE id = ? AND epoch IS NULL"
 
 
 def find_message(db: sqlite3.Connection, message_id: str) -> Message | None:

@@ -265,7 +265,8 @@ class SqliteStore(Lists):
         return found
 
     async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
-        return await self._claim(owner, operators.take, (owner, which))
+        found = await self._matching(which, unclaimed=True)
+        return await self._claim(owner, operators.take, (owner, found))
 
     async def _claim(
         self, owner: Owner, operation: Operation[A, claims.Claimed], argument: A
