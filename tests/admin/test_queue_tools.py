@@ -58,9 +58,7 @@ async def test_the_reason_of_a_bounce_is_what_the_sender_reads(tmp_path):
 async def test_mail_is_moved_only_to_a_pool_that_is_there(tmp_path):
     async with operations_over(tmp_path) as operations:
         await fill(operations, 2)
-        with pytest.raises(
-            Refused, match=r"no pool warm is in the configuration \(there: fresh, main\)"
-        ):
+        with pytest.raises(Refused, match=r"no pool warm .*\(there: fresh, main\)"):
             await operations.move(QueueFilter(), "warm")
         assert (await operations.move(QueueFilter(domain="x1.test"), "main")).count == 1
         assert [e.pool for e in await operations.queue(QueueFilter())] == ["", "main"]
