@@ -294,13 +294,19 @@ class Dispatcher:
 
     def _why_it_waited(self, delivery: Delivery) -> str:
         """What mail that comes from the store has waited for there, as a clause."""
-        if self._suspensions:
-            with suppress(RoutingFailure):
-                plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
-                site = self._router.site(plan, delivery.domain)
-                if orders := self._orders(delivery, plan, site):
-                    return f"an operator had suspended {orders[0].kind} {orders[0].name}"
+        with suppress(RoutingFailure):
+            plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
+            site = self._router.site(plan, delivery.domain)
+            if self._suspensions and (orders := self._orders(delivery, plan, site)):
+                return f"an operator had suspended {orders[0].kind} {orders[0].name}"
+            if site is not None and (rested := self._rested_of(plan, site)):
+                return self._reacting.because(site.line, rested)
         return self._holding.why(delivery)
+
+    def _rested_of(self, plan: Plan, site: Site) -> list[str]:
+        """The sources of a plan that only rest for a site."""
+        resting = self._reacting.resting(site.line)
+        return [c.address for c in plan.eligible if c.weight > 0 and c.address in resting]
 
     def _choose(
         self, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
@@ -385,8 +391,7 @@ class Dispatcher:
 
     def _wait_for_a_source(self, delivery: Delivery, plan: Plan, site: Site) -> None:
         """None may send now. Where they only rest, it is due when the first of them has rested."""
-        resting = self._reacting.resting(site.line)
-        rested = [c.address for c in plan.eligible if c.weight > 0 and c.address in resting]
+        rested = self._rested_of(plan, site)
         now, expires_at = self._wall(), delivery.message.expires_at
         if not rested:
             self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
@@ -400,7 +405,9 @@ class Dispatcher:
             # It may never have been tried; but it was the provider that would not have it.
             self._endings.give_up(delivery, self._reacting.because(site.line, rested))
         else:
-            rest = self._reacting.first_end(site.line, rested) - self._loop.time()
+            until = self._reacting.first_end(site.line, rested)
+            self._holding.close_line(delivery, until, self._reacting.because(site.line, rested))
+            rest = until - self._loop.time()
             # Not all in the same second.
             rest += self._rng.random() * min(60.0, rest / 10)
             self._claims.give_back(delivery, min(now + round(1000 * rest), expires_at))
@@ -413,6 +420,8 @@ class Dispatcher:
     def told(self, rest: Rest) -> None:
         """The supervisor says which source rests for whom."""
         self._reacting.told(rest)
+        if not rest.until:
+            self.narrows.clear()
 
     def flow(self, source: str, line: str) -> float:
         """Recipients per second that went lately from a source to a line."""

@@ -79,6 +79,11 @@ class Holding:
         self.narrows.close_set(name, until, why)
         self._room_in(until - self._loop.time())
 
+    def close_line(self, delivery: Delivery, until: float, why: str) -> None:
+        """Nothing of a delivery's set to its domain may go before `until`, as above."""
+        self.narrows.close_line(delivery, until, why)
+        self._room_in(until - self._loop.time())
+
     def shorten(self, lane: Lane) -> None:
         """What would wait for long in a lane that is held waits in the store instead."""
         is_long = lane.held_until - self._loop.time() > KEEP_SECONDS

@@ -19,6 +19,7 @@ from relay.store.interface import Store, StoreError
 from relay.store.values import QueueDepth
 
 INTERVAL_S = 5.0
+_REST = 20  # times as long as the looking took: a deep queue is counted less often
 
 
 class Gauges:
@@ -50,8 +51,9 @@ class Gauges:
     async def run(self) -> None:
         """Refresh for ever; a store that fails is told once and asked again."""
         while True:
+            began = time.monotonic()
             await self.refresh()
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(max(INTERVAL_S, _REST * (time.monotonic() - began)))
 
     async def refresh(self) -> None:
         """Ask everything once. Raises nothing that the store may raise."""
