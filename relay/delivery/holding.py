@@ -70,7 +70,8 @@ class Holding:
         """A limit has refused the head of a lane, of so many `recipients`."""
         key, kind = decision.limited_by, decision.kind
         earliest = self._loop.time() + decision.delay_s
-        self._hold_until(lane, key, kind, self._pacing.ask_at(key, kind, recipients, earliest))
+        at = self._pacing.ask_at(key, kind, recipients, earliest, lane)
+        self._hold_until(lane, key, kind, at)
         if decision.delay_s > KEEP_SECONDS and level(key) in _OF_SETS:
             self.close_set(lane.configuration_set, earliest, what_is_waited_for(lane))
 

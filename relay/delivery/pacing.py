@@ -21,6 +21,8 @@ _UNKNOWN_RATE = 50.0  # per second: for a limit that cannot be told (the store i
 @dataclass(slots=True)
 class _Horizon:
     near: float = 0.0  # when the next head may ask, for the sake of the rate
+    turn: float = 0.0  # when the last one of them asks, and which one that is
+    last: object = None
     closed: float = 0.0  # until then the quota is known to be used up
 
 
@@ -40,14 +42,17 @@ class Pacing:
             return max(limit.quota / _QUOTA_SECONDS, 0.001)
         return _UNKNOWN_RATE
 
-    def ask_at(self, key: str, kind: str, n: int, earliest: float) -> float:
+    def ask_at(self, key: str, kind: str, n: int, earliest: float, head: object = None) -> float:
         """When the head of a lane, of `n` recipients, is to ask again: the limit has just refused
-        it until `earliest`."""
+        it until `earliest`. One that was the last in line and had no luck (another process was
+        faster) has not used its turn, and does not take a second one for it."""
         horizon = self._horizons.setdefault(key, _Horizon())
         if kind == "quota":  # the store says when; spacing would only be a guess
             horizon.closed = earliest
             return earliest
-        at = max(horizon.near, earliest)
+        free = horizon.turn if head is not None and horizon.last is head else horizon.near
+        at = max(free, earliest)
+        horizon.turn, horizon.last = at, head
         horizon.near = at + n / self.rate(key, kind)
         return at
 

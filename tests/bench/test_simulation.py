@@ -59,10 +59,8 @@ def test_no_limit_of_a_provider_is_exceeded_in_any_window() -> None:
     assert outcome.refusals == 0
     assert outcome.taken > 600
     for watched in outcome.watched:
-        if "opened" in watched.limit:
-            continue
         assert watched.most <= watched.allowed, watched
-    reached = {(w.provider, w.limit) for w in outcome.watched if w.most >= 0.85 * w.allowed}
+    reached = {(w.provider, w.limit) for w in outcome.watched if w.most >= 0.75 * w.allowed}
     assert ("south", "60 recipients in a minute") in reached
     assert ("west", "2 recipients in a second") in reached
 

@@ -1,5 +1,6 @@
 """Throttled mail is spaced by its limit's rate, in memory and in the store."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,16 @@ def test_a_lone_lane_asks_exactly_when_the_limit_says() -> None:
     pacing = Pacing(_PACING)
     times = [pacing.ask_at("set:a", "rate", 1, 100 + i * 0.05) for i in range(40)]
     assert times == [100 + i * 0.05 for i in range(40)]
+
+
+def test_a_lone_lane_whose_permit_went_to_another_process_asks_when_the_next_is_free() -> None:
+    pacing, lane = Pacing(_PACING), object()
+    assert pacing.ask_at("set:a", "rate", 1, 100.0, lane) == 100.0
+    assert pacing.ask_at("set:a", "rate", 1, 100.01, lane) == 100.01
+    assert pacing.ask_at("set:a", "rate", 1, 100.02, lane) == 100.02
+    # One that comes behind it waits for its turn, and so does the first one then.
+    assert pacing.ask_at("set:a", "rate", 1, 100.02, object()) == pytest.approx(100.07)
+    assert pacing.ask_at("set:a", "rate", 1, 100.03, lane) == pytest.approx(100.12)
 
 
 def test_a_lane_keeps_what_may_go_soon() -> None:
