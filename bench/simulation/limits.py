@@ -49,10 +49,12 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Every limit, the replies that refused, and for each provider the moments of recipients."""
+    """Every limit, the replies that refused, and for each provider the moments of recipients, and
+    how many connections were opened to it."""
 
     days: float
     watched: list[Watched]
+    opened: dict[str, int]
     refusals: int
     accepted: int
     taken: int
@@ -87,6 +89,10 @@ async def play(days: float = 2.0, blast: int = 1_200) -> Outcome:
     return Outcome(
         days=days,
         watched=[one for provider in providers.values() for one in _watch(provider)],
+        opened={
+            name: sum(len(seen.opened) for seen in provider.seen.values())
+            for name, provider in providers.items()
+        },
         refusals=sum(len(s.refused) for p in providers.values() for s in p.seen.values()),
         accepted=accepted,
         taken=taken,

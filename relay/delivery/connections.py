@@ -44,7 +44,8 @@ HostKey = tuple[str, str, int]
 class Connection:
     """A connection that is ready for transactions, and how many it has carried. `remote` names
     its peer in results. `sessions` is what was learnt of TLS with the hosts that were tried, the
-    one that serves last; `domains` those that it has carried mail for."""
+    one that serves last; `domains` those that it has carried mail for; `ready_at` when it was
+    ready, on the loop's clock."""
 
     __slots__ = (
         "carried",
@@ -53,6 +54,7 @@ class Connection:
         "on_end",
         "path",
         "peer",
+        "ready_at",
         "remote",
         "sessions",
         "wire",
@@ -66,6 +68,7 @@ class Connection:
         self.remote = str(peer)
         self.wire: Wire
         self.carried = 0
+        self.ready_at = 0.0
         self.needs_reset = False
         self.on_end: Callable[[], object] | None = None
 

@@ -18,7 +18,7 @@ class Parking:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._seconds = 0.0
-        self._parked: dict[asyncio.Future[bool], tuple[Way, float]] = {}
+        self._parked: dict[asyncio.Future[bool], tuple[Way, Connection, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class Parking:
             self._timer = self._loop.call_at(until, self._close_idle)
         connection.on_end = lambda: _wake(future, False)
         way.parked.append(future)
-        self._parked[future] = way, until
+        self._parked[future] = way, connection, until
         try:
             return await future
         finally:
@@ -58,10 +58,10 @@ class Parking:
                 return True
         return False
 
-    def close_one(self, is_in_the_way: Callable[[Way], bool]) -> None:
+    def close_one(self, is_in_the_way: Callable[[Way, Connection], bool]) -> None:
         """Close the connection that has been idle longest of a way that is in the way of others."""
-        for future, (way, _) in self._parked.items():
-            if not future.done() and is_in_the_way(way):
+        for future, (way, connection, _) in self._parked.items():
+            if not future.done() and is_in_the_way(way, connection):
                 future.set_result(False)
                 return
 
@@ -72,7 +72,7 @@ class Parking:
     def _close_idle(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for future, (_, until) in self._parked.items():
+        for future, (_, _, until) in self._parked.items():
             if until > now:
                 self._timer = self._loop.call_at(until, self._close_idle)
                 return

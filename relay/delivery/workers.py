@@ -20,7 +20,7 @@ from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
-from relay.delivery.lanes import Lane, Load, Way
+from relay.delivery.lanes import QUANTUM, Lane, Load, Way
 from relay.delivery.parking import Parking
 from relay.delivery.path import Path
 from relay.delivery.tls_sessions import TlsSession
@@ -40,6 +40,7 @@ from relay.store.values import Delivery
 
 LONGEST_SETUP = 900.0  # seconds to find, connect to, greet and encrypt, over all hosts
 LONGEST_ATTEMPT = 3600.0  # seconds; a peer that takes one block at a time is cut after that
+LONGEST_TURN = 60.0  # seconds in which one whose mail waits for a limit keeps others without any
 _INTERNAL = Reply(451, "4.3.0", "an internal error of this relay; its log says more")
 
 
@@ -176,7 +177,18 @@ class Workers:
 
     def _make_room(self) -> None:
         """A connection that nobody uses makes room."""
-        self._parking.close_one(self._turns.is_in_the_way)
+        self._parking.close_one(self._is_in_the_way)
+
+    def _is_in_the_way(self, way: Way, connection: Connection) -> bool:
+        """Whether a connection that carries nothing now is to be closed for others.
+
+        Where its mail waits for a limit it is in use all the same: it makes room as one that has
+        just carried a message does, or there would be a connection for each message.
+        """
+        if not way.waiting:
+            return self._turns.is_in_the_way(way)
+        has_lasted = self._loop.time() - connection.ready_at >= LONGEST_TURN
+        return self._turns.should_yield(way, QUANTUM if has_lasted else connection.carried)
 
     # A worker's life
 
@@ -186,6 +198,7 @@ class Workers:
             connection = await self._open(way)
             if connection is not None:
                 held.append(connection)
+                connection.ready_at = self._loop.time()
                 await self._serve(way, connection)
         except asyncio.CancelledError:
             if connection is not None:
@@ -244,7 +257,7 @@ class Workers:
         while connection.wire.is_usable and not self._draining:
             got = await self.mail.next(way) if self._claims.is_valid else None
             if got is None:
-                if way.retired or self._turns.is_in_the_way(way):
+                if way.retired or self._is_in_the_way(way, connection):
                     return
                 if not await self._parking.park(way, connection):
                     return
