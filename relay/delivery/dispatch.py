@@ -16,6 +16,7 @@ from typing import Protocol
 from relay.config.model import Config
 from relay.delivery.attempt import Results
 from relay.delivery.backlog import Backlog, backlog_of
+from relay.delivery.choosing import Choosing
 from relay.delivery.claims import Claims
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.endings import NO_SOURCE_MS, Endings, is_expired
@@ -91,7 +92,6 @@ class Dispatcher:
         self._rouse = rouse
         self._log = log
         self._later: set[int] = set()
-        self._sibling: Lane | None = None  # where the delivery before was placed
         self._in_force: ChainMap[str, Limit] = ChainMap({}, {})
         self._ways = Ways(self._in_force)
         self._endings = Endings(config, claims, telling, unclassified, wall, rng)
@@ -99,6 +99,7 @@ class Dispatcher:
         self._holding = Holding(
             config, self._in_force, self._ways, claims, shares, telling, self._ready, room
         )
+        self._choosing = Choosing(self._ways, self._holding, rng)
         self._finding = Finding(self._found, self._endings.unroutable, log)
         # The loop's seconds are the machine's, which the supervisor's rests are told in.
         self._reacting = Reacting(metrics, self._loop.time, complain=complain, rested=self._rested)
@@ -115,7 +116,7 @@ class Dispatcher:
         limits = limits_in_force(config, self._warmups)
         self._in_force.maps[1] = limits  # type: ignore[call-overload]  # only read
         self._ways.shapes = Shapes(config)
-        self._warming = Warming.of(config, limits)
+        self._warming = self._choosing.warming = Warming.of(config, limits)
         self._holding.configure(config)
         self._reacting.rules = Rules.of(config)
         # A way that is down is tried again at least as often as a message that waits for it.
@@ -194,7 +195,7 @@ class Dispatcher:
     ) -> None:
         """Put deliveries where they wait for their turn. `fresh` ones were accepted just now."""
         now = self._wall()
-        self._sibling = None
+        self._choosing.forget_sibling()
         for delivery in deliveries:
             if delivery.due_at > now:
                 self._place_later(delivery, (delivery.due_at - now) / 1000)
@@ -244,7 +245,8 @@ class Dispatcher:
         if site is None:
             self._finding.wait(Homeless(delivery, fresh, avoid), plan)
             return
-        lane = self._choose(plan, site, delivery, avoid)
+        resting = self._reacting.resting(site.line)
+        lane = self._choosing.choose(plan, site, delivery, {*avoid, *resting} if resting else avoid)
         if lane is None:
             self._wait_for_a_source(delivery, plan, site)
         elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
@@ -255,7 +257,7 @@ class Dispatcher:
         ):
             joins = lane.ends_with(delivery.message)
             lane.put(delivery)
-            self._sibling = lane
+            self._choosing.sibling = lane
             if not joins:  # else it goes with the one before, over one connection
                 self._ready(lane)
 
@@ -308,47 +310,6 @@ class Dispatcher:
         resting = self._reacting.resting(site.line)
         return [c.address for c in plan.eligible if c.weight > 0 and c.address in resting]
 
-    def _choose(
-        self, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
-    ) -> Lane | None:
-        """The lane of a source that does not rest; first of one that warms up and may send more
-        today. Deliveries of one message that are placed together leave together, where they go to
-        one site."""
-        if resting := self._reacting.resting(site.line):
-            avoid = {*avoid, *resting}
-        now, first = self._loop.time(), None
-        rounds = self._warming.rounds(plan, site.provider, delivery, now)
-        lane, keep_off = self._sibling, rounds[0]
-        best = {*avoid, *keep_off} if keep_off else avoid
-        if lane is not None and self._goes_with(lane, plan, site, delivery, best):
-            self._note_choice(plan, lane, len(delivery.recipients), now)
-            return lane
-        for keep_off in rounds:
-            lane = self._choose_by_weight(plan, site, {*avoid, *keep_off} if keep_off else avoid)
-            if lane is None:
-                continue
-            if self._is_usable(lane):
-                self._note_choice(plan, lane, len(delivery.recipients), now)
-                return lane
-            first = first or lane
-        return first
-
-    def _goes_with(
-        self, lane: Lane, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]
-    ) -> bool:
-        """Whether a delivery may join the one that was placed just before, at the end of `lane`."""
-        return (
-            lane.ends_with(delivery.message)
-            and lane.way.path.site == site
-            and lane.way.path.destination == plan.route
-            and lane.way.path.source not in avoid
-            and self._is_usable(lane)
-        )
-
-    def _note_choice(self, plan: Plan, lane: Lane, recipients: int, now: float) -> None:
-        path = lane.way.path
-        self._warming.chosen(plan, path.source, path.site.provider, recipients, now)
-
     def _waits_to_warm_up(self, lane: Lane, plan: Plan, delivery: Delivery) -> bool:
         """Where it is known that a source may not send more today its lane need not ask. True where
         the delivery waits for it in the store."""
@@ -364,30 +325,6 @@ class Dispatcher:
         if not lane.held_by:
             self._holding.hold(lane, refusal, recipients)
         return False
-
-    def _choose_by_weight(self, plan: Plan, site: Site, avoid: Collection[str]) -> Lane | None:
-        """The lane of a source by weight, sooner one that can be used."""
-        candidate = self._router.choose_source(plan, self._rng, avoid)
-        if candidate is None:
-            return None
-        soonest = lane = self._ways.lane(plan, candidate, site)
-        tried = set(avoid)
-        while not self._is_usable(lane):
-            soonest = min(soonest, lane, key=self._holding.soonest)
-            tried.add(candidate.address)
-            candidate = self._router.choose_source(plan, self._rng, tried)
-            if candidate is None:
-                return soonest
-            lane = self._ways.lane(plan, candidate, site)
-        return lane
-
-    def _is_usable(self, lane: Lane) -> bool:
-        """Whether its way is up, its source not at its own limit, and the lane not full."""
-        return (
-            lane.way.down_until <= self._loop.time()
-            and not lane.held_by.startswith("source:")
-            and not self._holding.is_full(lane)
-        )
 
     def _wait_for_a_source(self, delivery: Delivery, plan: Plan, site: Site) -> None:
         """None may send now. Where they only rest, it is due when the first of them has rested."""
