@@ -196,6 +196,7 @@ class Scheduler:
     def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
         """The warm-ups of source addresses have come so far."""
         self._dispatcher.warm_up(warmups)
+        self._claiming.ask_now()
 
     def limit_changed(self, key: str, limit: Limit | None) -> None:
         """A limit that comes and goes at run time is in force from now on, or (None) no more."""

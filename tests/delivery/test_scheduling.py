@@ -166,7 +166,9 @@ async def test_expired_mail_is_given_up_with_a_report(tmp_path: Path) -> None:
 
 
 async def test_a_bounce_is_reported_to_the_sender_at_once(tmp_path: Path) -> None:
-    script = {"RCPT": lambda s, line: b"550 5.1.1 no such user\r\n" if "<b@" in line else b"250 ok\r\n"}
+    script = {
+        "RCPT": lambda s, line: b"550 5.1.1 no such user\r\n" if "<b@" in line else b"250 ok\r\n"
+    }
     async with (
         Receiver(script) as receiver,
         Outgoing(make_config(tmp_path, route=receiver.address)) as relay,

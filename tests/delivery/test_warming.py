@@ -155,13 +155,16 @@ async def test_an_address_that_is_completed_sends_what_waited_for_it(tmp_path: P
     async with Receiver() as receiver:
         config = config_of(tmp_path, days=[16], route=receiver.address)
         async with Outgoing(config) as relay:
-            await relay.send("b@example.test")
-            await asyncio.sleep(0.1)
+            for _ in range(5):
+                await relay.send("b@example.test")
+
+            async def all_wait_in_the_store() -> bool:
+                return not any(entry.claimed for entry in await relay.queue())
+
+            await relay.until(all_wait_in_the_store)
             assert not receiver.messages
             relay.warm_up({NEW: completed(begin(NEW, now_ms()))})
-            relay.scheduler.wake()
-            await relay.store.retry_now(_EVERYTHING, now_ms())
-            await receiver.until_messages(1)
+            await receiver.until_messages(5)
 
 
 async def test_a_drained_warm_address_takes_nothing_over(tmp_path: Path):
