@@ -3,6 +3,8 @@
 import itertools
 import json
 
+import pytest
+
 from tests.e2e.program import Program, letter, wait_until
 from tests.e2e.receiver import Receiver
 
@@ -42,6 +44,7 @@ def send_and_see(program: Program, receiver: Receiver, count: int) -> set[str]:
     return {message.source for message in receiver.messages[before:]}
 
 
+@pytest.mark.timeout(240)  # four starts, and a dozen commands
 def test_a_warm_up_is_kept_over_kill_and_restart_and_an_operators_word_counts_at_once(
     program: Program, receiver: Receiver
 ) -> None:
