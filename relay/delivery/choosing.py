@@ -41,7 +41,7 @@ class Choosing:
         """The lane of a source that is not to be avoided, None where there is no source; first of
         one that warms up and may send more today. Deliveries of one message that are placed one
         after the other leave together, where they go to one site."""
-        now, first = self._loop.time(), None
+        now, fallback = self._loop.time(), None
         rounds = self.warming.rounds(plan, site.provider, delivery, now)
         lane, keep_off = self.sibling, rounds[0]
         best = {*avoid, *keep_off} if keep_off else avoid
@@ -55,8 +55,9 @@ class Choosing:
             if self._is_usable(lane):
                 self._note_choice(plan, lane, len(delivery.recipients), now)
                 return lane
-            first = first or lane
-        return first
+            if keep_off or fallback is None:  # the last round is for where there was nothing
+                fallback = lane
+        return fallback
 
     def _goes_with(
         self, lane: Lane, plan: Plan, site: Site, delivery: Delivery, avoid: Collection[str]

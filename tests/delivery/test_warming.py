@@ -193,6 +193,19 @@ async def test_a_drained_warm_address_takes_nothing_over(tmp_path: Path):
             assert asked <= 5
 
 
+async def test_mail_that_no_address_can_take_now_waits_for_a_warm_one(tmp_path: Path):
+    """The new address carries little: what waits for it would wait for long."""
+    async with Receiver() as receiver:
+        config = config_of(tmp_path, WARM, days=[400_000], route=receiver.address)
+        async with Outgoing(config) as relay:
+            choosing = relay.scheduler._dispatcher._choosing
+            choosing._is_usable = lambda lane: False  # type: ignore[method-assign]
+            await relay.send("b@example.test")
+            await receiver.until_messages(1)
+            await relay.until_empty()
+    assert clients(receiver) == {WARM: 1}
+
+
 # Which address is chosen
 
 
