@@ -30,6 +30,7 @@ from relay.store.values import (
 )
 
 if TYPE_CHECKING:
+    from relay.admin.explained import MessageExplanation
     from relay.admin.pools import PoolOperations
     from relay.admin.summaries import SummaryOperations
     from relay.admin.suspensions import SuspensionOperations
@@ -231,6 +232,9 @@ class Explanation:
     tls: str = ""
     limits: tuple[LimitStatus, ...] = ()
     reactions: tuple[Restraint, ...] = ()
+    suspensions: tuple[Suspension, ...] = ()
+    retry: tuple[float, ...] = ()
+    max_age: float = 0.0
 
 
 # Sending a test message
@@ -460,6 +464,8 @@ class Control(Protocol):
     async def reload(self) -> Reloaded: ...
 
     async def explain(self, request: ExplainRequest) -> Explanation: ...
+
+    async def explain_message(self, request: MessageRequest) -> "MessageExplanation": ...
 
     async def one_time_login(self, request: LoginRequest) -> Login: ...
 

@@ -33,6 +33,7 @@ from relay.admin.control import (
     Status,
     SuppressRequest,
 )
+from relay.admin.explained import MessageExplanation
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.summaries import Summary, SummaryRequest
@@ -168,6 +169,12 @@ RELOAD = LiveEndpoint("/v1/reload", Nothing, Reloaded, lambda relay, _: relay.re
 EXPLAIN = LiveEndpoint(
     "/v1/explain", ExplainRequest, Explanation, lambda relay, q: relay.explain(q)
 )
+EXPLAIN_MESSAGE = LiveEndpoint(
+    "/v1/explain/message",
+    MessageRequest,
+    MessageExplanation,
+    lambda relay, q: relay.explain_message(q),
+)
 ONE_TIME_LOGIN = LiveEndpoint(
     "/v1/login", LoginRequest, Login, lambda relay, q: relay.one_time_login(q)
 )
@@ -213,6 +220,7 @@ LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     STATUS,
     RELOAD,
     EXPLAIN,
+    EXPLAIN_MESSAGE,
     ONE_TIME_LOGIN,
     TLS_SHOW,
     REACTIONS_LIST,

@@ -5,20 +5,24 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from relay.admin.client import Client
-from relay.admin.control import ExplainRequest, Explanation
-from relay.admin.endpoints import EXPLAIN
-from relay.cli.failures import FAILED, OK, CommandFailed
+from relay.admin.control import ExplainRequest, Explanation, MessageRequest
+from relay.admin.endpoints import EXPLAIN, EXPLAIN_MESSAGE
+from relay.cli.explain_message import print_message
+from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
 from relay.cli.live import print_limits
 from relay.cli.options import ConfigOption, JsonOption
-from relay.cli.output import moment, print_facts, print_json, print_table, say, utc_ms
+from relay.cli.output import moment, print_facts, print_json, print_table, say, span, utc_ms
 from relay.cli.place import find_config
 from relay.cli.reactions import print_reactions
+from relay.cli.suspend import print_suspensions
 from relay.mail.address import AddressError, parse_mailbox
 
 
 def explain(
-    sender: Annotated[str, Parameter(name="FROM", help="The address in From.")],
-    recipient: Annotated[str, Parameter(name="TO", help="The recipient's address.")],
+    sender: Annotated[
+        str, Parameter(name="FROM", help="The address in From, or the id of a message.")
+    ],
+    recipient: Annotated[str, Parameter(name="TO", help="The recipient's address.")] = "",
     /,
     *,
     configuration_set: Annotated[
@@ -28,20 +32,35 @@ def explain(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Explain what the running relay would do with a message: identity, configuration set, keys,
-    suppression, pool, sources (each excluded one with its reason), route, TLS and limits.
+    """Explain why a queued message (its id alone) has not gone out, or what the running relay would
+    do with one (FROM and TO): identity, configuration set, keys, suppression, suspensions, pool,
+    sources (each excluded one with its reason), route, TLS, limits and retries.
 
     Nothing is sent. Exits 1 when the message would be refused.
     """
+    client = Client(find_config(config).data_dir())
+    if not recipient:
+        return _explain_message(client, sender, as_json)
     request = ExplainRequest(
         address(sender, "FROM"), address(recipient, "TO"), configuration_set, credential
     )
-    found = Client(find_config(config).data_dir()).call(EXPLAIN, request)
+    found = client.call(EXPLAIN, request)
     if as_json:
         print_json(found)
     else:
         _show(found, utc_ms())
     return FAILED if found.refusal else OK
+
+
+def _explain_message(client: Client, message_id: str, as_json: bool) -> int:
+    if "@" in message_id:
+        raise CommandFailed(f"say to whom {message_id} would send: `relay explain FROM TO`", USAGE)
+    found = client.call(EXPLAIN_MESSAGE, MessageRequest(message_id))
+    if as_json:
+        print_json(found)
+    else:
+        print_message(found, utc_ms())
+    return OK
 
 
 def address(text: str, name: str) -> str:
@@ -79,6 +98,7 @@ def _show(found: Explanation, now: int) -> None:
             ("provider", found.provider or ("none: as `default` says" if found.site else "")),
             ("hosts", found.hosts_problem),
             ("tls", found.tls),
+            ("tried again", _retries(found)),
         ]
     )
     if found.sources:
@@ -96,6 +116,9 @@ def _show(found: Explanation, now: int) -> None:
             ("host", "address", "port", "TLS"),
             [(h.name, h.address, h.port, h.tls) for h in found.hosts],
         )
+    if found.suspensions:
+        say()
+        print_suspensions(found.suspensions, now)
     if found.reactions:
         say()
         print_reactions(found.reactions, now)
@@ -108,3 +131,11 @@ def _set(found: Explanation) -> str:
     if not found.configuration_set_from:
         return found.configuration_set
     return f"{found.configuration_set} ({found.configuration_set_from})"
+
+
+def _retries(found: Explanation) -> str:
+    """When what fails for now is tried again."""
+    if not found.retry:
+        return ""
+    waits = ", ".join(span(seconds) for seconds in found.retry)
+    return f"after {waits}, the last again and again, for {span(found.max_age)} in all"

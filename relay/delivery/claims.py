@@ -74,6 +74,10 @@ class Claims:
         """Whether the lease certainly still runs, by the monotonic clock."""
         return self._clock() < self._valid_until
 
+    def of_message(self, message_id: str) -> list[Delivery]:
+        """The deliveries of a message that are held."""
+        return [d for d in self._held.values() if d.message.id == message_id]
+
     def holds(self, delivery: Delivery) -> bool:
         """Whether this very claim is still held."""
         return self._held.get(delivery.id) is delivery

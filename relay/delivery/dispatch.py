@@ -33,6 +33,7 @@ from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
 from relay.delivery.warming import Warming
 from relay.delivery.ways import Ways
+from relay.delivery.whereabouts import Found, in_lanes
 from relay.feedback.reactions import Rules
 from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Decision, Gatekeeper
@@ -174,6 +175,12 @@ class Dispatcher:
         """What waits, line by line."""
         unplaced = len(self._later) + sum(1 for _ in self._finding.deliveries())
         return backlog_of(self._ways, unplaced, self._loop.time())
+
+    def whereabouts(self, message_id: str) -> list[Found]:
+        """Where the deliveries of a message wait here."""
+        found = list(in_lanes(self._ways.lanes(), message_id, self._loop.time()))
+        asking = [d for d in self._finding.deliveries() if d.message.id == message_id]
+        return found + [Found(delivery.id, "asking DNS") for delivery in asking]
 
     def take_matching(self, which: QueueFilter) -> list[Delivery]:
         """What waits and `which` names, out of its lanes; its state and limit do not matter."""

@@ -27,6 +27,7 @@ from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
+from relay.delivery.whereabouts import MOST_FOUND, Doing, Found
 from relay.delivery.workers import TlsCounter, Workers
 from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Gatekeeper
@@ -145,6 +146,18 @@ class Scheduler:
     def known_providers(self) -> dict[str, str]:
         """The provider of each domain that is known to belong to one."""
         return self._dispatcher.known_providers()
+
+    def whereabouts(self, message_id: str) -> tuple[Found, ...]:
+        """Where the deliveries of a message are that this worker has, and what holds them."""
+        found = self._workers.whereabouts(message_id) + self._dispatcher.whereabouts(message_id)
+        known = {each.delivery_id for each in found}
+        now = self._wall()
+        for delivery in self._claims.of_message(message_id):
+            if delivery.id not in known:
+                seconds = (delivery.due_at - now) / 1000
+                doing: Doing = "not due" if seconds > 0 else "stored"
+                found.append(Found(delivery.id, doing, seconds=max(0.0, seconds)))
+        return tuple(found[:MOST_FOUND])
 
     def backlog(self) -> Backlog:
         """What waits in memory, line by line."""

@@ -26,6 +26,7 @@ from relay.delivery.path import Path
 from relay.delivery.tls_sessions import TlsSession
 from relay.delivery.transaction import Timeouts
 from relay.delivery.turns import Turns
+from relay.delivery.whereabouts import Found
 from relay.feedback.settle import results_for_all
 from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
@@ -314,6 +315,23 @@ class Workers:
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""
         return {delivery.id for _, load in self._busy.values() for delivery in load}
+
+    def whereabouts(self, message_id: str) -> list[Found]:
+        """The deliveries of a message that are being attempted."""
+        now = self._loop.time()
+        return [
+            Found(
+                delivery.id,
+                "attempted",
+                connection.path.source,
+                connection.path.site.line,
+                why=connection.remote,
+                seconds=round(now - started, 3),
+            )
+            for connection, (started, load) in self._busy.items()
+            for delivery in load
+            if delivery.message.id == message_id
+        ]
 
     # Endings
 

@@ -150,6 +150,21 @@ def _tls_from(config: Config, plan: Plan) -> str:
     return f"of configuration set {plan.configuration_set}"
 
 
+def explain_queued(sender: str, recipient: str, plan: Plan, credential: str) -> Explanation:
+    """The decisions that are still to be taken about mail that is queued and goes by `plan`."""
+    return Explanation(
+        sender,
+        recipient,
+        configuration_set=plan.configuration_set,
+        pool=plan.pool,
+        sources=_sources(plan),
+        route=plan.route.match or "none matches: mx",
+        destination=plan.route,
+        problem="" if plan.eligible else str(no_source(plan.pool, plan.candidates)),
+        limit_keys=_limit_keys(plan, credential),
+    )
+
+
 def _configuration_set(config: Config, named: str, sender: str, credential: str) -> tuple[str, str]:
     """The set that applies and why, in the order that admission follows; `""` where none does."""
     if named:

@@ -17,12 +17,14 @@ from relay.admin.control import (
     ListenerStatus,
     Login,
     LoginRequest,
+    MessageRequest,
     Refused,
     Reloaded,
     SourceStatus,
     Status,
     WorkerStatus,
 )
+from relay.admin.explained import MessageExplanation
 from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
@@ -33,6 +35,7 @@ from relay.limits.specs import temper_key
 from relay.mail.envelope import domain_of
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
+from relay.runtime.explaining import explain_message
 from relay.runtime.gauges import wall_ms
 from relay.runtime.looking import GLANCE_S, backlog_of, limit_status, look, queue_statuses
 from relay.runtime.messages import (
@@ -216,8 +219,21 @@ class RelayControl:
                 limits=tuple(await relay.limits.levels([*known.limit_keys, *slowed])),
                 sources=tuple(_rested(source, held) for source in known.sources),
             )
-            return replace(_explanation(known, relay.keyring), reactions=held)
+            domain = domain_of(request.recipient)
+            orders = relay.suspender.in_force.of(
+                known.configuration_set,
+                request.credential,
+                domain,
+                relay.router.plan(domain, known.configuration_set),
+                known.provider,
+            )
+            told = _explanation(known, relay.keyring)
+            return replace(told, reactions=held, suspensions=orders)
         return _explanation(known, relay.keyring)
+
+    async def explain_message(self, request: MessageRequest) -> MessageExplanation:
+        """See `runtime.explaining`."""
+        return await explain_message(self._relay, request)
 
     def _held_back(self, known: explaining.Explanation) -> tuple[Restraint, ...]:
         """What holds the sources of the pool back for this destination, once it was looked up."""
@@ -322,4 +338,6 @@ def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation
         hosts_problem=known.problem,
         tls=known.tls,
         limits=tuple(map(limit_status, known.limits)),
+        retry=known.retry,
+        max_age=known.max_age,
     )

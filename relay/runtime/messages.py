@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from relay.admin.tls_values import BrokenTls
 from relay.delivery.backlog import Backlog
+from relay.delivery.whereabouts import Found
 from relay.feedback.restraints import Complaint, Rest
 from relay.frontend.authenticator import Known
 from relay.frontend.blocks import Block
@@ -146,6 +147,14 @@ class SecretsChanged(Question[bool]):
     """A secret was added or revoked; answered when that counts."""
 
     answer: ClassVar[Any] = bool
+
+
+@dataclass(frozen=True, slots=True)
+class WhereIs(Question[tuple[Found, ...]]):
+    """Where are the deliveries of this message that you have?"""
+
+    answer: ClassVar[Any] = tuple[Found, ...]
+    message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +302,7 @@ KINDS: tuple[type, ...] = (
     Report,
     WhichTlsIsBroken,
     TellBacklog,
+    WhereIs,
     TellProviders,
     Recall,
     QueueChanged,

@@ -10,11 +10,13 @@ from relay.admin.control import (
     ListenerStatus,
     Login,
     LoginRequest,
+    MessageRequest,
     Operations,
     Refused,
     Reloaded,
     Status,
 )
+from relay.admin.explained import MessageExplanation
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
@@ -30,6 +32,7 @@ class FakeRelay:
     ready: Health = field(default_factory=lambda: Health(True))
     reloaded: Reloaded = field(default_factory=lambda: Reloaded(True, 2))
     explanation: Explanation | None = None
+    explained: MessageExplanation | None = None
     listeners: tuple[ListenerStatus, ...] = ()
     passwords: dict[str, str] = field(default_factory=dict)
     fault: Exception | None = None
@@ -67,6 +70,10 @@ class FakeRelay:
 
     async def explain(self, request: ExplainRequest) -> Explanation:
         return self.explanation or Explanation(request.sender, request.recipient)
+
+    async def explain_message(self, request: MessageRequest) -> MessageExplanation:
+        detail = await self.operations.message(request)
+        return self.explained or MessageExplanation(detail)
 
     async def one_time_login(self, request: LoginRequest) -> Login:
         if request.credential not in self.passwords:

@@ -17,6 +17,14 @@ def test_mail_to_a_suspended_domain_waits_over_a_restart_until_it_is_resumed(
         what="suspended mail",
     )
     assert "they asked us to wait" in program.run("status").stdout
+    [entry] = program.json("queue", "list")
+    told = program.run("explain", entry["message_id"]).stdout
+    assert "domain dest.test is suspended by" in told
+    assert "they asked us to wait" in told
+    [explained] = program.json("explain", entry["message_id"])["deliveries"]
+    assert explained["suspensions"][0]["name"] == "dest.test"
+    asked = program.run("explain", "app@sender.test", "to@dest.test").stdout
+    assert "they asked us to wait" in asked
     assert program.metric("relay_suspensions", kind="domain") == 1
     program.terminate()
     program.start()
@@ -48,6 +56,9 @@ def test_the_dialogue_of_a_greylisted_message_is_shown_after_a_restart_and_after
     program.terminate()
     receiver.behave = lambda stage, text: None
     program.start()
+    told = program.run("explain", entry["message_id"]).stdout
+    assert "attempt 1 did not deliver it" in told
+    assert "attempt 2, in " in told
     shown = program.run("queue", "show", entry["message_id"]).stdout
     assert "attempt 1 from 127.0.0.2 to 127.0.0.1[127.0.0.1]" in shown
     assert "-> RCPT TO:<to@dest.test>" in shown
@@ -56,9 +67,29 @@ def test_the_dialogue_of_a_greylisted_message_is_shown_after_a_restart_and_after
     wait_until(lambda: not program.json("queue", "list"), what="an empty queue")
     gone = program.run("queue", "show", entry["message_id"]).stdout
     assert "delivered at " in gone
+    assert "delivered at " in program.run("explain", entry["message_id"]).stdout
     assert gone.index("attempt 1 from") < gone.index("attempt 2 from")
     found = program.json("queue", "show", entry["message_id"])
     assert [attempt["results"][0]["kind"] for attempt in found["attempts"]] == [
         "deferred",
         "delivered",
     ]
+
+
+def test_mail_in_the_memory_of_a_worker_is_explained(program: Program, receiver: Receiver) -> None:
+    program.configure(lambda d: d["configuration_sets"]["default"].update(rate="4/min"))
+    program.start()
+    for number in range(4):
+        program.send([f"to{number}@dest.test"], message_id=f"<{number}@client.test>")
+
+    def explained() -> list[str]:
+        return [
+            delivery["verdict"]["why"]
+            for entry in program.json("queue", "list")
+            for delivery in program.json("explain", entry["message_id"])["deliveries"]
+        ]
+
+    wait_until(lambda: any("limit set:default" in why for why in explained()), what="the limit")
+    missing = program.run("explain", "0100000000000000-nothing", check=False)
+    assert missing.returncode == 1
+    assert "was never accepted here" in missing.stderr

@@ -1,0 +1,149 @@
+"""Why a queued message has not gone out: where each of its deliveries is, what holds it, and what
+happens next and when. `verdict` decides what is said; it is pure.
+"""
+
+from dataclasses import dataclass
+
+from relay.admin.control import ExplainedHost, ExplainedSource, LimitStatus, QueueDetail
+from relay.delivery.whereabouts import Found
+from relay.feedback.restraints import Restraint
+from relay.routing.suspensions import described
+from relay.store.values import QueueEntry, Suspension
+
+MOST_EXPLAINED = 20
+"""Deliveries of one message that are explained; each asks DNS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`why` it has not gone out, and what comes `next`, as clauses; `at` is when, in UTC ms, 0
+    where nobody can say."""
+
+    why: str
+    next: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryExplanation:
+    """One delivery of a queued message. `worker` has it in memory, where it says so in `found`."""
+
+    entry: QueueEntry
+    verdict: Verdict
+    worker: str = ""
+    found: Found | None = None
+    suspensions: tuple[Suspension, ...] = ()
+    pool: str = ""
+    sources: tuple[ExplainedSource, ...] = ()
+    route: str = ""
+    site: str = ""
+    provider: str = ""
+    hosts: tuple[ExplainedHost, ...] = ()
+    problem: str = ""
+    reactions: tuple[Restraint, ...] = ()
+    limits: tuple[LimitStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageExplanation:
+    """A message and its deliveries. `silent` are workers that did not answer: what they hold is not
+    known. One that has left the queue has no deliveries; `message` says what became of it."""
+
+    message: QueueDetail
+    deliveries: tuple[DeliveryExplanation, ...] = ()
+    silent: tuple[str, ...] = ()
+
+
+def verdict(
+    entry: QueueEntry,
+    found: Found | None,
+    worker: str,
+    suspensions: tuple[Suspension, ...],
+    problem: str,
+    limits: tuple[LimitStatus, ...],
+    now: int,
+) -> Verdict:
+    """What holds a delivery that is in the queue at `now`, in UTC ms."""
+    if entry.state in ("quarantined", "held"):
+        return _set_apart(entry)
+    if found is not None and found.doing == "attempted":
+        return Verdict(
+            f"it is being attempted by {worker}, from {found.source} to {found.why}, for"
+            f" {found.seconds:.3g} s now",
+            "its outcome, when the host has answered or a time-out ends it",
+        )
+    if suspensions or entry.state == "suspended":
+        return _suspended(entry, suspensions)
+    if found is not None:
+        return _in_memory(found, worker, now)
+    return _in_the_store(entry, problem, limits, now)
+
+
+def _set_apart(entry: QueueEntry) -> Verdict:
+    if entry.state == "held":
+        return Verdict("an operator holds it", "nothing, until `relay queue release`")
+    return Verdict(
+        "it is damaged and was set apart",
+        "nothing, until `relay queue release --state quarantined`",
+    )
+
+
+def _in_the_store(
+    entry: QueueEntry, problem: str, limits: tuple[LimitStatus, ...], now: int
+) -> Verdict:
+    if entry.claimed:
+        return Verdict(
+            "a worker has it that did not say more", "an outcome, or another worker takes over"
+        )
+    if entry.due_at > now:
+        return _not_due(entry, limits, now)
+    if problem:
+        return Verdict(problem, "it is looked at again within a minute")
+    return Verdict(
+        "it is due, and waits in the store for its turn among the mail that is due",
+        "a worker claims it as soon as it has room for its configuration set and domain",
+    )
+
+
+def _suspended(entry: QueueEntry, suspensions: tuple[Suspension, ...]) -> Verdict:
+    if not suspensions:
+        return Verdict("what it was suspended for has ended", "it is queued again in a moment")
+    first = suspensions[0]
+    why = f"{first.kind} {first.name} is {described(first)}"
+    if entry.expires_at and first.until is not None and first.until >= entry.expires_at:
+        return Verdict(why, "it bounces: its max_age is over before that", entry.expires_at)
+    return Verdict(why, "it goes when that has ended", first.until or 0)
+
+
+def _in_memory(found: Found, worker: str, now: int) -> Verdict:
+    place = f"number {found.position} of its lane from {found.source} to {found.line}, in {worker}"
+    at = now + round(found.seconds * 1000) if found.seconds else 0
+    match found.doing:
+        case "limited":
+            return Verdict(f"limit {found.held_by} holds up its lane; {place}", "it asks again", at)
+        case "no connection":
+            return Verdict(f"no connection could be had lately ({found.why}); {place}", "a try", at)
+        case "asking DNS":
+            return Verdict(f"{worker} is asking DNS where its domain's mail goes", "an attempt")
+        case "not due":
+            return Verdict(f"it is not due yet; {worker} has it", "an attempt", at)
+        case "stored":
+            return Verdict(
+                f"{worker} is storing what became of it", "it leaves the queue, or waits"
+            )
+    open_now = f"over {found.connections} connections" if found.connections else "for a connection"
+    return Verdict(f"it is in line {open_now}; {place}", "an attempt, when its turn comes")
+
+
+def _not_due(entry: QueueEntry, limits: tuple[LimitStatus, ...], now: int) -> Verdict:
+    if entry.attempts:
+        return Verdict(
+            f"attempt {entry.attempts} did not deliver it: {entry.last_reply}",
+            f"attempt {entry.attempts + 1}",
+            entry.due_at,
+        )
+    full = [limit.key for limit in limits if limit.free_at > now]
+    if full:
+        return Verdict(f"limit {', '.join(full)} has put it off", "an attempt", entry.due_at)
+    why = entry.last_reply or "a limit, or the client's wish, has put it off"
+    return Verdict(f"it is not due yet: {why}", "an attempt", entry.due_at)

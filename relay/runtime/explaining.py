@@ -1,0 +1,109 @@
+"""Why a queued message has not gone out: what the store, the workers, DNS and the limits say."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from relay.admin.control import ExplainedHost, ExplainedSource, MessageRequest
+from relay.admin.explained import (
+    MOST_EXPLAINED,
+    DeliveryExplanation,
+    MessageExplanation,
+    verdict,
+)
+from relay.delivery.whereabouts import Found
+from relay.limits.specs import temper_key
+from relay.routing import explain as routing
+from relay.routing.plan import RoutingFailure
+from relay.runtime.looking import GLANCE_S, limit_status
+from relay.runtime.messages import WhereIs
+from relay.store.values import QueueEntry
+
+if TYPE_CHECKING:
+    from relay.runtime.supervisor import Supervisor
+
+_DNS_S = 10.0  # for the hosts of one delivery; without an answer the rest is told
+
+
+async def explain_message(relay: "Supervisor", request: MessageRequest) -> MessageExplanation:
+    """See `MessageExplanation`. Raises `Refused` where nothing is known of the message."""
+    detail = await relay.control.operations.message(request)
+    if detail.whereabouts != "queued":
+        return MessageExplanation(detail)
+    found, silent = await _where(relay, request.message_id)
+    deliveries = [
+        await _explain(relay, entry, found.get(entry.delivery_id))
+        for entry in detail.deliveries[:MOST_EXPLAINED]
+    ]
+    return MessageExplanation(detail, tuple(deliveries), silent)
+
+
+_Where = dict[int, tuple[str, Found]]
+
+
+async def _where(relay: "Supervisor", message_id: str) -> tuple[_Where, tuple[str, ...]]:
+    """What each worker has, by delivery, and which workers are silent."""
+    members = relay.crew.ready
+    answers = await asyncio.gather(
+        *(relay.crew.ask_one(member, WhereIs(message_id), GLANCE_S) for member in members)
+    )
+    found: _Where = {}
+    silent = []
+    for member, answer in zip(members, answers, strict=True):
+        if not answer:
+            silent.append(member.name)
+        for each in answer:
+            found.update({one.delivery_id: (member.name, one) for one in each})
+    return found, tuple(silent)
+
+
+async def _explain(
+    relay: "Supervisor", entry: QueueEntry, where: tuple[str, Found] | None
+) -> DeliveryExplanation:
+    worker, found = where or ("", None)
+    now = relay.queue_clock.now()
+    try:
+        plan = relay.router.plan(entry.domain, entry.configuration_set, entry.pool)
+    except RoutingFailure as failure:
+        problem = str(failure.reply)
+        told = verdict(entry, found, worker, (), problem, (), now)
+        return DeliveryExplanation(entry, told, worker, found, problem=problem)
+    recipient = entry.recipients[0] if entry.recipients else f"@{entry.domain}"
+    known = routing.explain_queued(entry.reverse_path, recipient, plan, entry.credential)
+    try:
+        async with asyncio.timeout(_DNS_S):
+            known = await routing.find_hosts(known, relay.router)
+    except TimeoutError:
+        pass
+    site = relay.router.site(plan, entry.domain)
+    held = tuple(
+        one
+        for one in relay.restraining.in_force()
+        if site is not None
+        and one.line == site.line
+        and one.source in {candidate.address for candidate in plan.candidates}
+    )
+    slowed = [temper_key(one.source, one.line) for one in held]
+    limits = tuple(map(limit_status, await relay.limits.levels([*known.limit_keys, *slowed])))
+    orders = relay.suspender.in_force.of(
+        entry.configuration_set, entry.credential, entry.domain, plan, known.provider
+    )
+    return DeliveryExplanation(
+        entry=entry,
+        verdict=verdict(entry, found, worker, orders, known.problem, limits, now),
+        worker=worker,
+        found=found,
+        suspensions=orders,
+        pool=plan.pool,
+        sources=tuple(
+            ExplainedSource(s.address, s.ehlo, s.weight, s.excluded, s.shape) for s in known.sources
+        ),
+        route=known.route,
+        site=known.site,
+        provider=known.provider,
+        hosts=tuple(
+            ExplainedHost(h.name, h.address, h.port, known.tls_with(h)) for h in known.hosts
+        ),
+        problem=known.problem,
+        reactions=held,
+        limits=limits,
+    )

@@ -1,0 +1,87 @@
+"""What is said of a delivery that has not gone out."""
+
+from dataclasses import replace
+
+import pytest
+
+from relay.admin.control import LimitStatus
+from relay.admin.explained import verdict
+from relay.delivery.whereabouts import Found
+from relay.store.values import QueueEntry, Suspension
+
+NOW = 1_800_000_000_000
+ENTRY = QueueEntry(
+    1, "m", "queued", NOW - 60_000, NOW + 3_600_000, NOW - 1, 0, "app", "news", "a@s.test",
+    "x.test", ("b@x.test",), 100, False, "",
+)  # fmt: skip
+ORDER = Suspension("domain", "x.test", "they asked us to", "ann", NOW, NOW + 5_000)
+
+
+def said(entry=ENTRY, found=None, orders=(), problem="", limits=()):
+    return verdict(entry, found, "worker-1", orders, problem, limits, NOW)
+
+
+def test_an_operators_word_comes_before_all_else():
+    held = replace(ENTRY, state="held")
+    assert "an operator holds it" in said(held, orders=(ORDER,), problem="no source").why
+    assert "release" in said(held).next
+    assert "damaged" in said(replace(ENTRY, state="quarantined")).why
+
+
+def test_a_suspension_names_who_ordered_it_why_and_when_it_ends():
+    told = said(replace(ENTRY, state="suspended"), orders=(ORDER,))
+    assert told.why.startswith("domain x.test is suspended by ann until ")
+    assert told.why.endswith("they asked us to")
+    assert told.at == NOW + 5_000
+
+
+def test_mail_that_is_too_old_before_its_suspension_ends_bounces():
+    late = replace(ORDER, until=NOW + 4_000_000)
+    told = said(replace(ENTRY, state="suspended"), orders=(late,))
+    assert (told.at, "it bounces" in told.next) == (ENTRY.expires_at, True)
+
+
+def test_an_attempt_under_way_is_told_though_its_domain_was_suspended_since():
+    found = Found(1, "attempted", "192.0.2.1", "google", why="mx.x.test[192.0.2.9]:25", seconds=2.5)
+    told = said(replace(ENTRY, claimed=True), found, orders=(ORDER,))
+    assert "being attempted by worker-1, from 192.0.2.1 to mx.x.test" in told.why
+
+
+@pytest.mark.parametrize(
+    ("found", "why", "at"),
+    [
+        (Found(1, "limited", "s", "l", 3, "set:news", seconds=2), "limit set:news holds", 2_000),
+        (Found(1, "no connection", "s", "l", 1, why="421 no", seconds=9), "(421 no)", 9_000),
+        (Found(1, "in line", "s", "l", 4, connections=2), "number 4 of its lane from s to l", 0),
+        (Found(1, "asking DNS"), "worker-1 is asking DNS", 0),
+        (Found(1, "not due", seconds=1), "not due yet", 1_000),
+        (Found(1, "stored"), "storing what became of it", 0),
+    ],
+)
+def test_what_a_worker_has_is_told_with_what_holds_it(found, why, at):
+    told = said(replace(ENTRY, claimed=True), found)
+    assert why in told.why
+    assert told.at == (NOW + at if at else 0)
+
+
+def test_a_failed_attempt_is_told_with_its_reply_and_the_next_try():
+    deferred = replace(ENTRY, attempts=2, due_at=NOW + 900_000, last_reply="mx: 451 4.7.1 Grey")
+    told = said(deferred)
+    assert told.why == "attempt 2 did not deliver it: mx: 451 4.7.1 Grey"
+    assert (told.next, told.at) == ("attempt 3", NOW + 900_000)
+
+
+def test_mail_put_off_names_the_limits_that_are_full():
+    limits = (
+        LimitStatus("set:news", "rate", "1/s", 1, NOW + 60_000),
+        LimitStatus("pool:main", "rate", "1/s", 0, 0),
+    )
+    told = said(replace(ENTRY, due_at=NOW + 90_000), limits=limits)
+    assert told.why == "limit set:news has put it off"
+    assert "put it off" in said(replace(ENTRY, due_at=NOW + 90_000)).why
+
+
+def test_due_mail_in_the_store_waits_for_a_source_or_its_turn():
+    assert said(problem="no source address of pool main can send now").why.startswith("no source")
+    assert "waits in the store for its turn" in said().why
+    assert "did not say more" in said(replace(ENTRY, claimed=True)).why
