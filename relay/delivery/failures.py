@@ -38,8 +38,9 @@ class SourceUnavailable(Exception):
         self.reason = reason
 
 
-def setup_failure(phase: Phase, error: Exception, host: Host) -> ConnectFailure:
-    """What aiosmtplib or the TLS library raised in a phase, as a `ConnectFailure`."""
+def setup_failure(phase: Phase, error: Exception, host: Host, why: str = "") -> ConnectFailure:
+    """What aiosmtplib or the TLS library raised in a phase, as a `ConnectFailure`. `why` says on
+    whose word TLS had to be as it was not."""
     if isinstance(error, ConnectFailure):
         return error
     remote = str(host)
@@ -47,6 +48,7 @@ def setup_failure(phase: Phase, error: Exception, host: Host) -> ConnectFailure:
     if tls_error is not None:
         reason = getattr(tls_error, "verify_message", "") or tls_error.reason or str(tls_error)
         text = f"TLS with {remote} failed: {str(reason).replace('_', ' ').lower()}"
+        text += f" ({why})" if why else ""
         reply = Reply(451, "4.7.5", printable_text(text))
         return ConnectFailure("tls", reply, remote, "tls", result_of(tls_error))
     if isinstance(error, SMTPResponseException):

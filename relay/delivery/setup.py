@@ -61,7 +61,8 @@ async def set_up(
             await smtp.login(path.destination.login.username, path.destination.login.password)
     except (SMTPException, OSError, ValueError, EOFError) as error:
         abandon(smtp)
-        raise setup_failure(phase, error, host) from error
+        why = demand.reason if demand.encryption != "offered" else ""
+        raise setup_failure(phase, error, host, why) from error
     except BaseException:
         abandon(smtp)
         raise
