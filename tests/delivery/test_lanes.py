@@ -1,5 +1,9 @@
 """Lanes take turns, ways count failures by cohorts, and those with many connections make room."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.delivery.attempt import apart, together
 from relay.delivery.failures import ConnectFailure
 from relay.delivery.lanes import (
     FIRST_BACK_OFF,
@@ -9,9 +13,12 @@ from relay.delivery.lanes import (
     Lane,
     Line,
     Way,
+    recipients_of,
 )
 from relay.delivery.path import Path
+from relay.feedback.settle import results_for_all
 from relay.limits.shapes import Shape
+from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
 from relay.routing.plan import Destination
 from relay.routing.sites import Site
@@ -146,3 +153,69 @@ def test_the_last_connection_is_handed_over_after_a_quantum_not_after_each_messa
     line.wanting.append(theirs)
     assert not ours.should_yield(QUANTUM - 1)
     assert ours.should_yield(QUANTUM)
+
+
+# What goes in one transaction
+
+
+def _siblings(*recipients: tuple[str, ...], first: int = 1) -> list[Delivery]:
+    """Deliveries of one message, one for each group of recipients."""
+    message = make_message(*(one for group in recipients for one in group))
+    return [
+        Delivery(first + n, message, group[0].partition("@")[2], tuple(map(Recipient, group)), 0)
+        for n, group in enumerate(recipients)
+    ]
+
+
+def test_deliveries_of_one_message_that_stand_together_are_one_load() -> None:
+    lane = _lane(_way(), "a")
+    ours, others = _siblings(("a@x.test",), ("b@y.test",)), _siblings(("c@x.test",), first=9)
+    for delivery in [*ours, *others]:
+        lane.put(delivery)
+    assert lane.take_load() == tuple(ours)
+    assert lane.take_load() == tuple(others)
+    assert lane.way.waiting == 0
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 100))
+def test_a_load_is_in_order_and_no_larger_than_a_transaction_unless_one_alone_is(
+    sizes: list[int], most: int
+) -> None:
+    way = _way()
+    way.shape = Shape(MOST, 100, recipients=most)
+    lane = _lane(way, "a")
+    groups = [tuple(f"r{m}@d{n}.test" for m in range(size)) for n, size in enumerate(sizes)]
+    deliveries = _siblings(*groups)
+    for delivery in deliveries:
+        lane.put(delivery)
+    taken = []
+    while lane.waiting:
+        load = lane.take_load()
+        assert recipients_of(load) <= most or len(load) == 1
+        taken += load
+    assert taken == deliveries
+
+
+def test_what_was_paid_for_together_goes_together_and_nothing_joins_it() -> None:
+    lane = _lane(_way(), "a")
+    deliveries = _siblings(("a@x.test",), ("b@y.test",), ("c@z.test",))
+    lane.put_load_first(tuple(deliveries))
+    lane.paid = frozenset({1, 2})
+    assert [delivery.id for delivery in lane.take_load()] == [1, 2]
+    assert [delivery.id for delivery in lane.take_load()] == [3]
+
+
+def test_an_address_in_utf8_shares_no_transaction() -> None:
+    lane = _lane(_way(), "a")
+    for delivery in _siblings(("ü@x.test",), ("b@y.test",), ("c@z.test",)):
+        lane.put(delivery)
+    assert [len(lane.take_load()) for _ in range(2)] == [1, 2]
+
+
+def test_results_are_told_apart_again_by_delivery() -> None:
+    load = tuple(_siblings(("a@x.test", "b@x.test"), ("c@y.test",)))
+    whole = together(load)
+    assert [one.address for one in whole.recipients] == ["a@x.test", "b@x.test", "c@y.test"]
+    results = results_for_all(whole, Reply(250, "2.0.0", "ok"), "end")
+    parts = [(d.id, [r.recipient.address for r in own]) for d, own in apart(load, results)]
+    assert parts == [(1, ["a@x.test", "b@x.test"]), (2, ["c@y.test"])]
