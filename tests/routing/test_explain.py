@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from relay.admission.policy import Policy
-from relay.routing.explain import Explanation, explain, find_hosts
+from relay.routing.explain import Explanation, at_site, explain, find_hosts
 from relay.routing.router import Router
+from relay.routing.sites import Site
 
 KEY = {"selector": "s1", "key": Path("/keys/s1.pem")}
 SECTIONS: dict[str, Any] = {
@@ -130,3 +131,14 @@ def test_the_configuration_set_is_the_one_that_admission_takes(
     wishes = policy.default_sets(sender, login)
     expected = next((name for name in wishes if name and login.may_use(name)), "")
     assert ask(sender, credential=credential).configuration_set == expected
+
+
+def test_the_site_tells_the_provider_and_what_each_source_sends_there_at_most(ask: Any) -> None:
+    site = Site("mx", "aspmx.l.google.com", (), provider="google")
+    found = at_site(ask("ann@example.com"), site, ask.router.shapes)
+    assert (found.site, found.provider) == ("aspmx.l.google.com", "google")
+    assert found.sources[0].shape == (
+        "20 connections of 50 messages, 100 recipients each, 20/s, 10/s opened"
+    )
+    assert "path:198.51.100.2/google" in found.limit_keys
+    assert "connect:198.51.100.2/google" in found.limit_keys
