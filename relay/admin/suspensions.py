@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 from relay.admin.control import Changed, Refused
 from relay.config.model import Config
+from relay.config.providers import providers_of
 from relay.mail.address import AddressError, parse_domain
 from relay.mail.enhanced import printable_text
 from relay.store.interface import SuspensionStore
@@ -112,6 +113,8 @@ class SuspensionOperations:
                 _must_be_in(config.credentials, name, "credential")
             case "source":
                 _must_be_in(_sources(config), name, "source")
+            case "provider":
+                _must_be_in(providers_of(config), name, "provider")
 
 
 def _spelled(kind: SuspensionKind, name: str) -> str:
@@ -149,4 +152,4 @@ def _must_be_in(configured: Collection[str], name: str, what: str) -> None:
         return
     there = ", ".join(sorted(configured)[:20]) or "none"
     more = f" and {len(configured) - 20} more" if len(configured) > 20 else ""
-    raise Refused(f"no {what} {name} is in the configuration (there: {there}{more})", "not_found")
+    raise Refused(f"no {what} {name} is known (there: {there}{more})", "not_found")

@@ -370,7 +370,7 @@ def _print_detail(detail: QueueDetail) -> None:
             ("from", (detail.reverse_path or "<>") if is_queued else ""),
             ("recipients", detail.recipients),
             ("size", octets(detail.size) if is_queued else ""),
-            ("tags", [f"{name}={value}" for name, value in detail.tags]),
+            ("tags", tuple(f"{name}={value}" for name, value in detail.tags)),
         ]
     )
     if is_queued:

@@ -93,7 +93,7 @@ def print_suspensions(found: list[Suspension] | tuple[Suspension, ...], now: int
             (
                 f"{each.kind} {each.name}",
                 f"{span((now - each.since) / 1000)} ago",
-                _until(each, now),
+                _until(each, now).removeprefix("until "),
                 each.by,
                 each.reason,
             )
