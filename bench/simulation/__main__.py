@@ -19,7 +19,7 @@ _PAGE = _HERE.parent / "SIMULATION.md"
 
 
 def _limits(draws: bool) -> str:
-    outcome = run(limits.play(days=3.0, blast=1_500))
+    outcome = run(limits.play(days=2.0, blast=1_200))
     if draws:
         plots.draw_limits(outcome, _PLOTS / "limits.png")
     return page.limits_section(outcome)
@@ -27,22 +27,22 @@ def _limits(draws: bool) -> str:
 
 def _fairness(draws: bool) -> str:
     alone = run(fairness.transactional(0, 300.0))
-    beside = run(fairness.transactional(100_000, 300.0))
-    sharing = run(fairness.equals(4_000))
+    beside = run(fairness.transactional(20_000, 300.0))
+    sharing = run(fairness.equals(1_000))
     if draws:
         plots.draw_fairness(alone, beside, sharing, _PLOTS / "fairness.png")
     return page.fairness_section(alone, beside, sharing)
 
 
 def _warmup(draws: bool) -> str:
-    outcome = run(warmup.play(days=45, first=10, target=1_000, demand=1_300, last=48.0))
+    outcome = run(warmup.play(days=45, first=10, target=500, demand=650, last=48.0))
     if draws:
         plots.draw_warmup(outcome, _PLOTS / "warmup.png")
     return page.warmup_section(outcome)
 
 
 def _recovery(draws: bool) -> str:
-    outcome = run(recovery.play(allowed=120, hours=6.0))
+    outcome = run(recovery.play(allowed=120, hours=4.0))
     if draws:
         plots.draw_recovery(outcome, _PLOTS / "recovery.png")
     return page.recovery_section(outcome)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bench.simulation import blocked, limits, recovery, warmup
+from bench.simulation import blocked, fairness, limits, recovery, warmup
 from bench.simulation.clock import BEGAN_MS, Stalled, run, virtual_loop
 from bench.simulation.figures import jain, most_in_window, per_interval, percentile
 from bench.simulation.provider import BLOCKED, TAKEN, TOO_FAST, Provider, Rules
@@ -110,3 +110,15 @@ def test_a_blocked_address_costs_no_mail_and_the_other_pool_notices_nothing() ->
     start, end = outcome.blocked
     assert any(start < at < end for at in outcome.sent(blocked.FIRST, "south"))
     assert any(at > end for at in outcome.sent(blocked.FIRST, "north"))
+
+
+def test_a_campaign_that_overflows_the_memory_delays_no_other_mail() -> None:
+    outcome = run(fairness.transactional(campaign=2_500, seconds=20.0))
+    assert len(outcome.by_set["campaign"]) == 2_500
+    assert percentile(outcome.by_set["campaign"], 0.99) > 30.0
+    for name in fairness.TRANSACTIONAL:
+        assert max(outcome.by_set[name]) < 2.0, name
+
+
+def test_equal_campaigns_have_equal_shares_of_what_a_source_may_send() -> None:
+    assert run(fairness.equals(each=200)).index > 0.95
