@@ -19,7 +19,7 @@ _PAGE = _HERE.parent / "SIMULATION.md"
 
 
 def _limits(draws: bool) -> str:
-    outcome = run(limits.play(days=2.0, blast=1_200))
+    outcome = run(limits.play(days=0.5, blast=300))
     if draws:
         plots.draw_limits(outcome, _PLOTS / "limits.png")
     return page.limits_section(outcome)
@@ -42,14 +42,14 @@ def _warmup(draws: bool) -> str:
 
 
 def _recovery(draws: bool) -> str:
-    outcome = run(recovery.play(allowed=120, hours=4.0))
+    outcome = run(recovery.play(allowed=60, hours=2.5))
     if draws:
         plots.draw_recovery(outcome, _PLOTS / "recovery.png")
     return page.recovery_section(outcome)
 
 
 def _blocked(draws: bool) -> str:
-    outcome = run(blocked.play(hours=24.0, blocked=(4.0, 12.0), each=5.0))
+    outcome = run(blocked.play(hours=24.0, blocked=(4.0, 12.0), each=15.0))
     if draws:
         plots.draw_blocked(outcome, _PLOTS / "blocked.png")
     return page.blocked_section(outcome)
