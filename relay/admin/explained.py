@@ -2,6 +2,7 @@
 happens next and when. `verdict` decides what is said; it is pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.admin.control import ExplainedHost, ExplainedSource, LimitStatus, QueueDetail
@@ -54,6 +55,15 @@ class MessageExplanation:
     silent: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AllRest:
+    """No source of the pool may send to `line` before `until` (UTC ms); `why` as a clause."""
+
+    line: str
+    why: str
+    until: int
+
+
 def verdict(
     entry: QueueEntry,
     found: Found | None,
@@ -62,6 +72,7 @@ def verdict(
     problem: str,
     limits: tuple[LimitStatus, ...],
     now: int,
+    rest: AllRest | None = None,
 ) -> Verdict:
     """What holds a delivery that is in the queue at `now`, in UTC ms."""
     if entry.state in ("quarantined", "held"):
@@ -76,6 +87,8 @@ def verdict(
         return _suspended(entry, suspensions)
     if found is not None:
         return _in_memory(found, worker, now)
+    if rest is not None and not entry.claimed and _is_held_by(rest, entry):
+        return _resting(entry, rest)
     return _in_the_store(entry, problem, limits, now)
 
 
@@ -85,6 +98,34 @@ def _set_apart(entry: QueueEntry) -> Verdict:
     return Verdict(
         "it is damaged and was set apart",
         "nothing, until `relay queue release --state quarantined`",
+    )
+
+
+def all_rest(
+    pool: str, usable: Sequence[str], reactions: Sequence[Restraint], now: int
+) -> AllRest | None:
+    """Whether each of the `usable` addresses of a pool rests; None where one may send."""
+    rests = {one.source: one for one in reactions if one.until > now}
+    if not usable or not all(address in rests for address in usable):
+        return None
+    told = [rests[address] for address in usable]
+    rules = ", ".join(f"{one.source}: {one.rule}" for one in told)
+    why = f"every source of pool {pool} rests for {told[0].line} ({rules})"
+    return AllRest(told[0].line, why, min(one.until for one in told))
+
+
+def _is_held_by(rest: AllRest, entry: QueueEntry) -> bool:
+    """Also where its own time is earlier: then it is put off when that has come."""
+    return entry.due_at < rest.until or entry.waits_for == f"rest:{rest.line}"
+
+
+def _resting(entry: QueueEntry, rest: AllRest) -> Verdict:
+    if entry.expires_at and rest.until >= entry.expires_at:
+        return Verdict(rest.why, "it bounces: its max_age is over before that", entry.expires_at)
+    return Verdict(
+        rest.why,
+        "an attempt; `relay reactions clear SOURCE LINE` lifts a rest at once",
+        max(rest.until, entry.due_at),
     )
 
 
@@ -99,6 +140,8 @@ def _in_the_store(
         return _not_due(entry, limits, now)
     if problem:
         return Verdict(problem, "it is looked at again within a minute")
+    if entry.why:
+        return Verdict(entry.why, "an attempt, when that is over")
     return Verdict(
         "it is due, and waits in the store for its turn among the mail that is due",
         "a worker claims it as soon as it has room for its configuration set and domain",
@@ -136,6 +179,8 @@ def _in_memory(found: Found, worker: str, now: int) -> Verdict:
 
 
 def _not_due(entry: QueueEntry, limits: tuple[LimitStatus, ...], now: int) -> Verdict:
+    if entry.why:
+        return Verdict(entry.why, "an attempt", entry.due_at)
     if entry.attempts:
         return Verdict(
             f"attempt {entry.attempts} did not deliver it: {entry.last_reply}",

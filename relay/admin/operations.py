@@ -32,6 +32,7 @@ from relay.admin.summaries import SummaryOperations, no_providers
 from relay.admin.suspensions import SuspensionOperations
 from relay.admin.tls import TlsOperations
 from relay.admin.unclassified import UnclassifiedRequest
+from relay.admin.waits import AskWhy, nobody_knows, with_reasons
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
@@ -109,6 +110,7 @@ class StoreOperations:
     source_faults: Callable[[], Mapping[str, str]] = dict
     providers: Callable[[], Awaitable[Mapping[str, str]]] = no_providers
     waiting: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+    why_lines_wait: AskWhy = nobody_knows
 
     @property
     def suspensions(self) -> SuspensionOperations:
@@ -158,7 +160,10 @@ class StoreOperations:
     async def queue(self, which: QueueFilter) -> list[QueueEntry]:
         if not 1 <= which.limit <= MAX_LISTED:
             raise Refused(f"the limit of a listing is from 1 to {MAX_LISTED}, not {which.limit}")
-        return await self.store.queue(self._in_pool(which))
+        return await self._told(await self.store.queue(self._in_pool(which)))
+
+    async def _told(self, entries: Sequence[QueueEntry]) -> list[QueueEntry]:
+        return await with_reasons(entries, self.why_lines_wait, self.clock())
 
     async def message(self, request: MessageRequest) -> QueueDetail:
         message = await self.store.find_message(request.message_id)
@@ -172,7 +177,7 @@ class StoreOperations:
                 )
             return gone(request.message_id, attempts)
         deliveries = await self.store.queue(QueueFilter(message_id=message.id, limit=MAX_LISTED))
-        return queued(message, deliveries, attempts)
+        return queued(message, await self._told(deliveries), attempts)
 
     async def retry(self, which: QueueFilter) -> Changed:
         part, rest = await self._next_part(which)

@@ -38,6 +38,8 @@ def explain(
 
     Nothing is sent. Exits 1 when the message would be refused.
     """
+    if not recipient and "@" in sender:
+        raise CommandFailed(f"say to whom {sender} would send: `relay explain FROM TO`", USAGE)
     client = Client(find_config(config).data_dir())
     if not recipient:
         return _explain_message(client, sender, as_json)
@@ -53,8 +55,6 @@ def explain(
 
 
 def _explain_message(client: Client, message_id: str, as_json: bool) -> int:
-    if "@" in message_id:
-        raise CommandFailed(f"say to whom {message_id} would send: `relay explain FROM TO`", USAGE)
     found = client.call(EXPLAIN_MESSAGE, MessageRequest(message_id))
     if as_json:
         print_json(found)

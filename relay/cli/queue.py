@@ -323,13 +323,31 @@ def _of_message(message_id: str) -> QueueFilter:
     return QueueFilter(message_id=message_id, limit=1)
 
 
+_COLUMNS = (
+    *("message", "set", "state", "age", "due", "tries", "size", "from", "to"),
+    *("waits for", "last reply"),
+)
+
+
 def _print_entries(entries: list[QueueEntry]) -> None:
     if not entries:
         say("nothing is queued")
         return
     now = utc_ms()
     print_table(
-        ("message", "set", "state", "age", "due", "tries", "size", "from", "to", "last reply"),
+        (
+            "message",
+            "set",
+            "state",
+            "age",
+            "due",
+            "tries",
+            "size",
+            "from",
+            "to",
+            "waits for",
+            "last reply",
+        ),
         [
             (
                 entry.message_id,
@@ -341,6 +359,7 @@ def _print_entries(entries: list[QueueEntry]) -> None:
                 octets(entry.size),
                 entry.reverse_path or "<>",
                 _recipients(entry.recipients),
+                entry.why.removeprefix("it waited "),
                 entry.last_reply,
             )
             for entry in entries

@@ -16,7 +16,7 @@ from relay.delivery.shares import Shares
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import QueueStore, StoreError
-from relay.store.values import Delivery, Owner, Settlement
+from relay.store.values import Delivery, Owner, PutOff, Settlement
 
 MOST_OCTETS = 64 * 1024 * 1024  # of bodies in memory; beyond it they are read back when they go
 GIVEN_BACK_WITHIN = 5.0
@@ -56,7 +56,7 @@ class Claims:
         self._settling = Settling(store, metrics, log, self._settled)
         self._unseen: set[int] = set()
         self._due_after: dict[int, int] = {}
-        self._given_back: dict[int, int] = {}
+        self._given_back: dict[int, PutOff] = {}
         self._wanted_at = _NEVER  # when the first of them is to be claimed again
         self._giving: asyncio.Task[None] | None = None
 
@@ -129,12 +129,13 @@ class Claims:
         """Wait until fewer outcomes than the bound are unsettled."""
         await self._settling.room()
 
-    def give_back(self, delivery: Delivery, due_at: int) -> None:
+    def give_back(self, delivery: Delivery, due_at: int, waits_for: str = "") -> None:
         """Return a delivery to the store, unattempted; it is due again at `due_at` (UTC ms).
+        `waits_for` is the word for what it waits for, see `PutOff`.
 
         What is given back at one time goes in one operation.
         """
-        if self._leave(delivery, due_at):
+        if self._leave(delivery, due_at, waits_for):
             self._wanted_at = min(self._wanted_at, due_at)
 
     def leave(self, delivery: Delivery) -> None:
@@ -142,11 +143,11 @@ class Claims:
         has no room knows when there is some."""
         self._leave(delivery, delivery.due_at)
 
-    def _leave(self, delivery: Delivery, due_at: int) -> bool:
+    def _leave(self, delivery: Delivery, due_at: int, waits_for: str = "") -> bool:
         self.forget(delivery)
         if delivery.epoch != self.owner.epoch:
             return False  # freed when that lease was lost
-        self._given_back[delivery.id] = due_at
+        self._given_back[delivery.id] = PutOff(delivery.id, due_at, waits_for)
         if self._giving is None:
             self._giving = asyncio.create_task(self._give_back())
             self._giving.add_done_callback(self._gave_back)
@@ -212,7 +213,7 @@ class Claims:
             batch, self._given_back = self._given_back, {}
             wanted_at, self._wanted_at = self._wanted_at, _NEVER
             try:
-                await self._store.release(self.owner, list(batch.items()))
+                await self._return(batch.values())
                 self._notice(wanted_at)
             except StoreError as error:
                 self._given_back = batch | self._given_back
@@ -225,6 +226,14 @@ class Claims:
                 self._wanted_at = min(wanted_at, self._wanted_at)
                 raise
         self._giving = None
+
+    async def _return(self, batch: Iterable[PutOff]) -> None:
+        plain = [(each.id, each.due_at) for each in batch if not each.waits_for]
+        put_off = [each for each in batch if each.waits_for]
+        if plain:
+            await self._store.release(self.owner, plain)
+        if put_off:
+            await self._store.delays.put_off(self.owner, put_off)
 
     def _gave_back(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

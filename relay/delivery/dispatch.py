@@ -39,7 +39,7 @@ from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
 from relay.limits.specs import Limit
-from relay.limits.warmup import limits_in_force
+from relay.limits.warmup import limits_in_force, warmup_key
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
@@ -327,7 +327,8 @@ class Dispatcher:
         seconds = self._warming.put_off(refusal, plan, recipients, now)
         if seconds:
             due_at = self._wall() + round(seconds * 1000)
-            self._claims.give_back(delivery, min(due_at, delivery.message.expires_at))
+            due_at = min(due_at, delivery.message.expires_at)
+            self._claims.give_back(delivery, due_at, warmup_key(path.source))
             return True
         if not lane.held_by:
             self._holding.hold(lane, refusal, recipients)
@@ -354,7 +355,8 @@ class Dispatcher:
             rest = until - self._loop.time()
             # Not all in the same second.
             rest += self._rng.random() * min(60.0, rest / 10)
-            self._claims.give_back(delivery, min(now + round(1000 * rest), expires_at))
+            due_at = min(now + round(1000 * rest), expires_at)
+            self._claims.give_back(delivery, due_at, f"rest:{site.line}")
 
     def _rested(self, source: str, line: str) -> None:
         """A source begins to rest: what waits for it goes elsewhere, or waits in the store."""

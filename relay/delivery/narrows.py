@@ -97,6 +97,15 @@ class Narrows:
             narrow.setdefault(line, number)
         return narrow, tuple(widths)
 
+    def why_now(self, line: MailLine, now: float) -> str:
+        """What mail of a line that is in the store waits for now, as a clause; `""` where it is
+        only its turn, as far as is known here."""
+        for closed in (self._sets.get(line[0]), self._lines.get(line)):
+            if closed is not None and closed.until > now:
+                return closed.why
+        lane = self._lanes.get(line)
+        return "" if lane is None or _is_over(lane) else what_is_waited_for(lane)
+
     def why(self, delivery: Delivery) -> str:
         """What mail of this line waits for, as a clause; `""` where that is not known."""
         line = _line_of(delivery)

@@ -11,7 +11,7 @@ a process that dies instead loses nothing, because its claims are freed with its
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random, SystemRandom
 from types import MappingProxyType
 
@@ -42,6 +42,7 @@ from relay.signing.return_paths import NO_RETURN_PATHS, ReturnPaths
 from relay.signing.sign import dkim_fields
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, QueueFilter, Settlement, WarmupProgress
+from relay.store.values import Line as MailLine
 
 TIDY_SECONDS = 5.0
 RECALLED_MS = 3_000  # in which an operator's command does its work
@@ -158,6 +159,13 @@ class Scheduler:
                 doing: Doing = "not due" if seconds > 0 else "stored"
                 found.append(Found(delivery.id, doing, seconds=max(0.0, seconds)))
         return tuple(found[:MOST_FOUND])
+
+    def why_lines_wait(self, lines: Iterable[MailLine]) -> dict[MailLine, str]:
+        """Why mail of these lines waits in the store, as clauses; those that nothing is known of
+        are left out."""
+        now = asyncio.get_running_loop().time()
+        narrows = self._dispatcher.narrows
+        return {line: why for line in lines if (why := narrows.why_now(line, now))}
 
     def backlog(self) -> Backlog:
         """What waits in memory, line by line."""

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ from relay.limits.specs import temper_key
 from relay.mail.envelope import domain_of
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
-from relay.runtime.explaining import explain_message
+from relay.runtime.explaining import explain_message, rested
 from relay.runtime.gauges import wall_ms
 from relay.runtime.looking import GLANCE_S, backlog_of, limit_status, look, queue_statuses
 from relay.runtime.messages import (
@@ -46,10 +47,11 @@ from relay.runtime.messages import (
     SecretsChanged,
     TellProviders,
     WhichTlsIsBroken,
+    WhyLinesWait,
 )
 from relay.runtime.tls_outlook import look_out
 from relay.signing.keys import KeyRing
-from relay.store.values import QueueFilter
+from relay.store.values import Line, QueueFilter
 
 if TYPE_CHECKING:
     from relay.runtime.reload import Reloader
@@ -82,6 +84,7 @@ class RelayControl:
             source_faults=self._source_faults,
             providers=self._providers,
             waiting=self._waiting,
+            why_lines_wait=self._why_lines_wait,
         )
 
     async def _recall(self, which: QueueFilter) -> None:
@@ -184,6 +187,11 @@ class RelayControl:
         """What waits in memory for each source."""
         return dict((await backlog_of(self._relay)).sources)
 
+    async def _why_lines_wait(self, lines: Sequence[Line]) -> dict[Line, str]:
+        """As far as workers know."""
+        answers = await self._relay.crew.ask(WhyLinesWait(tuple(lines)), GLANCE_S)
+        return {line: why for known in answers for line, why in known.items()}
+
     async def look(self) -> Look:
         """What goes on now."""
         return await look(self._relay)
@@ -217,7 +225,7 @@ class RelayControl:
                 known,
                 suppression=await relay.store.suppression(request.recipient, wall_ms()),
                 limits=tuple(await relay.limits.levels([*known.limit_keys, *slowed])),
-                sources=tuple(_rested(source, held) for source in known.sources),
+                sources=tuple(rested(source, held) for source in known.sources),
             )
             domain = domain_of(request.recipient)
             orders = relay.suspender.in_force.of(
@@ -294,16 +302,6 @@ class RelayControl:
             expires_at=wall_ms() + round(ONE_TIME_S * 1000),
             listeners=self._listeners(),
         )
-
-
-def _rested(
-    source: explaining.ExplainedSource, held: tuple[Restraint, ...]
-) -> explaining.ExplainedSource:
-    """The source with the reason why it is not chosen, where it rests for the destination."""
-    for one in held:
-        if one.until and one.source == source.address and not source.excluded:
-            return replace(source, excluded=f"it rests for {one.line}: {one.rule}")
-    return source
 
 
 def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation:

@@ -1,6 +1,7 @@
 """Why a queued message has not gone out: what the store, the workers, DNS and the limits say."""
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.admin.control import ExplainedHost, ExplainedSource, MessageRequest
@@ -8,9 +9,11 @@ from relay.admin.explained import (
     MOST_EXPLAINED,
     DeliveryExplanation,
     MessageExplanation,
+    all_rest,
     verdict,
 )
 from relay.delivery.whereabouts import Found
+from relay.feedback.restraints import Restraint
 from relay.limits.specs import temper_key
 from relay.routing import explain as routing
 from relay.routing.plan import RoutingFailure
@@ -87,15 +90,18 @@ async def _explain(
     orders = relay.suspender.in_force.of(
         entry.configuration_set, entry.credential, entry.domain, plan, known.provider
     )
+    usable = [candidate.address for candidate in plan.eligible if candidate.weight]
+    rest = all_rest(plan.pool, usable, held, now)
     return DeliveryExplanation(
         entry=entry,
-        verdict=verdict(entry, found, worker, orders, known.problem, limits, now),
+        verdict=verdict(entry, found, worker, orders, known.problem, limits, now, rest),
         worker=worker,
         found=found,
         suspensions=orders,
         pool=plan.pool,
         sources=tuple(
-            ExplainedSource(s.address, s.ehlo, s.weight, s.excluded, s.shape) for s in known.sources
+            ExplainedSource(s.address, s.ehlo, s.weight, s.excluded, s.shape)
+            for s in (rested(source, held) for source in known.sources)
         ),
         route=known.route,
         site=known.site,
@@ -107,3 +113,11 @@ async def _explain(
         reactions=held,
         limits=limits,
     )
+
+
+def rested(source: routing.ExplainedSource, held: tuple[Restraint, ...]) -> routing.ExplainedSource:
+    """The source with the reason why it is not chosen, where it rests for the destination."""
+    for one in held:
+        if one.until and one.source == source.address and not source.excluded:
+            return replace(source, excluded=f"it rests for {one.line}: {one.rule}")
+    return source

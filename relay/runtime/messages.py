@@ -18,7 +18,7 @@ from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.limits.specs import Limit
 from relay.observe.merging import Family
-from relay.store.values import QueueFilter, Suspension, WarmupProgress
+from relay.store.values import Line, QueueFilter, Suspension, WarmupProgress
 
 R = TypeVar("R")
 
@@ -155,6 +155,14 @@ class WhereIs(Question[tuple[Found, ...]]):
 
     answer: ClassVar[Any] = tuple[Found, ...]
     message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhyLinesWait(Question[dict[Line, str]]):
+    """For what does mail of these lines wait in the store, as far as you know?"""
+
+    answer: ClassVar[Any] = dict[Line, str]
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +311,7 @@ KINDS: tuple[type, ...] = (
     WhichTlsIsBroken,
     TellBacklog,
     WhereIs,
+    WhyLinesWait,
     TellProviders,
     Recall,
     QueueChanged,

@@ -43,7 +43,8 @@ class Reins(Protocol):
 
 
 class Restraining:
-    """`rest` tells all workers of a rest."""
+    """`rest` tells all workers of a rest; `lifted` is told of each line for which one is over
+    before its time."""
 
     def __init__(
         self,
@@ -54,11 +55,13 @@ class Restraining:
         *,
         clock: Callable[[], float],
         wall: Callable[[], int],
+        lifted: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._reins = reins
         self._rest = rest
         self._metrics = metrics
         self._log = log
+        self._lifted = lifted
         self._table = Restraints(clock, wall)
         self._deciding: set[asyncio.Task[None]] = set()
         self._shown: set[tuple[str, str]] = set()
@@ -89,6 +92,8 @@ class Restraining:
         """An operator lifts what holds a source back for a line; how many restraints there were."""
         changes = self._table.clear(source, line)
         self._put_in_force(changes)
+        if any(change.kind == "rest" for change in changes):
+            self._lifted(line)
         return len(changes)
 
     def reconfigure(self, config: Config) -> None:

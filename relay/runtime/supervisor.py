@@ -46,6 +46,7 @@ from relay.runtime.assembly import (
 )
 from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
+from relay.runtime.forwarding import KINDS, Forwarding
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
 from relay.runtime.opening import make_store
@@ -138,6 +139,10 @@ class Supervisor:
         await self._open_warmups(config)
         self._configure_limits(config)
         await self._start_suspending()
+        self.forwarding = Forwarding(
+            self.store.delays, self.queue_clock.now, self._tell_of_due_mail, self.log
+        )
+        self.forwarding.bring("rest")  # those of the last relay are over
         self.slots = Slots()
         self._configure_slots(config)
         stack.push_async_callback(self.limits.close)
@@ -148,6 +153,7 @@ class Supervisor:
             self.log,
             clock=time.monotonic,
             wall=wall_ms,
+            lifted=lambda line: self.forwarding.bring(f"rest:{line}"),
         )
         # What else may be taken is bound before mail is: a start fails before it has begun.
         public, control = self._listen(config)
@@ -167,6 +173,7 @@ class Supervisor:
         self._background(self._follow_the_clock(), "clock of the queue")
         self._background(run_tls_duties(self), "policies and reports of TLS")
         self._background(self.suspender.run(), "suspensions")
+        self._background(self.forwarding.run(), "mail that was put off")
         self._background(self._tidy_limits(), "limits")
         self._background(
             prune_attempts(
@@ -314,10 +321,14 @@ class Supervisor:
         """Limits first: a worker that knows of a new one asks for it."""
         self._configure_limits(self.config)
         self.crew.tell(self.warmups_are())
+        self.forwarding.bring("warmup")
 
     def warmups_are(self) -> say.WarmupsAre:
         """What workers are told of warm-ups."""
         return say.WarmupsAre(tuple(self.warmups.progress.values()))
+
+    def _tell_of_due_mail(self) -> None:
+        self.crew.tell(say.MailIsDue(self.queue_clock.now()))
 
     def _configure_slots(self, config: Config) -> None:
         self.slots.configure(config.delivery.connections, Shapes(config).connections)
@@ -391,6 +402,7 @@ class Supervisor:
         self.router, self.keyring = assembly.router, assembly.keyring
         self.outbound_tls.reconfigure(config)
         self.suspender.reconsider()
+        self.forwarding.bring(*KINDS)
         await self.gauges.look_at_certificate()
         return ()
 

@@ -89,6 +89,7 @@ class Worker:
             say.WhichTlsIsBroken: self._broken_tls,
             say.TellBacklog: lambda _: self.scheduler.backlog(),
             say.WhereIs: lambda message: self.scheduler.whereabouts(message.message_id),
+            say.WhyLinesWait: lambda message: self.scheduler.why_lines_wait(message.lines),
             say.TellProviders: lambda _: self.scheduler.known_providers(),
             say.Recall: self._recall,
             say.QueueChanged: self._queue_changed,

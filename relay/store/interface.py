@@ -23,6 +23,7 @@ from relay.store.values import (
     Owner,
     PermitRequest,
     Permits,
+    PutOff,
     QueueDepth,
     QueueEntry,
     QueueFilter,
@@ -132,6 +133,20 @@ class SuspensionStore(Protocol):
         sources: their pool may have got others. The last id, 0 where none was left."""
 
 
+class DelayStore(Protocol):
+    """Mail that was put off without an attempt, and the words for what it waits for."""
+
+    async def put_off(self, owner: Owner, deliveries: Sequence[PutOff]) -> None:
+        """Give claimed deliveries back, due at other times. A claim takes the word off."""
+
+    async def words(self, kind: str) -> list[str]:
+        """The words of a kind (`rest`, `warmup`) that mail waits for."""
+
+    async def bring_forward(self, word: str, after: int, now: int, limit: int) -> Sequence[int]:
+        """Have up to `limit` deliveries, with ids beyond `after`, be due at `now` (UTC ms) that
+        were put off with this word; their ids, in order."""
+
+
 class UnclassifiedStore(Protocol):
     """Replies that no rule knew."""
 
@@ -150,6 +165,9 @@ class QueueStore(Protocol):
 
     @property
     def suspensions(self) -> SuspensionStore: ...
+
+    @property
+    def delays(self) -> DelayStore: ...
 
     @property
     def unclassified(self) -> UnclassifiedStore: ...

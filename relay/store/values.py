@@ -234,8 +234,19 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff:
+    """A claimed delivery is given back unattempted, due at `due_at` (UTC ms). `waits_for` is what
+    it waits for: `rest:LINE`, `warmup:ADDRESS`, or `""`."""
+
+    id: int
+    due_at: int
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """One delivery as the operator sees it (`relay queue list`)."""
+    """One delivery as the operator sees it (`relay queue list`). `waits_for` is as in `PutOff`;
+    `why` says for people what it waits for, where that is more than its time or its turn."""
 
     delivery_id: int
     message_id: str
@@ -254,6 +265,8 @@ class QueueEntry:
     last_reply: str
     pool: str = ""
     suspended_by: str = ""
+    waits_for: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

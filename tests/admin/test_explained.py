@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from relay.admin.control import LimitStatus
-from relay.admin.explained import verdict
+from relay.admin.explained import all_rest, verdict
 from relay.delivery.whereabouts import Found
+from relay.feedback.restraints import Restraint
 from relay.store.values import QueueEntry, Suspension
 
 NOW = 1_800_000_000_000
@@ -17,8 +18,11 @@ ENTRY = QueueEntry(
 ORDER = Suspension("domain", "x.test", "they asked us to", "ann", NOW, NOW + 5_000)
 
 
-def said(entry=ENTRY, found=None, orders=(), problem="", limits=()):
-    return verdict(entry, found, "worker-1", orders, problem, limits, NOW)
+PAUSE = Restraint("192.0.2.1", "acme", "acme", "pause", "busy", "421 no", NOW, NOW + 900_000)
+
+
+def said(entry=ENTRY, found=None, orders=(), problem="", limits=(), rest=None):
+    return verdict(entry, found, "worker-1", orders, problem, limits, NOW, rest)
 
 
 def test_an_operators_word_comes_before_all_else():
@@ -85,3 +89,37 @@ def test_due_mail_in_the_store_waits_for_a_source_or_its_turn():
     assert said(problem="no source address of pool main can send now").why.startswith("no source")
     assert "waits in the store for its turn" in said().why
     assert "did not say more" in said(replace(ENTRY, claimed=True)).why
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+@pytest.mark.parametrize("due_in", [-1, 60_000])
+def test_where_every_source_rests_the_end_of_the_first_rest_is_told_and_no_time_before_it(
+    attempts, due_in
+):
+    other = replace(PAUSE, source="192.0.2.2", rule="blocked", until=NOW + 950_000)
+    rest = all_rest("main", ["192.0.2.1", "192.0.2.2"], [PAUSE, other], NOW)
+    told = said(replace(ENTRY, attempts=attempts, due_at=NOW + due_in), rest=rest)
+    assert told.why == (
+        "every source of pool main rests for acme (192.0.2.1: busy, 192.0.2.2: blocked)"
+    )
+    assert told.at == NOW + 900_000
+    assert "relay reactions clear" in told.next
+
+
+def test_one_source_that_does_not_rest_is_enough():
+    assert all_rest("main", ["192.0.2.1", "192.0.2.2"], [PAUSE], NOW) is None
+    assert all_rest("main", [], [PAUSE], NOW) is None
+    slow = replace(PAUSE, action="slow_down", until=0)
+    assert all_rest("main", ["192.0.2.1"], [slow], NOW) is None
+
+
+def test_mail_that_is_too_old_before_the_rest_ends_bounces():
+    rest = all_rest("main", ["192.0.2.1"], [replace(PAUSE, until=NOW + 4_000_000)], NOW)
+    told = said(rest=rest)
+    assert (told.at, "it bounces" in told.next) == (ENTRY.expires_at, True)
+
+
+def test_mail_that_was_put_off_says_what_for():
+    put_off = replace(ENTRY, due_at=NOW + 5, why="192.0.2.1 is warming up", attempts=1)
+    assert (said(put_off).why, said(put_off).at) == ("192.0.2.1 is warming up", NOW + 5)
+    assert said(replace(ENTRY, why="it waited for x")).why == "it waited for x"

@@ -31,7 +31,7 @@ def test_every_command_has_help(run, name):
     [
         ("nonsense",),
         ("status", "--nonsense"),
-        ("explain", "a@b.test"),
+        ("explain",),
         ("queue", "list", "--limit", "many"),
         ("queue", "list", "--state", "lost"),
     ],
@@ -42,6 +42,12 @@ def test_a_command_line_that_is_not_understood_exits_2_with_one_sentence(run, ar
     assert ran.out == ""
     assert ran.err.startswith("relay: ")
     assert len(ran.err.splitlines()) == 2
+
+
+def test_an_address_alone_is_no_message_and_needs_no_configuration_to_be_told_so(run):
+    ran = run("explain", "a@b.test")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "relay: say to whom a@b.test would send: `relay explain FROM TO`\n"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ class House:
         self.now = 1000.0
         self.reins = Reins()
         self.rests: list[Rest] = []
+        self.lifted: list[str] = []
         self.lines = Lines()
         self.metrics = Metrics()
         self.it = Restraining(
@@ -57,6 +58,7 @@ class House:
             make_logger("json", "debug", self.lines),  # type: ignore[arg-type]
             clock=lambda: self.now,
             wall=lambda: round(self.now * 1000),
+            lifted=self.lifted.append,
         )
 
     async def hear(self, action: Any, **keys: Any) -> None:
@@ -137,6 +139,16 @@ async def test_an_operator_lifts_what_is_in_force(house: House) -> None:
     assert house.reins.limits[-1][2] is None
     assert house.rests[-1].until == 0.0
     assert not house.it.in_force()
+    assert house.lifted == ["acme"]
+
+
+async def test_the_end_of_a_rest_at_its_time_brings_no_mail_forward(house: House) -> None:
+    """It is due about then, and not all in the same second."""
+    await house.hear("pause")
+    house.now += 301
+    house.it.tick()
+    assert not house.it.in_force()
+    assert house.lifted == []
 
 
 async def test_a_reload_keeps_what_is_in_force_but_for_sources_that_are_gone(house: House) -> None:

@@ -27,7 +27,7 @@ _ROWS = (
     " d.pool, m.message_id, m.facts, m.ref, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id IN "
 )
-_CLAIM = "UPDATE delivery SET epoch = ? WHERE id IN "
+_CLAIM = "UPDATE delivery SET epoch = ?, waits_for = NULL WHERE id IN "
 _FREE = "UPDATE delivery SET epoch = NULL WHERE epoch = ? AND id IN "
 _STILL_FREE = (
     "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended') AND id IN "

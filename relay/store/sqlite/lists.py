@@ -11,6 +11,7 @@ from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import groups, operators, permits, suppression
 from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.codec import Damaged
+from relay.store.sqlite.delays import Delays
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suspensions import Suspensions
@@ -70,6 +71,7 @@ class Lists:
         self._questions = questions
         self.attempts = Attempts(writer, questions)
         self.suspensions = Suspensions(writer, questions)
+        self.delays = Delays(writer, questions)
         self.warmups = Warmups(writer, questions)
         self.unclassified = Unclassified(writer, questions)
         self.sts_policies = StsPolicies(writer, questions)

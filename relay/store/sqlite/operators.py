@@ -29,6 +29,7 @@ _LAST_ID = (1 << 63) - 1
 _ENTRY = (
     "SELECT d.id, d.state, d.accepted_at, d.due_at, d.attempts, d.configuration_set, d.domain,"
     " d.recipients, d.epoch IS NOT NULL, d.last_reply, d.pool, d.suspended_by,"
+    " d.waits_for,"
     " m.message_id, m.facts, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ?"
 )
@@ -36,7 +37,7 @@ _ENTRY = (
 
 _ENTRY_ALONE = (
     "SELECT id, state, accepted_at, due_at, attempts, configuration_set, domain,"
-    " recipients, epoch IS NOT NULL, last_reply, pool, suspended_by, NULL, NULL, NULL"
+    " recipients, epoch IS NOT NULL, last_reply, pool, suspended_by, waits_for, NULL, NULL, NULL"
     " FROM delivery WHERE id = ?"
 )
 
@@ -139,8 +140,8 @@ def _entry_of(db: sqlite3.Connection, identifier: int) -> QueueEntry | None:
 
 def _entry(row: Sequence[Any]) -> QueueEntry:
     (identifier, state, accepted_at, due_at, attempts, configuration_set) = row[:6]
-    (domain, recipients, claimed, last_reply, pool, suspended_by) = row[6:12]
-    (message_id, facts, header) = row[12:]
+    (domain, recipients, claimed, last_reply, pool, suspended_by, waits_for) = row[6:13]
+    (message_id, facts, header) = row[13:]
     message: Message | None
     try:
         message = decode_message(message_id, facts, None, header)
@@ -166,6 +167,7 @@ def _entry(row: Sequence[Any]) -> QueueEntry:
         last_reply=last_reply,
         pool=pool,
         suspended_by=(suspended_by or "") if state == "suspended" else "",
+        waits_for=(waits_for or "") if state == "queued" else "",
     )
 
 
@@ -202,7 +204,8 @@ def retry_now(db: sqlite3.Connection, requests: Sequence[tuple[Sequence[int], in
     return [
         sum(
             db.execute(
-                "UPDATE delivery SET due_at = ? WHERE id = ? AND due_at > ? AND epoch IS NULL",
+                "UPDATE delivery SET due_at = ?, waits_for = NULL"
+                " WHERE id = ? AND due_at > ? AND epoch IS NULL",
                 (now, identifier, now),
             ).rowcount
             for identifier in identifiers
@@ -213,13 +216,16 @@ def retry_now(db: sqlite3.Connection, requests: Sequence[tuple[Sequence[int], in
 
 def move(db: sqlite3.Connection, requests: Sequence[tuple[Sequence[int], str]]) -> list[int]:
     """Have deliveries go through a pool (`""`: that of their set). What waits for suspended sources
-    is queued again: the other pool may have some."""
+    is queued again, and what was put off for want of one is due as when it was accepted: the other
+    pool may have some."""
     return [
         sum(
             db.execute(
                 "UPDATE delivery SET pool = ?1, state = CASE WHEN state = 'suspended'"
                 " AND suspended_by >= 'source:' AND suspended_by < 'source;'"
-                " THEN 'queued' ELSE state END WHERE id = ?2 AND pool <> ?1",
+                " THEN 'queued' ELSE state END, waits_for = NULL, due_at = CASE"
+                " WHEN waits_for IS NULL THEN due_at ELSE min(due_at, accepted_at) END"
+                " WHERE id = ?2 AND pool <> ?1",
                 (pool, identifier),
             ).rowcount
             for identifier in identifiers

@@ -111,6 +111,10 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE delivery ADD COLUMN suspended_by TEXT;     -- key, where state is suspended
     CREATE INDEX delivery_suspended ON delivery (suspended_by) WHERE state = 'suspended';
 
+    -- For what mail was put off without an attempt, see values.PutOff.
+    ALTER TABLE delivery ADD COLUMN waits_for TEXT;
+    CREATE INDEX delivery_waits ON delivery (waits_for) WHERE waits_for IS NOT NULL;
+
     -- How attempts went, also of messages that are gone. Ids grow with time and have no gaps.
     CREATE TABLE attempt (
         id INTEGER PRIMARY KEY,
