@@ -210,7 +210,8 @@ class Explanation:
     """The decisions about one message, in the order in which they are taken.
 
     `refusal` is the reply that a client would get, empty where the message is accepted; what
-    cannot be known then (no identity, no set) is empty.
+    cannot be known then (no identity, no set) is empty. `return_path` is `""` where the client's
+    own envelope sender stays; else TOKEN in it stands for what is another one for each message.
     """
 
     sender: str
@@ -220,6 +221,7 @@ class Explanation:
     configuration_set: str = ""
     configuration_set_from: str = ""
     keys: tuple[ExplainedKey, ...] = ()
+    return_path: str = ""
     suppression: SuppressionEntry | None = None
     pool: str = ""
     sources: tuple[ExplainedSource, ...] = ()

@@ -27,13 +27,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryExplanation:
-    """One delivery of a queued message. `worker` has it in memory, where it says so in `found`."""
+    """One delivery of a queued message. `worker` has it in memory, where it says so in `found`.
+    `return_path` is what goes out in MAIL FROM, `<>` where that is null."""
 
     entry: QueueEntry
     verdict: Verdict
     worker: str = ""
     found: Found | None = None
     suspensions: tuple[Suspension, ...] = ()
+    return_path: str = ""
     pool: str = ""
     sources: tuple[ExplainedSource, ...] = ()
     route: str = ""
@@ -59,6 +61,7 @@ class MessageExplanation:
 class AllRest:
     """No source of the pool may send to `line` before `until` (UTC ms); `why` as a clause."""
 
+    source: str  # whose rest ends first
     line: str
     why: str
     until: int
@@ -111,7 +114,8 @@ def all_rest(
     told = [rests[address] for address in usable]
     rules = ", ".join(f"{one.source}: {one.rule}" for one in told)
     why = f"every source of pool {pool} rests for {told[0].line} ({rules})"
-    return AllRest(told[0].line, why, min(one.until for one in told))
+    first = min(told, key=lambda one: one.until)
+    return AllRest(first.source, first.line, why, first.until)
 
 
 def _is_held_by(rest: AllRest, entry: QueueEntry) -> bool:
@@ -124,7 +128,7 @@ def _resting(entry: QueueEntry, rest: AllRest) -> Verdict:
         return Verdict(rest.why, "it bounces: its max_age is over before that", entry.expires_at)
     return Verdict(
         rest.why,
-        "an attempt; `relay reactions clear SOURCE LINE` lifts a rest at once",
+        f"an attempt (`relay reactions clear {rest.source} {rest.line}` lifts the rest)",
         max(rest.until, entry.due_at),
     )
 
@@ -141,7 +145,9 @@ def _in_the_store(
     if problem:
         return Verdict(problem, "it is looked at again within a minute")
     if entry.why:
-        return Verdict(entry.why, "an attempt, when that is over")
+        free = max((limit.free_at for limit in limits if limit.free_at > now), default=0)
+        why = entry.why.replace("it waited ", "it waits ", 1)
+        return Verdict(why, "an attempt, when that is over", free)
     return Verdict(
         "it is due, and waits in the store for its turn among the mail that is due",
         "a worker claims it as soon as it has room for its configuration set and domain",
@@ -179,6 +185,8 @@ def _in_memory(found: Found, worker: str, now: int) -> Verdict:
 
 
 def _not_due(entry: QueueEntry, limits: tuple[LimitStatus, ...], now: int) -> Verdict:
+    if entry.why and 0 < entry.expires_at <= entry.due_at:
+        return Verdict(entry.why, "it bounces: its max_age is over before that", entry.due_at)
     if entry.why:
         return Verdict(entry.why, "an attempt", entry.due_at)
     if entry.attempts:

@@ -42,7 +42,7 @@ def stored_reason(entry: QueueEntry) -> str:
     if kind == "rest":
         return f"every source that it may leave from rests for {name}"
     if kind == "warmup":
-        return f"{name} is warming up, and today's allowance is used"
+        return f"{name} is warming up, and may not send more yet"
     return ""
 
 

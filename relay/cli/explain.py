@@ -85,6 +85,7 @@ def _show(found: Explanation, now: int) -> None:
                 [f"{k.selector} at {k.domain} {k.algorithm}".strip() for k in found.keys]
                 or ("" if found.refusal else "nothing: the identity has no DKIM key"),
             ),
+            ("return-path", _return_path(found)),
             (
                 "suppressed",
                 suppression
@@ -131,6 +132,12 @@ def _set(found: Explanation) -> str:
     if not found.configuration_set_from:
         return found.configuration_set
     return f"{found.configuration_set} ({found.configuration_set_from})"
+
+
+def _return_path(found: Explanation) -> str:
+    if found.return_path:
+        return f"{found.return_path}, with a token of its own for each message"
+    return "" if found.refusal else "the envelope sender that the client gives"
 
 
 def _retries(found: Explanation) -> str:

@@ -59,6 +59,7 @@ def _print_delivery(found: DeliveryExplanation, now: int) -> None:
             ("next", _next(found.verdict, now)),
             ("attempts", entry.attempts),
             ("last reply", entry.last_reply),
+            ("return-path", found.return_path),
             ("pool", f"{found.pool} (moved to it)" if entry.pool else found.pool),
             ("route", found.route),
             ("site", found.site),

@@ -10,7 +10,7 @@ from relay.admin.pools import Allowance, PoolSource, WarmupChange, WarmupRequest
 from relay.cli.desk import open_desk
 from relay.cli.failures import OK
 from relay.cli.options import ConfigOption, JsonOption
-from relay.cli.output import print_json, print_table, say, span, utc_ms
+from relay.cli.output import plural, print_json, print_table, say, span, utc_ms
 
 app = App(
     name="warmup",
@@ -126,5 +126,5 @@ def _next(source: PoolSource, now: int) -> str:
         return ""
     waits = [f"in {span((source.next_at - now) / 1000)}"] if source.next_at > now else []
     if source.missing:
-        waits.append(f"after {source.missing:,} more recipients")
+        waits.append(f"after {plural(source.missing, 'more recipient')}")
     return " and ".join(waits) or "now"

@@ -11,6 +11,8 @@ from relay.cli.failures import OK
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import print_json, print_table, say, span, until, utc_ms, warn
 
+_NOTHING_IN_MEMORY = "nothing waits in memory for a source; `relay queue summary` has all there is"
+
 
 def summary(
     *,
@@ -34,7 +36,7 @@ def summary(
         print_json(found)
         return OK
     if not found.sums:
-        say("nothing is queued")
+        say(_NOTHING_IN_MEMORY if by == "source" else "nothing is queued")
         return OK
     _print(found)
     if found.groups > len(found.sums):

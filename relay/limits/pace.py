@@ -30,10 +30,11 @@ def hold_of(rate: Rate, *, strict: bool) -> float:
 class Pace:
     """One rate with its state, on the caller's monotonic clock (seconds)."""
 
-    __slots__ = ("_flow", "_opens", "_window", "rate")
+    __slots__ = ("_began", "_flow", "_opens", "_window", "rate")
 
     def __init__(self, rate: Rate, *, strict: bool, now: float) -> None:
         self.rate = rate
+        self._began = now
         self._opens = now + _pause_after_start(rate) if strict else now
         self._flow = Gcra(rate, _burst(rate, strict), now)
         self._window = SlidingWindow(rate) if strict else None
@@ -93,6 +94,8 @@ class Pace:
     def adapt(self, rate: Rate, *, now: float) -> None:
         """Change the rate; what was spent stays spent."""
         self.rate = rate
+        if self._window is not None:  # a raised rate is not to wait for the pause of the old one
+            self._opens = min(self._opens, self._began + _pause_after_start(rate))
         self._flow.adapt(rate, _burst(rate, strict=self._window is not None), now)
         if self._window is not None:
             self._window.adapt(rate)

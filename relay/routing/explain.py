@@ -7,13 +7,14 @@ which levels belong to it. Nothing is sent, charged or changed. Rendering is the
 
 from dataclasses import dataclass, replace
 
-from relay.config.identities import dkim_keys_for, find_identity
+from relay.config.identities import dkim_keys_for, find_identity, mail_from_for
 from relay.config.model import Config
 from relay.limits.limits import Level
 from relay.limits.shapes import Shapes
 from relay.limits.specs import ACCOUNT, connect_key, credential_key, delivery_keys, path_keys
 from relay.limits.warmup import warmup_keys
 from relay.mail.envelope import domain_of
+from relay.mail.verp import PREFIX
 from relay.routing.plan import Destination, Family, Host, Plan, RoutingFailure, no_source
 from relay.routing.router import Router
 from relay.routing.sites import Site
@@ -70,6 +71,7 @@ class Explanation:
     configuration_set: str = ""
     configuration_set_from: str = ""
     keys: tuple[ExplainedKey, ...] = ()
+    return_path: str = ""
     suppression: SuppressionEntry | None = None
     pool: str = ""
     sources: tuple[ExplainedSource, ...] = ()
@@ -130,6 +132,7 @@ def explain(
     return replace(
         known,
         keys=tuple(ExplainedKey(domain, key.selector) for key in keys),
+        return_path=_return_path(config, identity),
         pool=plan.pool,
         sources=_sources(plan),
         route=plan.route.match or "none matches: mx",
@@ -140,6 +143,12 @@ def explain(
         retry=config.retry.schedule,
         max_age=config.configuration_sets[name].max_age,
     )
+
+
+def _return_path(config: Config, identity: str) -> str:
+    """With a word in the place of the token, which only a message has; `""` where there is none."""
+    domain = mail_from_for(config.identities, identity)
+    return f"{PREFIX}TOKEN@{domain}" if domain else ""
 
 
 def _tls_from(config: Config, plan: Plan) -> str:

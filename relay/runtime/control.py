@@ -317,6 +317,7 @@ def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation
             ExplainedKey(key.domain, key.selector, algorithms.get((key.domain, key.selector), ""))
             for key in known.keys
         ),
+        return_path=known.return_path,
         suppression=known.suppression,
         pool=known.pool,
         sources=tuple(

@@ -19,7 +19,8 @@ from relay.routing import explain as routing
 from relay.routing.plan import RoutingFailure
 from relay.runtime.looking import GLANCE_S, limit_status
 from relay.runtime.messages import WhereIs
-from relay.store.values import QueueEntry
+from relay.signing.return_paths import ReturnPaths
+from relay.store.values import Message, QueueEntry
 
 if TYPE_CHECKING:
     from relay.runtime.supervisor import Supervisor
@@ -33,8 +34,12 @@ async def explain_message(relay: "Supervisor", request: MessageRequest) -> Messa
     if detail.whereabouts != "queued":
         return MessageExplanation(detail)
     found, silent = await _where(relay, request.message_id)
+    message = await relay.store.find_message(request.message_id)
     deliveries = [
-        await _explain(relay, entry, found.get(entry.delivery_id))
+        replace(
+            await _explain(relay, entry, found.get(entry.delivery_id)),
+            return_path=return_path(relay.return_paths, message, entry),
+        )
         for entry in detail.deliveries[:MOST_EXPLAINED]
     ]
     return MessageExplanation(detail, tuple(deliveries), silent)
@@ -121,3 +126,13 @@ def rested(source: routing.ExplainedSource, held: tuple[Restraint, ...]) -> rout
         if one.until and one.source == source.address and not source.excluded:
             return replace(source, excluded=f"it rests for {one.line}: {one.rule}")
     return source
+
+
+def return_path(paths: ReturnPaths, message: Message | None, entry: QueueEntry) -> str:
+    """What goes out in MAIL FROM for a delivery, in one transaction for all of its recipients; `""`
+    where the message has left the queue meanwhile."""
+    if message is None:
+        return ""
+    addresses = set(entry.recipients)
+    recipients = tuple(r for r in message.envelope.recipients if r.address in addresses)
+    return paths.of(message, recipients) or "<>"

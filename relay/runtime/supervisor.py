@@ -135,6 +135,7 @@ class Supervisor:
         await self._start_policies(config)
         assembly = await self.assemble(config)
         self.router, self.keyring = assembly.router, assembly.keyring
+        self.return_paths = assembly.return_paths
         self.limits = Limits(self.store, time.monotonic, wall_ms)
         await self._open_warmups(config)
         self._configure_limits(config)
@@ -400,6 +401,7 @@ class Supervisor:
         self.restraining.reconfigure(config)
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.router, self.keyring = assembly.router, assembly.keyring
+        self.return_paths = assembly.return_paths
         self.outbound_tls.reconfigure(config)
         self.suspender.reconsider()
         self.forwarding.bring(*KINDS)

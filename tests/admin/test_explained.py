@@ -103,7 +103,7 @@ def test_where_every_source_rests_the_end_of_the_first_rest_is_told_and_no_time_
         "every source of pool main rests for acme (192.0.2.1: busy, 192.0.2.2: blocked)"
     )
     assert told.at == NOW + 900_000
-    assert "relay reactions clear" in told.next
+    assert "relay reactions clear 192.0.2.1 acme" in told.next
 
 
 def test_one_source_that_does_not_rest_is_enough():
@@ -122,4 +122,11 @@ def test_mail_that_is_too_old_before_the_rest_ends_bounces():
 def test_mail_that_was_put_off_says_what_for():
     put_off = replace(ENTRY, due_at=NOW + 5, why="192.0.2.1 is warming up", attempts=1)
     assert (said(put_off).why, said(put_off).at) == ("192.0.2.1 is warming up", NOW + 5)
-    assert said(replace(ENTRY, why="it waited for x")).why == "it waited for x"
+    late = said(replace(put_off, due_at=ENTRY.expires_at))
+    assert (late.at, "it bounces" in late.next) == (ENTRY.expires_at, True)
+
+
+def test_due_mail_that_a_limit_keeps_in_the_store_is_told_when_the_limit_frees():
+    limit = LimitStatus("set:news", "rate", "2/h", 2, NOW + 7_000)
+    told = said(replace(ENTRY, why="it waited for the rate limit of its set"), limits=(limit,))
+    assert (told.why, told.at) == ("it waits for the rate limit of its set", NOW + 7_000)

@@ -32,7 +32,7 @@ class Workers:
         ({"waits_for": "rest:acme"}, "every source that it may leave from rests for acme"),
         (
             {"waits_for": "warmup:192.0.2.1", "due_at": NOW + 1},
-            "192.0.2.1 is warming up, and today's allowance is used",
+            "192.0.2.1 is warming up, and may not send more yet",
         ),
         (
             {"state": "suspended", "suspended_by": "source:192.0.2.1 source:2001:db8::1"},

@@ -48,3 +48,23 @@ def test_every_worker_makes_return_paths_with_the_key_of_the_relay(
     program.terminate()
     (kept,) = program.json("bounces", "unclassified")
     assert (kept["reply"], kept["phase"], kept["count"]) == ("550 5.0.9 flurb", "rcpt", 1)
+
+
+def test_an_explanation_tells_the_return_path_that_goes_out(
+    program: Program, receiver: Receiver
+) -> None:
+    receiver.behave = lambda stage, text: "451 4.7.1 Greylisted" if stage == "rcpt" else None
+    program.configure(
+        lambda d: d["identities"]["sender.test"].update(mail_from="bounce.sender.test")
+    )
+    program.start()
+    program.send(["a@dest.test", "b@dest.test"])
+    wait_until(lambda: "Greylisted" in program.run("queue", "list", "--json").stdout)
+    (entry,) = program.json("queue", "list")
+    (delivery,) = program.json("explain", entry["message_id"])["deliveries"]
+    shown = program.run("queue", "show", entry["message_id"]).stdout
+    assert f"-> MAIL FROM:<{delivery['return_path']}>" in shown
+    assert delivery["return_path"].endswith("@bounce.sender.test")
+    assert delivery["return_path"] in program.run("explain", entry["message_id"]).stdout
+    asked = program.json("explain", "app@sender.test", "to@dest.test")
+    assert asked["return_path"] == "b+TOKEN@bounce.sender.test"

@@ -253,3 +253,13 @@ def test_a_full_window_says_when_it_frees():
     assert window.ready_at(1.0) == 1.0
     window.take(2, 1.0)
     assert window.ready_at(1.0) == ceil(1.25 * 4) / 4 + 0.25
+
+
+def test_a_raised_rate_does_not_wait_for_the_pause_of_the_old_one() -> None:
+    pace = Pace(Rate(2, 3600), strict=True, now=100.0)
+    assert pace.ready_at(105.0) == 160.0
+    pace.adapt(Rate(1000, 1), now=105.0)
+    assert pace.ready_at(105.0) == 105.0
+    lowered = Pace(Rate(1000, 1), strict=True, now=100.0)
+    lowered.adapt(Rate(2, 3600), now=100.5)
+    assert lowered.ready_at(100.5) == 101.0

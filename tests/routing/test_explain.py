@@ -14,7 +14,11 @@ from relay.routing.sites import Site
 KEY = {"selector": "s1", "key": Path("/keys/s1.pem")}
 SECTIONS: dict[str, Any] = {
     "identities": {
-        "example.com": {"dkim": [KEY], "configuration_set": "a"},
+        "example.com": {
+            "dkim": [KEY],
+            "configuration_set": "a",
+            "mail_from": "bounce.example.com",
+        },
         "news@example.com": {"configuration_set": "b"},
         "plain.test": {},
     },
@@ -142,3 +146,8 @@ def test_the_site_tells_the_provider_and_what_each_source_sends_there_at_most(as
     )
     assert "path:198.51.100.2/google" in found.limit_keys
     assert "connect:198.51.100.2/google" in found.limit_keys
+
+
+def test_the_return_path_is_on_the_mail_from_domain_or_the_clients_own(ask: Any) -> None:
+    assert ask("me@sub.example.com").return_path == "b+TOKEN@bounce.example.com"
+    assert ask("me@plain.test").return_path == ""
