@@ -68,6 +68,7 @@ class Claiming:
         self._by_turns = False  # more was due than was asked for
         self._missed = False  # mail of such a set was stored since the store was asked last
         self._freed = 0  # deliveries, since then
+        self._rests_until = 0.0
         self._cursors: Mapping[str, Cursor] = MappingProxyType({})
 
     @property
@@ -110,6 +111,16 @@ class Claiming:
         """There is room for mail that was kept out, `seconds` from now."""
         self.expect(self._wall() + round(seconds * 1000) if seconds > 0 else 0)
 
+    def rest(self, seconds: float) -> None:
+        """Claim nothing for a while: an operator is about to change what waits in the store, and
+        would not change what has been claimed meanwhile."""
+        self._rests_until = self._loop.time() + seconds
+
+    def go_on(self) -> None:
+        """Rest no more, and ask the store at once."""
+        self._rests_until = 0.0
+        self.ask_now()
+
     def ask_now(self) -> None:
         """Ask the store at once."""
         self._ask_at = 0
@@ -148,6 +159,9 @@ class Claiming:
         # What becomes known from here on may only bring it forward.
         self._ask_at = self._wall() + round(POLL_SECONDS * 1000)
         self._freed, self._missed = 0, False
+        if (rest := self._rests_until - self._loop.time()) > 0:
+            self.expect(self._wall() + round(rest * 1000) + 1)
+            return
         limit = min(self._shares.size - len(self._shares), CLAIM_BATCH)
         if limit <= 0 or not self.claims.is_valid:
             return

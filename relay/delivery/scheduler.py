@@ -227,11 +227,12 @@ class Scheduler:
         """Ask the store for due mail now, as after an operator's `queue retry`, and have it tried
         also where a destination was down lately."""
         self._dispatcher.forgive()
-        self._claiming.ask_now()
+        self._claiming.go_on()
 
     async def recall(self, which: QueueFilter) -> None:
         """Give back what waits in memory and `which` names, so that an operator may change it in
         the store; it is not claimed again at once. What is being attempted is not touched."""
+        self._claiming.rest(RECALLED_MS / 1000)
         due_at = self._wall() + RECALLED_MS
         for delivery in self._dispatcher.take_matching(which):
             self._claims.give_back(delivery, due_at)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.limits.specs import config_limits
-from relay.store.values import NewMessage
+from relay.store.values import NewMessage, QueueFilter
 from tests.delivery.outgoing import Outgoing, make_config, make_message, now_ms
 from tests.delivery.receiver import Do, Receiver
 from tests.delivery.test_throttling import Calls
@@ -123,3 +123,18 @@ async def test_mail_that_a_limit_keeps_in_the_store_bounces_when_it_is_too_old(
         assert relay.metric("relay_recipients_bounced_total", outcome="expired") == 3
         (line, *_) = relay.lines.of("delivery given up: the message has expired")
         assert "quota of its configuration set" in line["reason"]
+
+
+async def test_nothing_is_claimed_while_an_operator_changes_what_waits(tmp_path: Path) -> None:
+    async with Receiver() as receiver:
+        config = make_config(tmp_path, routes={"*": {"to": receiver.address}})
+        async with Outgoing(config) as relay:
+            await relay.scheduler.recall(QueueFilter())
+            calls = Calls(relay)
+            await put(relay, 3)
+            relay.scheduler.expect(now_ms())
+            await relay.send("c@example.test")  # what is accepted now goes
+            await receiver.until_messages(1)
+            assert calls.claimed == 0
+            relay.scheduler.wake()
+            await receiver.until_messages(4)
