@@ -49,13 +49,15 @@ def test_the_case_of_letters_does_not_matter() -> None:
     assert reading(address.upper()) == reading(address)
 
 
+ADDRESS = make(new_message_id(NOW), 7, DOMAIN, KEY)
+
+
 @given(st.data())
 def test_a_token_with_another_letter_in_it_is_not_ours(data: st.DataObject) -> None:
-    address = make(new_message_id(NOW), 7, DOMAIN, KEY)
-    at = data.draw(st.integers(2, address.index("@") - 1))
-    letter = data.draw(TOKEN.filter(lambda letter: letter != address[at]))
+    at = data.draw(st.integers(2, ADDRESS.index("@") - 1))
+    letter = data.draw(TOKEN.filter(lambda letter: letter != ADDRESS[at]))
     with pytest.raises(NotOurs):
-        reading(address[:at] + letter + address[at + 1 :])
+        reading(ADDRESS[:at] + letter + ADDRESS[at + 1 :])
 
 
 def test_a_token_is_of_one_domain() -> None:
