@@ -104,7 +104,7 @@ async def test_the_log_stays_bounded_while_several_read_and_write(tmp_path: Path
         )
     writing = False
     await asyncio.gather(*reading)
-    # 3,000 messages are 70 MB of log; it starts again from its beginning every 8 MB or so, and later
+    # 3,000 messages are 70 MB of log; it starts again from its beginning every 8 MB or so, later
     # where readers get no time to end.
     assert (kind.data_dir / "relay.db-wal").stat().st_size < 48 * 1024 * 1024
     await kind.close()
