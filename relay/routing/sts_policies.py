@@ -46,12 +46,13 @@ class TextResolver(Protocol):
 class Found:
     """The policy of a domain, None where it has none, to be believed `until` then (monotonic
     seconds). `problem` says why one that is announced could not be had, and `invalid` whether it
-    was served and could not be read."""
+    was served and could not be read. `stored` is the policy as the store has it, or should."""
 
     policy: StsPolicy | None
     until: float
     problem: str = ""
     invalid: bool = False
+    stored: StoredPolicy | None = None
 
 
 class StsPolicies:
@@ -171,10 +172,7 @@ class StsPolicies:
             now,
             stored.used_at if stored else now,
         )
-        try:
-            await self._store.put(kept)
-        except StoreError as error:
-            self._log.error("cannot keep an MTA-STS policy", domain=domain, error=str(error))
+        await self._keep(kept)
         return self._found(kept)
 
     async def _fetch_in_turn(self, domain: str) -> bytes:
@@ -185,20 +183,43 @@ class StsPolicies:
         except TimeoutError:
             raise FetchError(f"no answer within {LONGEST_S:g} seconds") from None
 
+    async def _keep(self, policy: StoredPolicy) -> None:
+        try:
+            await self._store.put(policy)
+        except StoreError as error:
+            self._log.error("cannot keep an MTA-STS policy", domain=policy.domain, error=str(error))
+
     async def _stored(self, domain: str) -> StoredPolicy | None:
-        """What is known of old and still holds."""
+        """What is known of old and still holds. A store that is full or cannot be read turns no
+        policy off that this process knows; what it could not keep is given to it again."""
         now = self._wall()
+        known = self._known.get(domain)
+        newest = known.stored if known is not None else None
         try:
             stored = await self._store.find(domain)
-            if stored is None or stored.ends_at <= now:
-                return None
-            if now - stored.used_at >= DAY_MS:
-                await self._store.used(domain, now)
-                stored = replace(stored, used_at=now)
         except StoreError as error:
             self._log.error("cannot look up an MTA-STS policy", domain=domain, error=str(error))
+        else:
+            if newest is None or (stored is not None and stored.fetched_at >= newest.fetched_at):
+                newest = stored
+            elif newest.ends_at > now:
+                await self._keep(newest)
+        if newest is None or newest.ends_at <= now:
             return None
-        return stored
+        return await self._note_use(newest, now)
+
+    async def _note_use(self, policy: StoredPolicy, now: int) -> StoredPolicy:
+        """The policy, of which the store is told once a day that mail has asked for it."""
+        if now - policy.used_at < DAY_MS:
+            return policy
+        try:
+            await self._store.used(policy.domain, now)
+        except StoreError as error:
+            self._log.warning(
+                "cannot note the use of an MTA-STS policy", domain=policy.domain, error=str(error)
+            )
+            return policy
+        return replace(policy, used_at=now)
 
     def _found(
         self, stored: StoredPolicy | None, problem: str = "", *, invalid: bool = False
@@ -207,7 +228,8 @@ class StsPolicies:
         if stored is None:
             return Found(None, until, problem, invalid)
         left = (stored.ends_at - self._wall()) / 1000
-        return Found(policy_of(stored), min(until, self._clock() + left), problem, invalid)
+        believed_until = min(until, self._clock() + left)
+        return Found(policy_of(stored), believed_until, problem, invalid, stored)
 
 
 def policy_of(stored: StoredPolicy) -> StsPolicy:

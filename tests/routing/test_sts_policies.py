@@ -207,16 +207,56 @@ async def test_use_is_noted_once_a_day(world: _World) -> None:
     assert stored.used_at == world.now
 
 
-async def test_without_the_store_a_policy_is_fetched_and_holds(world: _World) -> None:
-    class Broken:
-        async def find(self, domain: str) -> StoredPolicy | None:
-            raise StoreUnavailable("no disk")
+class _FailingStore:
+    """A store that cannot be written, as on a full disk, and that cannot be read where `reads` is
+    false."""
 
-        async def put(self, policy: StoredPolicy) -> None:
-            raise StoreUnavailable("no disk")
+    def __init__(self, world: _World, *, reads: bool) -> None:
+        self._real = world.store.sts_policies
+        self._reads = reads
 
-    world.policies._store = Broken()  # type: ignore[assignment]
+    async def find(self, domain: str) -> StoredPolicy | None:
+        if not self._reads:
+            raise StoreUnavailable("no disk")
+        return await self._real.find(domain)
+
+    async def put(self, policy: StoredPolicy) -> None:
+        raise StoreUnavailable("no disk")
+
+    async def used(self, domain: str, now: int) -> None:
+        raise StoreUnavailable("no disk")
+
+
+async def test_a_full_disk_turns_no_policy_off(world: _World) -> None:
+    await world.mode_of()
+    world.id = None
+    world.later(DAY_MS / 1000 + 1)  # so that its use is to be noted
+    process = world.process()
+    process._store = _FailingStore(world, reads=True)  # type: ignore[assignment]
+    assert await world.mode_of(process) == "enforce"
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_without_the_store_a_policy_is_fetched_and_holds_until_it_ends(
+    world: _World, *, reads: bool
+) -> None:
+    world.policies._store = _FailingStore(world, reads=reads)  # type: ignore[assignment]
     assert await world.mode_of() == "enforce"
+    world.id = None
+    world.later(_WEEK_S - 60)
+    assert await world.mode_of() == "enforce"
+    world.later(61)
+    assert await world.mode_of() == ""
+
+
+async def test_what_the_store_could_not_keep_is_given_to_it_again(world: _World) -> None:
+    world.policies._store = _FailingStore(world, reads=True)  # type: ignore[assignment]
+    await world.mode_of()
+    world.policies._store = world.store.sts_policies
+    world.later(LOOK_AGAIN_S)
+    assert await world.mode_of() == "enforce"
+    assert await world.mode_of(world.process()) == "enforce"
+    assert world.fetched == 1
 
 
 async def test_what_a_domain_demands_is_put_together(world: _World) -> None:
