@@ -40,6 +40,11 @@ _REMEMBERED = 10_000
 HostKey = tuple[str, str, int]
 """A site or a source, and the address and port of a host."""
 
+BadHostKey = tuple[str | Path, str, int]
+"""For whom a host is bad, and its address and port. One that does not answer is bad for all mail of
+a source; one whose TLS does not do, for the path that wants it so: what one domain publishes must
+not change the order of hosts for others."""
+
 
 class Connection:
     """A connection that is ready for transactions, and how many it has carried. `remote` names
@@ -90,7 +95,7 @@ class Connections:
         self._bounds = config.delivery
         self._metrics = metrics
         self._contexts = contexts or TlsContexts.make()
-        self._bad_hosts: Remembered[HostKey, bool] = Remembered(
+        self._bad_hosts: Remembered[BadHostKey, bool] = Remembered(
             BAD_HOST_SECONDS, _REMEMBERED, clock
         )
         self._broken_tls: Remembered[HostKey, TlsSession] = Remembered(
@@ -132,12 +137,15 @@ class Connections:
             try:
                 connection = await self._open_host(path, host, demand, sessions)
             except ConnectFailure as error:
-                self._bad_hosts.put((path.source, host.address, host.port), True)
+                if not demand.refusal:  # else it was not even asked
+                    whom = path if error.phase == "tls" else path.source
+                    self._bad_hosts.put((whom, host.address, host.port), True)
                 self._count(path, error.result)
                 if failure is None or (failure.reply.is_permanent and error.reply.is_transient):
                     failure = error
             else:
-                self._bad_hosts.discard((path.source, host.address, host.port))
+                for served in (path, path.source):
+                    self._bad_hosts.discard((served, host.address, host.port))
                 self._count(path, "ok")
                 connection.sessions = tuple(sessions)
                 return connection
@@ -170,10 +178,11 @@ class Connections:
         """The hosts as routing ordered them with what each must fulfil; those that failed lately
         come later, and those that a policy refuses last."""
         found = [(host, _demand(path, host)) for host in hosts]
-        bad = self._bad_hosts
-        return sorted(
-            found, key=lambda f: (f[1].refusal != "", (path.source, f[0].address, f[0].port) in bad)
-        )
+        return sorted(found, key=lambda f: (f[1].refusal != "", self._is_bad(path, f[0])))
+
+    def _is_bad(self, path: Path, host: Host) -> bool:
+        whom = (path.source, path)
+        return any((each, host.address, host.port) in self._bad_hosts for each in whom)
 
     async def _open_host(
         self, path: Path, host: Host, demand: Demand, sessions: list[TlsSession]

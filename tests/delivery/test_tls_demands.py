@@ -174,6 +174,25 @@ async def test_the_hosts_that_a_policy_names_are_tried_before_others_use_up_the_
     assert connection.peer.name == "mx.test"
 
 
+async def test_a_host_that_does_not_fulfil_a_policy_comes_last_for_its_domain_and_no_other(
+    opener: Any, authority: Authority
+) -> None:
+    strict, other = opener(_ENFORCE), opener(OPPORTUNISTIC)
+    other.connections = strict.connections
+    async with (
+        Receiver(tls=authority.server("wrong.test")) as first,
+        Receiver(tls=authority.server("mx2.test")) as second,
+    ):
+        hosts = _host(first), _host(second, "mx2.test")
+        for _ in range(2):
+            assert (await strict.open(*hosts)).peer.name == "mx2.test"
+        assert len(first.sessions) == 1  # it was remembered
+        assert (await other.open(*hosts)).peer.name == "mx.test"
+        named = _host(first, "evil.test"), _host(second, "mx2.test")
+        assert (await strict.open(*named)).peer.name == "mx2.test"
+        assert (await other.open(*named)).peer.name == "evil.test"
+
+
 async def test_tls_older_than_1_2_does_not_fulfil_a_policy(
     opener: Any, authority: Authority, recwarn: Any
 ) -> None:
