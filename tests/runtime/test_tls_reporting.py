@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import dkim
 import pytest
 import trustme
 
@@ -15,9 +16,11 @@ from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.routing.answers import TextAnswer
 from relay.runtime.tls_reporting import TlsReporting, first_look, next_look
+from relay.signing.make import make_private_key, record_text, write_private_key
 from relay.store.sqlite.store import SqliteStore
 from relay.store.tls_values import DAY_MS, TlsOutcome, TlsTally
-from tests.delivery.outgoing import Dns, make_config, now_ms
+from tests.delivery.outgoing import Dns, Outgoing, make_config, now_ms
+from tests.delivery.receiver import Receiver
 from tests.routing.policy_host import PolicyHost, response
 
 _CA = trustme.CA()
@@ -40,14 +43,14 @@ class _Dns(Dns):
 class _Desk:
     """Reporting over a real store, for one domain that counted five sessions yesterday."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **changes: Any) -> None:
         keys = {
             "send": True,
             "contact": "postmaster@sender.test",
             "sender": "tls@sender.test",
             "configuration_set": "main",
         }
-        self.config = make_config(directory, transport={"tls_reports": keys})
+        self.config = make_config(directory, transport={"tls_reports": keys}, **changes)
         self.store = SqliteStore(directory / "data")
         self.dns = _Dns()
         self.changes = 0
@@ -68,6 +71,11 @@ class _Desk:
             port=port,
         )
 
+    async def count(self) -> None:
+        tally = TlsTally(TlsOutcome("a.test", "no-policy-found", "a.test"), 5)
+        for day in (_TODAY - 1, _TODAY):
+            await self.store.tls_tallies.add(day, [tally], 100)
+
     def note(self) -> None:
         self.changes += 1
 
@@ -84,9 +92,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[_Desk]:
     desk = _Desk(tmp_path)
     (tmp_path / "data").mkdir()
     await desk.store.open()
-    tally = TlsTally(TlsOutcome("a.test", "no-policy-found", "a.test"), 5)
-    for day in (_TODAY - 1, _TODAY):
-        await desk.store.tls_tallies.add(day, [tally], 100)
+    await desk.count()
     yield desk
     await desk.store.close()
 
@@ -103,6 +109,35 @@ async def test_a_report_is_queued_as_signed_mail_of_an_identity_that_no_policy_s
     assert (message.identity, message.configuration_set) == ("sender.test", "main")
     assert message.tls_optional
     assert desk.changes == 1
+
+
+async def test_a_mailed_report_arrives_under_a_signature_that_verifies(tmp_path: Path) -> None:
+    key = make_private_key("ed25519")
+    write_private_key(tmp_path / "dkim.pem", key)
+    record = record_text(key).encode()
+    identity = {"dkim": [{"selector": "tls", "key": tmp_path / "dkim.pem"}]}
+    async with Receiver() as receiver:
+        desk = _Desk(
+            tmp_path, identities={"sender.test": identity}, route=f"127.0.0.1:{receiver.port}"
+        )
+        (tmp_path / "data").mkdir()
+        async with Outgoing(desk.config.model_copy(update={"data_dir": tmp_path / "data"})) as relay:
+            desk.store = relay.store
+            await desk.count()
+            desk.dns.wants("mailto:rua@a.test")
+            assert await desk.reporting().look() is True
+            relay.scheduler.wake()
+            await receiver.until_messages(1)
+    (message,) = receiver.messages
+    assert message.recipients == ["rua@a.test"]
+
+    def look_up(name: bytes, timeout: int = 5) -> bytes | None:
+        return record if name == b"tls._domainkey.sender.test." else None
+
+    assert dkim.verify(message.content, dnsfunc=look_up)
+    changed = message.content.replace(b"5 sessions went well", b"6 sessions went well")
+    assert changed != message.content
+    assert not dkim.verify(changed, dnsfunc=look_up)
 
 
 async def test_a_report_is_sent_once_and_never_of_a_day_that_is_not_over(desk: _Desk) -> None:
