@@ -17,6 +17,7 @@ from pathlib import Path
 from relay.config.certificate import certificate_problems
 from relay.config.dkim_keys import dkim_key_problem
 from relay.config.document import Document, is_secret
+from relay.config.identities import dkim_keys_for, find_identity
 from relay.config.model import Config
 from relay.config.names import (
     Endpoint,
@@ -47,6 +48,7 @@ def check_machine(
         *_data_dir(config, places),
         *_dnssec(config, places),
         *_authorities(config, places),
+        *_reports(config, places),
     ]
 
 
@@ -212,6 +214,22 @@ def _dnssec(config: Config, document: Document) -> Iterator[Problem]:
             ("transport", "dane"),
             f"true with name servers that are not on loopback ({servers or 'none is set up'})",
             "a validating name server on loopback, or one of transport.trusted_nameservers",
+        )
+
+
+def _reports(config: Config, document: Document) -> Iterator[Problem]:
+    """TLS reports that go out without a signature, unless a smarthost signs them."""
+    keys = config.transport.tls_reports
+    sender = keys.sender or keys.contact
+    if not (keys.send and sender):
+        return
+    identity = find_identity(config.identities, sender) or ""
+    if not dkim_keys_for(config.identities, identity, sender)[1]:
+        yield document.problem(
+            ("transport", "tls_reports", "send"),
+            f"true, and no DKIM key signs mail of {sender}",
+            hint="receivers throw away reports that are not signed (RFC 8460 section 3)",
+            warning=True,
         )
 
 

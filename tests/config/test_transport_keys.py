@@ -7,7 +7,7 @@ import trustme
 
 from relay.config import machine
 from relay.config.load import load
-from relay.config.model import Config
+from relay.config.model import Config, Identity
 from relay.config.names import Endpoint
 from relay.config.problems import ConfigErrors
 from relay.config.resolv_conf import host_name_servers, untrusted_name_servers
@@ -92,6 +92,22 @@ def test_reports_that_are_whole_are_taken(tmp_path: Path) -> None:
     keys = _SEND % "contact: a@elsewhere.test, sender: tls@sender.test"
     config = _load(tmp_path, keys + "default_configuration_set: main\n")
     assert config.transport.tls_reports.send
+
+
+def test_check_config_says_that_reports_would_not_be_signed(tmp_path: Path) -> None:
+    keys = _SEND % "contact: tls@sender.test, configuration_set: main"
+
+    def told(config: Config) -> list[str]:
+        problems = machine.check_machine(config)
+        return [str(p) for p in problems if p.key == "transport.tls_reports.send"]
+
+    config = _load(tmp_path, keys)
+    (problem,) = told(config)
+    assert "no DKIM key signs mail of tls@sender.test" in problem
+    assert "warning" in problem
+    key = {"dkim": [{"selector": "s", "key": tmp_path / "s.pem"}]}
+    identities = {"sender.test": Identity.model_validate(key)}
+    assert told(config.model_copy(update={"identities": identities})) == []
 
 
 @pytest.mark.parametrize("tls", ["require", "opportunistic", "implicit"])

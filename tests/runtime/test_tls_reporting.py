@@ -121,7 +121,9 @@ async def test_a_mailed_report_arrives_under_a_signature_that_verifies(tmp_path:
             tmp_path, identities={"sender.test": identity}, route=f"127.0.0.1:{receiver.port}"
         )
         (tmp_path / "data").mkdir()
-        async with Outgoing(desk.config.model_copy(update={"data_dir": tmp_path / "data"})) as relay:
+        async with Outgoing(
+            desk.config.model_copy(update={"data_dir": tmp_path / "data"})
+        ) as relay:
             desk.store = relay.store
             await desk.count()
             desk.dns.wants("mailto:rua@a.test")
