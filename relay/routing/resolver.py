@@ -2,9 +2,10 @@
 
 Owns the cache (bounded, least recently used goes first) and the questions under way: a name that
 many deliveries want at the same time is asked for once, and goes on being asked for when one of
-them gives up. Never raises for what DNS answers: see `routing.answers`. A question ends after
-`LIFETIME_S` at the latest, and failures are remembered for some seconds, so that a dead name
-server is not flooded.
+them gives up. Never raises for what DNS answers: see `routing.answers`. A question that has its
+turn ends after `LIFETIME_S` at the latest, and failures are remembered for some seconds, so that a
+dead name server is not flooded. One that has no answer after `QUICK_S` is asked again among others
+of its kind: a thousand domains whose name servers are silent do not keep the others waiting.
 """
 
 import asyncio
@@ -30,8 +31,10 @@ from relay.routing.plan import Family
 from relay.routing.tlsa import Tlsa
 
 LIFETIME_S = 10.0
+QUICK_S = 3.0  # time enough for a second name server, where the first one is silent
 CACHE_SIZE = 20_000
 QUESTIONS_AT_ONCE = 200
+SLOW_QUESTIONS_AT_ONCE = 200
 MAX_RECORDS = 200
 """Of one answer; what a hostile server sends beyond it is not looked at."""
 
@@ -111,6 +114,7 @@ class DnsResolver:
         dnssec: bool = False,
         clock: Callable[[], float] = time.monotonic,
         lifetime_s: float = LIFETIME_S,
+        quick_s: float = QUICK_S,
         cache_size: int = CACHE_SIZE,
         hosts: Callable[[], Hosts] = read_hosts,
     ) -> None:
@@ -122,7 +126,9 @@ class DnsResolver:
         self._dnssec = dnssec
         self._clock = clock
         self._lifetime_s = lifetime_s
+        self._quick_s = min(quick_s, lifetime_s)
         self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+        self._slow_questions = asyncio.Semaphore(SLOW_QUESTIONS_AT_ONCE)
         self._read_hosts = hosts
         self.reconfigure(nameservers, dnssec=dnssec)
 
@@ -248,10 +254,20 @@ class DnsResolver:
             absolute = dns.name.from_text(name)
         except dns.exception.DNSException:
             raise dns.resolver.NXDOMAIN from None
-        async with self._questions:
-            return await self._dns.resolve(
-                absolute, kind, search=False, raise_on_no_answer=False, lifetime=self._lifetime_s
-            )
+        try:
+            async with self._questions:
+                return await self._resolve(absolute, kind, self._quick_s)
+        except dns.exception.Timeout:
+            left = self._lifetime_s - self._quick_s
+            if left <= 0:
+                raise
+        async with self._slow_questions:
+            return await self._resolve(absolute, kind, left)
+
+    async def _resolve(self, name: dns.name.Name, kind: str, seconds: float) -> dns.resolver.Answer:
+        return await self._dns.resolve(
+            name, kind, search=False, raise_on_no_answer=False, lifetime=seconds
+        )
 
 
 def _configured(nameservers: Sequence[tuple[str, int]] | None) -> dns.asyncresolver.Resolver:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import dns.rcode
 import pytest
 
+from relay.routing import resolver as resolver_module
 from relay.routing.answers import AddressAnswer
 from relay.routing.resolver import AnswerCache, DnsResolver
 from tests.nameserver import SILENCE, Answer, NameServer
@@ -170,6 +171,37 @@ async def test_questions_under_way_end_with_the_resolver(server: NameServer) -> 
     await resolver.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_names_whose_servers_are_silent_do_not_keep_others_waiting(
+    server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "QUESTIONS_AT_ONCE", 2)
+    monkeypatch.setattr(resolver_module, "SLOW_QUESTIONS_AT_ONCE", 2)
+    server.zone["good.test", "MX"] = ["10 mx.good.test."]
+    silent = [f"s{n}.test" for n in range(6)]
+    for name in silent:
+        server.zone[name, "MX"] = SILENCE
+    resolver = DnsResolver([server.address], lifetime_s=60, quick_s=0.1)
+    asking = [asyncio.create_task(resolver.mx(name)) for name in silent]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        assert (await resolver.mx("good.test")).status == "found"
+    assert not any(task.done() for task in asking)
+    await resolver.close()
+    await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_an_answer_that_comes_late_is_taken_all_the_same(server: NameServer) -> None:
+    server.zone["slow.test", "MX"] = SILENCE
+    resolver = DnsResolver([server.address], lifetime_s=20, quick_s=0.1)
+    asking = asyncio.create_task(resolver.mx("slow.test"))
+    async with asyncio.timeout(20):
+        while server.asked.count("slow.test MX") < 2:
+            await asyncio.sleep(0.01)
+    server.zone["slow.test", "MX"] = ["10 mx.slow.test."]
+    assert (await asking).status == "found"
+    await resolver.close()
 
 
 async def test_a_host_without_name_servers_fails_every_question() -> None:
