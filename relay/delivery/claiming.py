@@ -30,6 +30,7 @@ MERCY_MS = 600_000
 _SHORTEST_WAIT_MS = 20
 _BETWEEN_TURNS_MS = 100  # between two questions, where the last one brought nothing
 _MISSED_MS = 250
+_NEVER = 1 << 62
 
 
 class Destinations(Protocol):
@@ -64,6 +65,7 @@ class Claiming:
         self._began = wall()
         self._wake = asyncio.Event()
         self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
+        self._room_at = _NEVER  # UTC ms, when there is room for what was kept out
         self._left: frozenset[str] = frozenset()  # sets with due mail that was left in the store
         self._by_turns = False  # more was due than was asked for
         self._missed = False  # mail of such a set was stored since the store was asked last
@@ -109,7 +111,12 @@ class Claiming:
 
     def room_in(self, seconds: float) -> None:
         """There is room for mail that was kept out, `seconds` from now."""
-        self.expect(self._wall() + round(seconds * 1000) if seconds > 0 else 0)
+        if seconds <= 0:
+            self.expect(0)
+            return
+        at = self._wall() + int(seconds * 1000) + 2  # not a moment before: it would be in vain
+        self._room_at = min(self._room_at, at)
+        self.expect(at)
 
     def rest(self, seconds: float) -> None:
         """Claim nothing for a while: an operator is about to change what waits in the store, and
@@ -156,8 +163,11 @@ class Claiming:
     async def _claim(self) -> None:
         """Claim what is due, as far as there is room, and note when to ask again."""
         self._wake.clear()
-        # What becomes known from here on may only bring it forward.
-        self._ask_at = self._wall() + round(POLL_SECONDS * 1000)
+        # What becomes known from here on may only bring it forward; as does room at a later time.
+        now = self._wall()
+        if self._room_at <= now:
+            self._room_at = _NEVER
+        self._ask_at = min(now + round(POLL_SECONDS * 1000), self._room_at)
         self._freed, self._missed = 0, False
         if (rest := self._rests_until - self._loop.time()) > 0:
             self.expect(self._wall() + round(rest * 1000) + 1)

@@ -69,8 +69,9 @@ class Holding:
     def hold(self, lane: Lane, decision: Decision, recipients: int) -> None:
         """A limit has refused the head of a lane, of so many `recipients`."""
         key, kind = decision.limited_by, decision.kind
-        earliest = self._loop.time() + decision.delay_s
-        at = self._pacing.ask_at(key, kind, recipients, earliest, lane)
+        now = self._loop.time()
+        earliest = now + decision.delay_s
+        at = self._pacing.ask_at(key, kind, recipients, earliest, lane, now=now)
         self._hold_until(lane, key, kind, at)
         if decision.delay_s > KEEP_SECONDS and level(key) in _OF_SETS:
             self.close_set(lane.configuration_set, earliest, what_is_waited_for(lane))

@@ -42,16 +42,24 @@ class Pacing:
             return max(limit.quota / _QUOTA_SECONDS, 0.001)
         return _UNKNOWN_RATE
 
-    def ask_at(self, key: str, kind: str, n: int, earliest: float, head: object = None) -> float:
+    def ask_at(
+        self, key: str, kind: str, n: int, earliest: float, head: object = None, *, now: float
+    ) -> float:
         """When the head of a lane, of `n` recipients, is to ask again: the limit has just refused
         it until `earliest`. One that was the last in line and had no luck (another process was
-        faster) has not used its turn, and does not take a second one for it."""
+        faster) has not used its turn, and does not take a second one for it.
+
+        One that cannot wait in memory for so long has no turn: it comes again from the store, as
+        one of many, and would find itself at the end of the line each time.
+        """
         horizon = self._horizons.setdefault(key, _Horizon())
         if kind == "quota":  # the store says when; spacing would only be a guess
             horizon.closed = earliest
             return earliest
         free = horizon.turn if head is not None and horizon.last is head else horizon.near
         at = max(free, earliest)
+        if at - now > KEEP_SECONDS:
+            return at
         horizon.turn, horizon.last = at, head
         horizon.near = at + n / self.rate(key, kind)
         return at
@@ -68,7 +76,7 @@ class Pacing:
             if horizon.closed > now:
                 return key, "quota", horizon.closed
             if horizon.near > now:
-                return key, "rate", self.ask_at(key, "rate", n, now)
+                return key, "rate", self.ask_at(key, "rate", n, now, now=now)
         return None
 
     def capacity(self, key: str, kind: str, most: int) -> int:

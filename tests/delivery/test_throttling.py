@@ -4,6 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from relay.delivery import dispatch, holding, pacing
 from tests.delivery.outgoing import Outgoing, make_config, now_ms
 from tests.delivery.receiver import Receiver, Session
 
@@ -158,3 +161,20 @@ async def test_mail_does_not_wait_for_the_quota_of_one_source_while_another_is_f
         await relay.until_empty()
     clients = [message.client for message in receiver.messages]
     assert (clients.count("127.0.0.2"), clients.count("127.0.0.4")) == (5, 55)
+
+
+async def test_mail_under_a_rate_too_slow_for_memory_goes_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one a minute does, on a scale of seconds: what waits in the store for its turn has it."""
+    for module in (pacing, holding, dispatch):
+        monkeypatch.setattr(module, "KEEP_SECONDS", 0.2)
+    sets = {"main": {"pool": "main", "rate": "2/s"}, "other": {"pool": "other"}}
+    async with Receiver() as receiver:
+        routes = {f"d{n}.test": {"to": receiver.address} for n in range(4)}
+        config = make_config(tmp_path, routes=routes, configuration_sets=sets)
+        async with Outgoing(config) as relay:
+            for n in range(4):
+                await relay.send(f"b@d{n}.test")
+            await receiver.until_messages(4, seconds=30)
+            await relay.until_empty()
