@@ -159,6 +159,9 @@ def _suspended(entry: QueueEntry, suspensions: tuple[Suspension, ...]) -> Verdic
         return Verdict("what it was suspended for has ended", "it is queued again in a moment")
     first = suspensions[0]
     why = f"{first.kind} {first.name} is {described(first)}"
+    if len(suspensions) > 1:
+        others = ", ".join(f"{each.kind} {each.name}" for each in suspensions[1:])
+        why = f"{why}; also suspended: {others}"
     if entry.expires_at and first.until is not None and first.until >= entry.expires_at:
         return Verdict(why, "it bounces: its max_age is over before that", entry.expires_at)
     return Verdict(why, "it goes when that has ended", first.until or 0)

@@ -68,12 +68,13 @@ def headline(before: Look, after: Look) -> str:
     paces = compared(before, after).paces
     whole = next((pace for pace in paces if pace.by == "all"), Pace("all", "", 0, 0, 0, 0))
     queued = sum(each.queued for each in after.queue)
-    held = sum(each.held + each.suspended for each in after.queue)
+    held = sum(each.held for each in after.queue)
+    suspended = sum(each.suspended for each in after.queue)
     return (
         f"{moment(after.at)}  accepted {whole.accepted:.1f}/s  delivered {whole.delivered:.1f}/s  "
         f"deferred {whole.deferred:.1f}/s  bounced {whole.bounced:.1f}/s  "
-        f"queued {queued:,}  held {held:,}  in memory {after.working_set:,}  "
-        f"connections {after.outbound_connections:,}"
+        f"queued {queued:,}  held {held:,}  suspended {suspended:,}  "
+        f"in memory {after.working_set:,}  connections {after.outbound_connections:,}"
     )
 
 

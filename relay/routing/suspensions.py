@@ -29,16 +29,33 @@ class Suspensions:
 
         `provider` is the one that has the domain's mail, `""` where none is known.
         """
-        known = self._by_key
-        if not known:
+        if not self._by_key:
             return ()
-        entry = (
-            known.get(f"set:{configuration_set}")
-            or known.get(f"domain:{domain}")
-            or known.get(f"credential:{credential}")
-            or (known.get(f"provider:{provider}") if provider else None)
+        direct = self._direct(configuration_set, credential, domain, provider)
+        return direct[:1] or self._of_sources(plan)
+
+    def all_of(
+        self, configuration_set: str, credential: str, domain: str, plan: Plan, provider: str = ""
+    ) -> tuple[Suspension, ...]:
+        """Every order that makes such mail wait, for people: lifting one of them may not be enough.
+        The one that holds it for longest comes first; where no source is left that is the source
+        which is resumed first, and the others are at the end."""
+        direct = self._direct(configuration_set, credential, domain, provider)
+        sources = self._of_sources(plan)
+        longest = sorted((*direct, *sources[:1]), key=_ends_at, reverse=True)
+        return (*longest, *sources[1:])
+
+    def _direct(
+        self, configuration_set: str, credential: str, domain: str, provider: str
+    ) -> tuple[Suspension, ...]:
+        keys = (
+            f"set:{configuration_set}",
+            f"domain:{domain}",
+            f"credential:{credential}",
+            f"provider:{provider}",
         )
-        return (entry,) if entry is not None else self._of_sources(plan)
+        known = self._by_key
+        return tuple([known[key] for key in keys if key in known])
 
     def _of_sources(self, plan: Plan) -> tuple[Suspension, ...]:
         """The orders that leave a plan without a source, the one that ends first at the head.

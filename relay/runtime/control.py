@@ -228,7 +228,7 @@ class RelayControl:
                 sources=tuple(rested(source, held) for source in known.sources),
             )
             domain = domain_of(request.recipient)
-            orders = relay.suspender.in_force.of(
+            orders = relay.suspender.in_force.all_of(
                 known.configuration_set,
                 request.credential,
                 domain,

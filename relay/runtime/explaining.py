@@ -92,7 +92,7 @@ async def _explain(
     )
     slowed = [temper_key(one.source, one.line) for one in held]
     limits = tuple(map(limit_status, await relay.limits.levels([*known.limit_keys, *slowed])))
-    orders = relay.suspender.in_force.of(
+    orders = relay.suspender.in_force.all_of(
         entry.configuration_set, entry.credential, entry.domain, plan, known.provider
     )
     usable = [candidate.address for candidate in plan.eligible if candidate.weight]

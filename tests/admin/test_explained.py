@@ -130,3 +130,10 @@ def test_due_mail_that_a_limit_keeps_in_the_store_is_told_when_the_limit_frees()
     limit = LimitStatus("set:news", "rate", "2/h", 2, NOW + 7_000)
     told = said(replace(ENTRY, why="it waited for the rate limit of its set"), limits=(limit,))
     assert (told.why, told.at) == ("it waits for the rate limit of its set", NOW + 7_000)
+
+
+def test_every_order_that_holds_mail_is_named():
+    other = Suspension("set", "news", "why", "bob", NOW, NOW + 9_000)
+    told = said(replace(ENTRY, state="suspended"), orders=(other, ORDER))
+    assert told.why.endswith("why; also suspended: domain x.test")
+    assert told.at == NOW + 9_000

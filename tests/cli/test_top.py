@@ -67,7 +67,7 @@ def test_a_relay_that_began_anew_counts_from_nothing():
 def test_the_headline_has_the_relay_in_one_line():
     line = headline(BEFORE, AFTER)
     assert "accepted 10.0/s  delivered 8.0/s  deferred 0.0/s  bounced 0.5/s" in line
-    assert line.endswith("queued 40  held 2  in memory 17  connections 4")
+    assert line.endswith("queued 40  held 2  suspended 0  in memory 17  connections 4")
 
 
 def test_only_what_has_something_to_say_is_a_section():

@@ -78,3 +78,19 @@ def test_why_it_waits_names_who_ordered_it_and_until_when() -> None:
     assert described(entry) == "suspended by ann until 2027-01-15 08:00:00Z: they asked us to"
     assert "until it is resumed" in described(replace(entry, until=None))
     assert Suspensions([entry]).sources == {"192.0.2.1": described(entry)}
+
+
+def test_people_are_told_every_order_the_longest_first() -> None:
+    """Or they lift one, and wonder why nothing goes."""
+    domain = replace(order("domain", "x.test"), until=5_000)
+    news = replace(order("set", "news"), until=9_000)
+    first, second = (order("source", address) for address in ("192.0.2.1", "192.0.2.2"))
+    first, second = replace(first, until=7_000), replace(second, until=8_000)
+    all_four = Suspensions([domain, news, first, second, order("provider", "yahoo")])
+    assert all_four.all_of("news", "app", "x.test", NONE_LEFT, "google") == (
+        news,
+        first,
+        domain,
+        second,
+    )
+    assert all_four.all_of("bills", "app", "y.test", BOTH) == ()
