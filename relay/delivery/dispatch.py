@@ -11,22 +11,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from types import MappingProxyType
-from typing import Protocol
 
 from relay.config.model import Config
 from relay.delivery.attempt import Results
 from relay.delivery.backlog import Backlog, backlog_of
 from relay.delivery.choosing import Choosing
 from relay.delivery.claims import Claims
+from relay.delivery.dead_ends import DeadEnds, SourceTester
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.endings import NO_SOURCE_MS, Endings, is_expired
-from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.finding import Finding, Homeless
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import NOTHING_PAID, Lane, Load, Way, recipients_of
 from relay.delivery.narrows import Narrows, what_is_waited_for
 from relay.delivery.pacing import KEEP_SECONDS
-from relay.delivery.reacting import Judgement, Reacting, Sent
+from relay.delivery.planning import Planning
+from relay.delivery.reacting import Reacting, sent_by
 from relay.delivery.shares import Shares
 from relay.delivery.suspending import SettingAside
 from relay.delivery.telling import Telling
@@ -40,7 +40,6 @@ from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
 from relay.limits.specs import Limit
 from relay.limits.warmup import limits_in_force, warmup_key
-from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.routing.plan import Plan, RoutingFailure, no_source
@@ -48,12 +47,6 @@ from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.routing.suspensions import Suspensions
 from relay.store.values import Delivery, QueueFilter, Suspension, WarmupProgress
-
-
-class SourceTester(Protocol):
-    """What is asked of `routing.health` when an address could not be bound."""
-
-    def suspect(self, address: str) -> bool: ...
 
 
 class Dispatcher:
@@ -82,7 +75,6 @@ class Dispatcher:
         warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._health = health
         self._limits = limits
         self._claims = claims
         self._telling = telling
@@ -104,6 +96,15 @@ class Dispatcher:
         self._finding = Finding(self._found, self._endings.unroutable, log)
         # The loop's seconds are the machine's, which the supervisor's rests are told in.
         self._reacting = Reacting(metrics, self._loop.time, complain=complain, rested=self._rested)
+        self._planning = Planning(router, log)
+        self.dead_ends = DeadEnds(
+            planning=self._planning,
+            reacting=self._reacting,
+            endings=self._endings,
+            health=health,
+            place=self.place,
+            place_from=self._place_from,
+        )
         self._configure(config, router)
 
     def __repr__(self) -> str:
@@ -111,7 +112,7 @@ class Dispatcher:
 
     def _configure(self, config: Config, router: Router) -> None:
         self._config, self._router = config, router
-        self._missed: set[str] = set()  # pools that mail was moved to and that are gone
+        self._planning.configure(router)
         self._finding.configure(router)
         # What comes and goes at run time stays over what is configured.
         limits = limits_in_force(config, self._warmups)
@@ -120,8 +121,7 @@ class Dispatcher:
         self._warming = self._choosing.warming = Warming.of(config, limits)
         self._holding.configure(config)
         self._reacting.rules = Rules.of(config)
-        # A way that is down is tried again at least as often as a message that waits for it.
-        self._longest_back_off = max(config.retry.schedule)
+        self.dead_ends.configure(config)
 
     def reconfigure(self, config: Config, router: Router) -> None:
         """Plan everything that waits anew; attempts under way end as they began."""
@@ -228,6 +228,10 @@ class Dispatcher:
         if self._claims.holds(delivery):
             self._place(delivery, True, (), self._wall())
 
+    def _place_from(self, delivery: Delivery, avoid: Collection[str], site: Site) -> None:
+        """Put a delivery in the lane of another source than those to avoid."""
+        self._place(delivery, False, avoid, self._wall(), site)
+
     def _place(
         self,
         delivery: Delivery,
@@ -240,7 +244,7 @@ class Dispatcher:
         if self._endings.has_expired(delivery, now, self._why_it_waited):
             return
         try:
-            plan = self._plan(delivery)
+            plan = self._planning.plan(delivery)
         except RoutingFailure as failure:
             self._endings.unroutable(delivery, failure)
             return
@@ -267,17 +271,6 @@ class Dispatcher:
             self._choosing.sibling = lane
             if not joins:  # else it goes with the one before, over one connection
                 self._ready(lane)
-
-    def _plan(self, delivery: Delivery) -> Plan:
-        """Raises `RoutingFailure`."""
-        plan = self._router.plan(delivery.domain, delivery.message.configuration_set, delivery.pool)
-        if delivery.pool and plan.pool != delivery.pool and delivery.pool not in self._missed:
-            self._missed.add(delivery.pool)  # once for each, until the next reload
-            self._log.warning(
-                "mail was moved to a pool that is gone: it goes through that of its set",
-                pool=delivery.pool,
-            )
-        return plan
 
     def _found(self, homeless: Homeless, site: Site | None) -> None:
         """The site of a delivery has become known, or (None) is to be asked for anew."""
@@ -451,7 +444,7 @@ class Dispatcher:
         if not decision.limited_by.startswith("warmup:"):
             return False
         try:
-            plan = self._plan(delivery)
+            plan = self._planning.plan(delivery)
         except RoutingFailure:  # a reload has removed the configuration set
             return False
         return self._warming.refused(decision, plan, self._loop.time())
@@ -482,12 +475,13 @@ class Dispatcher:
         way.line.flow.add(len(results), now)
         judgement = None
         if len(results) != 1 or results[0].kind != "delivered":
-            judgement = self._reacting.judge(results, _sent(way, now - seconds))
+            judgement = self._reacting.judge(results, sent_by(way.path, now - seconds))
         if judgement is None:
             self._endings.conclude(delivery, results, lane, seconds, dialogue)
             return
         retry_in = judgement.retry_in
-        if judgement.elsewhere and self._has_other_source(delivery, way):
+        avoid = {way.path.source, *self._reacting.resting(way.path.site.line)}
+        if judgement.elsewhere and self._planning.has_source_but(delivery, avoid):
             retry_in = 0.0
         self._endings.conclude(
             delivery,
@@ -498,15 +492,6 @@ class Dispatcher:
             retry_in=retry_in,
             reaction=judgement.rule,
         )
-
-    def _has_other_source(self, delivery: Delivery, way: Way) -> bool:
-        """Whether another source of its pool may send it at once."""
-        try:
-            plan = self._plan(delivery)
-        except RoutingFailure:  # a reload has removed the configuration set
-            return False
-        resting = {way.path.source, *self._reacting.resting(way.path.site.line)}
-        return any(c.weight > 0 and c.address not in resting for c in plan.eligible)
 
     def limited(self, way: Way, key: str, decision: Decision) -> None:
         """No connection may be opened for `way` now, whatever waits there."""
@@ -524,75 +509,6 @@ class Dispatcher:
             if way.turns:
                 self._rouse(way)
 
-    # When a way does not lead anywhere
-
-    def unreachable(self, way: Way, failure: ConnectFailure, began: float = 0.0) -> None:
-        """No connection could be had: the next delivery bears it, and a whole cohort of failures
-        defers all that wait, instead of having each wait for a time-out of its own.
-
-        `began` is when it was begun, in the loop's seconds."""
-        judgement = self._reacting.judge_refusal(failure.reply, failure.phase, _sent(way, began))
-        if judgement is not None and self._concerns_no_mail(way, judgement):
-            return
-        way.failure = failure
-        lane = way.next_lane()
-        if lane is not None:
-            self._endings.unreachable(lane.take(), lane, failure, judgement)
-            lane.take_turn()
-        now = self._loop.time()
-        if not way.failed(now):
-            return
-        way.down_until = min(way.down_until, now + self._longest_back_off)
-        for lane in way.lanes.values():
-            for delivery in lane.take_last(len(lane.waiting)):
-                self._endings.unreachable(delivery, lane, failure)
-
-    def _concerns_no_mail(self, way: Way, judgement: Judgement) -> bool:
-        """Whether a refused connection is borne by nobody's mail, for what was refused is how we
-        send. Where the source rests, what waits has been placed anew. Where there are too many
-        connections, the others go on. Otherwise the source rests for as long as a way is down that
-        leads nowhere: longer each time."""
-        if judgement.rests:
-            self.place(way.take_all(), fresh=False)
-        elif judgement.is_crowded and way.connections > way.opening:
-            way.window = max(1.0, way.window / 2)
-        elif judgement.restrains:
-            now = self._loop.time()
-            way.fail(now)
-            seconds = min(way.back_off, self._longest_back_off)
-            self._reacting.rest(_sent(way, now), seconds, judgement.rule)
-        else:
-            return False
-        return True
-
-    def unroutable(self, way: Way, failure: RoutingFailure) -> None:
-        """The destination has no host: that holds for all that wait. Where it has one for the
-        other address family, a source of that family of the same pool takes them."""
-        for lane in list(way.lanes.values()):
-            for delivery in lane.take_last(len(lane.waiting)):
-                if not (failure.other_family and self._has_other_family(delivery, way)):
-                    self._endings.unroutable(delivery, failure, lane)
-
-    def _has_other_family(self, delivery: Delivery, way: Way) -> bool:
-        try:
-            plan = self._plan(delivery)
-        except RoutingFailure:  # a reload has removed the configuration set
-            return False
-        others = [c for c in plan.eligible if c.family != way.path.family and c.weight > 0]
-        if others:
-            avoid = {c.address for c in plan.candidates if c.family == way.path.family}
-            self._place(delivery, False, avoid, self._wall(), way.path.site)
-        return bool(others)
-
-    def source_gone(self, way: Way, fault: SourceUnavailable) -> None:
-        """The source cannot be bound. Its mail goes to the other sources of its pool, and waits
-        where there is none; it never leaves from another address."""
-        if self._health.suspect(fault.address):
-            text = f"no connection from {fault}"
-            self.unreachable(way, ConnectFailure("local", Reply(451, "4.3.0", text), "", "local"))
-            return
-        self.place(way.take_all(), fresh=False)
-
     # Housekeeping
 
     def tidy(self, *, short_of_room: bool) -> None:
@@ -609,8 +525,3 @@ class Dispatcher:
             self._holding.relieve()
         self._holding.tidy()
         self._ways.forget_idle(self._loop.time())
-
-
-def _sent(way: Way, began: float) -> Sent:
-    site = way.path.site
-    return Sent(way.path.source, site.line, site.provider, began)

@@ -12,6 +12,7 @@ Owns the rests that this worker knows of. Never touches a lane: whoever places m
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from relay.delivery.path import Path
 from relay.feedback.asked_delay import asked_delay
 from relay.feedback.outcome import REPLY_CHARACTERS, Phase, RecipientResult
 from relay.feedback.reactions import Rule, Rules
@@ -33,6 +34,11 @@ class Sent:
     line: str
     provider: str
     began: float
+
+
+def sent_by(path: Path, began: float) -> Sent:
+    """How mail went that took `path`."""
+    return Sent(path.source, path.site.line, path.site.provider, began)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from relay.delivery.backlog import Backlog
 from relay.delivery.claiming import Claiming
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connections
-from relay.delivery.dispatch import Dispatcher, SourceTester
+from relay.delivery.dead_ends import SourceTester
+from relay.delivery.dispatch import Dispatcher
 from relay.delivery.shares import Shares
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
@@ -133,6 +134,7 @@ class Scheduler:
             log=log,
             warmups=warmups,
         )
+        self._workers.dead_ends = self._dispatcher.dead_ends
         self._draining = False
         self._loops: list[asyncio.Task[None]] = []
 

@@ -18,6 +18,7 @@ from relay.config.model import Config
 from relay.delivery.attempt import Attempts, Results, apart, together
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
+from relay.delivery.dead_ends import DeadEnds
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.lanes import QUANTUM, Lane, Load, Way
@@ -59,10 +60,7 @@ class Mail(Protocol):
         seconds: float,
         dialogue: Dialogue | None = None,
     ) -> None: ...
-    def unreachable(self, way: Way, failure: ConnectFailure, began: float = 0.0) -> None: ...
-    def unroutable(self, way: Way, failure: RoutingFailure) -> None: ...
     def limited(self, way: Way, key: str, decision: Decision) -> None: ...
-    def source_gone(self, way: Way, fault: SourceUnavailable) -> None: ...
 
 
 class TlsCounter(Protocol):
@@ -81,10 +79,12 @@ class Resolver(Protocol):
 
 
 class Workers:
-    """`mail` is set before anything else is called. `slots` count connections with those of other
-    processes; None: there are no others. `tls` is told how TLS went, where somebody counts it."""
+    """`mail` and `dead_ends` are set before anything else is called. `slots` count connections with
+    those of other processes; None: there are no others. `tls` is told how TLS went, where somebody
+    counts it."""
 
     mail: Mail
+    dead_ends: DeadEnds
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Workers:
             raise
         except Exception:
             self._log.exception("a connection worker failed", path=str(way.path))
-            self.mail.unreachable(way, ConnectFailure("local", _INTERNAL, "", "local"))
+            self.dead_ends.unreachable(way, ConnectFailure("local", _INTERNAL, "", "local"))
         finally:
             if connection is not None:
                 connection.on_end = None
@@ -225,15 +225,15 @@ class Workers:
         except TimeoutError:
             text = f"no host of {path.site} was ready for mail within {LONGEST_SETUP:g} seconds"
             reply = Reply(451, "4.4.2", text)
-            self.mail.unreachable(way, ConnectFailure("connect", reply, "", "timeout"))
+            self.dead_ends.unreachable(way, ConnectFailure("connect", reply, "", "timeout"))
         except RoutingFailure as failure:
-            self.mail.unroutable(way, failure)
+            self.dead_ends.unroutable(way, failure)
         except SourceUnavailable as fault:
-            self.mail.source_gone(way, fault)
+            self.dead_ends.source_gone(way, fault)
         except ConnectFailure as failure:
             if self._tls is not None and failure.sessions and (domain := way.a_domain):
                 self._tls.add(path, domain, failure.sessions)
-            self.mail.unreachable(way, failure, began)
+            self.dead_ends.unreachable(way, failure, began)
         finally:
             way.opening -= 1
         return None
