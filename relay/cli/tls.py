@@ -53,7 +53,7 @@ def _show(found: TlsOutlook) -> None:
             ("configuration set", found.configuration_set),
             ("tls", found.word),
             ("the domain demands", found.policy or "nothing"),
-            ("until", found.policy_until and f"{moment(found.policy_until)}, then anew"),
+            ("until", f"{moment(found.policy_until)}, then anew" if found.policy_until else ""),
             ("problem", found.problem),
             ("reports go to", list(found.reports_to) or "nobody"),
         ]
@@ -110,7 +110,7 @@ def counts(
         print_json(found)
         return OK
     if not found:
-        say("nothing was counted")
+        say("nothing was counted (sessions of the last minute are not in it yet)")
         return OK
     print_table(
         ("day", "domain", "good", "failed", "report"),

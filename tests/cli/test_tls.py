@@ -48,7 +48,9 @@ def test_a_report_of_a_day_that_is_none_is_refused(run, running) -> None:
 
 
 def test_show_asks_the_running_relay(run, running) -> None:
-    assert "nothing" in run("tls", "show", "a.test").out
+    said = run("tls", "show", "a.test").out
+    assert "nothing" in said
+    assert "until" not in said  # there is no policy that could end
 
 
 def test_show_needs_a_running_relay(run, config_path) -> None:
