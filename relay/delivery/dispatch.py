@@ -384,6 +384,10 @@ class Dispatcher:
             if not load:
                 lane.take_turn()
                 continue
+            if load[0].id not in lane.paid and self._goes_elsewhere(load, way):
+                self._place_anew(load)
+                lane.take_turn()
+                continue
             if lane.keys and load[0].id not in lane.paid:
                 decision = await self._ask(lane, load)
                 if not decision.now:
@@ -396,6 +400,20 @@ class Dispatcher:
             self._ready(lane)
             return lane, load
         return None
+
+    def _goes_elsewhere(self, load: Load, way: Way) -> bool:
+        """Whether a domain is known to have other mail hosts or another policy than when its mail
+        began to wait here: mail that waits for long must not go by what was true before."""
+        path = way.path
+        for delivery in load:
+            site = self._router.known_site(path.destination, delivery.domain)
+            if site is None or site is path.site:
+                continue
+            if delivery.message.tls_optional:
+                site = site.without_policy()
+            if site != path.site:
+                return True
+        return False
 
     def _unexpired(self, lane: Lane, load: Load) -> Load:
         now = self._wall()

@@ -338,6 +338,34 @@ async def test_a_slow_down_counts_at_once_and_its_end_too(tmp_path: Path, mx_por
         await receiver.until_messages(6 - len(waiting))
 
 
+async def test_mail_that_waited_goes_to_the_hosts_that_its_domain_has_by_then(
+    tmp_path: Path, mx_port: Any
+) -> None:
+    key = "temper:127.0.0.2/mx.host.test"
+    old = {"one.test": [(10, "mx.host.test")]}
+    dns = Answering(old, {"mx.host.test": [FIRST], "mx.new.test": [SECOND]})
+    async with AsyncExitStack() as stack:
+        first, relay = await _start(stack, tmp_path, mx_port, dns)
+        second = await stack.enter_async_context(Receiver(host=SECOND, port=first.port))
+        await relay.send("a@one.test")
+        await first.until_messages(1)
+        slow = Limit(Rate(1, 60))
+        relay.limits.override(key, slow)
+        relay.scheduler.limit_changed(key, slow)
+        for _ in range(3):
+            await relay.send("a@one.test")
+        await relay.until(lambda: relay.metric("relay_limit_waits_total", level="temper"))
+        old["one.test"] = [(10, "mx.new.test")]
+        relay.scheduler._dispatcher._router._sites._known.clear()  # as when it has expired
+        await relay.send("new@one.test")
+        await second.until_messages(1)
+        relay.limits.override(key, None)
+        relay.scheduler.limit_changed(key, None)
+        await relay.until_empty()
+        assert len(first.messages) + len(second.messages) == 5
+        assert len(second.messages) >= 3  # of those that waited, no more than one had gone before
+
+
 async def test_a_dead_first_host_is_passed_over_for_all_domains_of_the_site(
     tmp_path: Path, mx_port: Any
 ) -> None:
