@@ -518,6 +518,7 @@ class Dispatcher:
     def forgive(self) -> None:
         """Try every destination again, also those that are down: an operator asks for it."""
         self.narrows.clear()
+        self._reacting.forgive()
         for way in self._ways:
             way.down_until = 0.0
 

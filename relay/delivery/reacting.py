@@ -77,6 +77,7 @@ class Reacting:
         self._complain = complain
         self._rested = rested
         self._rests: dict[str, dict[str, Rest]] = {}  # by line, then by source
+        self._own: set[tuple[str, str]] = set()  # of these, what the supervisor knows nothing of
 
     def __repr__(self) -> str:
         return f"<Reacting {sum(map(len, self._rests.values()))} rests>"
@@ -164,10 +165,20 @@ class Reacting:
         """Let a source rest in this worker, where it does not already."""
         if not self.rests(sent.source, sent.line):
             because = f"{sent.source} rests for {sent.line}: {rule}"
-            self.told(Rest(sent.source, sent.line, self._clock() + seconds, because))
+            self._put(Rest(sent.source, sent.line, self._clock() + seconds, because))
+            self._own.add((sent.source, sent.line))
+
+    def forgive(self) -> None:
+        """End the rests of this worker alone, which began where connections were refused."""
+        for source, line in tuple(self._own):
+            self._put(Rest(source, line, 0.0))
 
     def told(self, rest: Rest) -> None:
-        """A source rests for a line until then, or (0) no more."""
+        """A source rests for a line until then, or (0) no more: the supervisor says so."""
+        self._put(rest)
+
+    def _put(self, rest: Rest) -> None:
+        self._own.discard((rest.source, rest.line))
         sources = self._rests.setdefault(rest.line, {})
         if rest.until > self._clock():
             is_new = rest.source not in sources
@@ -186,7 +197,7 @@ class Reacting:
             return _NOBODY
         now = self._clock()
         for rest in [rest for rest in sources.values() if rest.until <= now]:
-            self.told(replace(rest, until=0.0))
+            self._put(replace(rest, until=0.0))
         return sources.keys()
 
     def rests(self, source: str, line: str) -> bool:

@@ -162,6 +162,18 @@ def test_what_the_supervisor_tells_of_a_rest_counts() -> None:
     assert not room.reacting.resting("acme")
 
 
+def test_an_operator_who_has_mail_tried_again_ends_the_rests_of_a_worker_alone() -> None:
+    room = Room()
+    room.reacting.told(Rest("192.0.2.9", "acme", 1600.0))
+    room.reacting.rest(SENT, 600.0, "refused")
+    room.reacting.forgive()
+    assert set(room.reacting.resting("acme")) == {"192.0.2.9"}
+    room.reacting.rest(SENT, 600.0, "refused")
+    room.reacting.told(Rest("192.0.2.1", "acme", 1600.0))  # now all workers know of it
+    room.reacting.forgive()
+    assert set(room.reacting.resting("acme")) == {"192.0.2.1", "192.0.2.9"}
+
+
 @pytest.mark.parametrize(
     ("action", "rests", "crowded"),
     [("pause", True, False), ("fewer_connections", False, True), ("slow_down", False, False)],
