@@ -11,6 +11,7 @@ Owns what is known of the mail that was left in the store. Decides nothing about
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
@@ -30,6 +31,7 @@ MERCY_MS = 600_000
 _SHORTEST_WAIT_MS = 20
 _BETWEEN_TURNS_MS = 100  # between two questions, where the last one brought nothing
 _MISSED_MS = 250
+_SOON_MS = 250  # where the last question brought little, and there may be more
 _NEVER = 1 << 62
 
 
@@ -70,6 +72,7 @@ class Claiming:
         self._by_turns = False  # more was due than was asked for
         self._missed = False  # mail of such a set was stored since the store was asked last
         self._freed = 0  # deliveries, since then
+        self._freed_of: Counter[str] = Counter()  # and by set
         self._rests_until = 0.0
         self._cursors: Mapping[str, Cursor] = MappingProxyType({})
 
@@ -104,8 +107,10 @@ class Claiming:
         if not self._left:
             return
         self._freed += 1
+        self._freed_of[name] += 1
+        # What was freed counts, not what is free: that may be of no use to what was left.
         if self._freed >= self._enough(self._shares.size) or (
-            name in self._left and self._shares.room(name) >= self._enough(self._shares.most(name))
+            name in self._left and self._freed_of[name] >= self._enough(self._shares.most(name))
         ):
             self.ask_now()
 
@@ -169,6 +174,7 @@ class Claiming:
             self._room_at = _NEVER
         self._ask_at = min(now + round(POLL_SECONDS * 1000), self._room_at)
         self._freed, self._missed = 0, False
+        self._freed_of.clear()
         if (rest := self._rests_until - self._loop.time()) > 0:
             self.expect(self._wall() + round(rest * 1000) + 1)
             return
@@ -181,9 +187,12 @@ class Claiming:
             found = await self._store.claim(self.claims.owner, self._wall(), limit)
             self._by_turns = len(found) == limit
         self._take(found)
-        if found:
+        if len(found) >= limit // 4:
             self._ask_at = 0
-        elif (due := await self._store.next_due(self._wall())) is not None:
+            return
+        if found and self.leaves_mail:
+            self.expect(self._wall() + _SOON_MS)
+        if (due := await self._store.next_due(self._wall())) is not None:
             self.expect(max(due, self._wall() + self._shortest_wait()))
         if self._missed:
             self.expect(self._wall() + _MISSED_MS)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,25 @@ async def test_nothing_is_claimed_while_an_operator_changes_what_waits(tmp_path:
             assert calls.claimed == 0
             relay.scheduler.wake()
             await receiver.until_messages(4)
+
+
+async def test_a_backlog_is_claimed_in_batches_worth_the_search(tmp_path: Path) -> None:
+    async with Receiver() as receiver:
+        routes = {"*": {"to": receiver.address}}
+        config = make_config(tmp_path, routes=routes, delivery={"working_set": 1_000})
+        async with Outgoing(config) as relay:
+            await relay.stop()
+            await put(relay, 1_500)
+            await relay.start()
+            searches = 0
+            find_due = relay.store.find_due
+
+            async def finding(*arguments: Any) -> Any:
+                nonlocal searches
+                searches += 1
+                return await find_due(*arguments)
+
+            relay.store.find_due = finding
+            await receiver.until_messages(1_500, seconds=60.0)
+            assert 1_500 / searches > 40
+            await relay.stop(0.0)
