@@ -8,13 +8,11 @@ from relay.admin.client import Client
 from relay.admin.control import ExplainRequest, Explanation, MessageRequest
 from relay.admin.endpoints import EXPLAIN, EXPLAIN_MESSAGE
 from relay.cli.explain_message import print_message
+from relay.cli.explain_way import print_way
 from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
-from relay.cli.live import print_limits
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import moment, print_facts, print_json, print_table, say, span, utc_ms
 from relay.cli.place import find_config
-from relay.cli.reactions import print_reactions
-from relay.cli.suspend import print_suspensions
 from relay.mail.address import AddressError, parse_mailbox
 
 
@@ -111,21 +109,7 @@ def _show(found: Explanation, now: int) -> None:
                 for s in found.sources
             ],
         )
-    if found.hosts:
-        say()
-        print_table(
-            ("host", "address", "port", "TLS"),
-            [(h.name, h.address, h.port, h.tls) for h in found.hosts],
-        )
-    if found.suspensions:
-        say()
-        print_suspensions(found.suspensions, now)
-    if found.reactions:
-        say()
-        print_reactions(found.reactions, now)
-    if found.limits:
-        say()
-        print_limits(found.limits, now)
+    print_way(found, now)
 
 
 def _set(found: Explanation) -> str:

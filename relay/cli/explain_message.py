@@ -3,7 +3,7 @@
 from relay.admin.control import QueueDetail
 from relay.admin.explained import DeliveryExplanation, MessageExplanation, Verdict
 from relay.cli.attempts import print_attempts
-from relay.cli.live import print_limits
+from relay.cli.explain_way import print_way
 from relay.cli.output import (
     moment,
     plural,
@@ -15,8 +15,6 @@ from relay.cli.output import (
     until,
     warn,
 )
-from relay.cli.reactions import print_reactions
-from relay.cli.suspend import print_suspensions
 
 _LAST_ATTEMPTS = 3
 
@@ -67,27 +65,13 @@ def _print_delivery(found: DeliveryExplanation, now: int) -> None:
             ("problem", found.problem),
         ]
     )
-    if found.suspensions:
-        say()
-        print_suspensions(found.suspensions, now)
     if found.sources:
         say()
         print_table(
             ("source", "weight", "state", "at most"),
             [(s.address, s.weight, s.excluded or "eligible", s.shape) for s in found.sources],
         )
-    if found.hosts:
-        say()
-        print_table(
-            ("host", "address", "port", "TLS"),
-            [(h.name, h.address, h.port, h.tls) for h in found.hosts],
-        )
-    if found.reactions:
-        say()
-        print_reactions(found.reactions, now)
-    if found.limits:
-        say()
-        print_limits(found.limits, now)
+    print_way(found, now)
 
 
 def _state(message: QueueDetail) -> str:

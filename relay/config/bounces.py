@@ -100,6 +100,11 @@ class BounceRule(Section):
             raise ValueError("allowed is no `bounce` with `hard`, which is Permanent")
         if self.hard and self.try_again:
             raise ValueError("allowed is no `try_again` with `hard`: nobody tries a dead address")
+        if self.hard and not (self.enhanced or self.text):
+            raise ValueError(
+                "allowed is `hard` with `enhanced` or `text` only: a reply code alone does not say"
+                " that an address is dead, and all that meet the rule would be suppressed"
+            )
         if self.attempts is not None and self.try_again is False:
             raise ValueError("allowed is no `attempts` where `try_again` is false")
         return self

@@ -73,14 +73,7 @@ class Rule:
     def of(cls, written: BounceRule, *, certain: bool = False) -> "Rule":
         return cls(
             name=written.name,
-            conditions=Conditions.of(
-                code=written.code,
-                enhanced=written.enhanced,
-                text=written.text,
-                unless=written.unless,
-                provider=written.provider,
-                phase=written.phase,
-            ),
+            conditions=Conditions.written_in(written),
             category=written.category,
             bounce=_bounce(written),
             hard=written.hard,

@@ -7,8 +7,26 @@ Pure. Conditions that are empty hold for every reply. Expressions are those of
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 _LETTER = re.compile(r"\\?[A-Z]")
+
+
+class Written(Protocol):
+    """A rule as it is written, of bounces or of reactions."""
+
+    @property
+    def code(self) -> Sequence[str]: ...
+    @property
+    def enhanced(self) -> Sequence[str]: ...
+    @property
+    def text(self) -> Sequence[str]: ...
+    @property
+    def unless(self) -> Sequence[str]: ...
+    @property
+    def provider(self) -> Sequence[str]: ...
+    @property
+    def phase(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,18 @@ class Conditions:
             unless=alternatives(unless),
             providers=frozenset(provider),
             phases=frozenset(phase),
+        )
+
+    @classmethod
+    def written_in(cls, rule: Written) -> "Conditions":
+        """Those of a rule of the configuration, or a shipped one."""
+        return cls.of(
+            code=rule.code,
+            enhanced=rule.enhanced,
+            text=rule.text,
+            unless=rule.unless,
+            provider=rule.provider,
+            phase=rule.phase,
         )
 
     def agree(self, code: str, enhanced: str, text: str, phase: str, provider: str) -> bool:

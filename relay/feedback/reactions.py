@@ -43,14 +43,7 @@ class Rule:
     def of(cls, written: ReactionRule, origin: Origin) -> "Rule":
         return cls(
             name=written.name,
-            conditions=Conditions.of(
-                code=written.code,
-                enhanced=written.enhanced,
-                text=written.text,
-                unless=written.unless,
-                provider=written.provider,
-                phase=written.phase,
-            ),
+            conditions=Conditions.written_in(written),
             action=written.action,
             seconds=written.seconds,
             after=written.after,

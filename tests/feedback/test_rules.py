@@ -94,7 +94,7 @@ def test_a_rule_may_say_that_a_refusal_for_now_is_one_for_good() -> None:
     gone = {"name": "gone", "code": 450, "category": "mailbox_unknown", "try_again": False}
     found = of(classifier(gone), 450, "4.2.0 gone")
     assert (found.kind, found.hard_bounce) == ("bounced", False)
-    dead = of(classifier({**gone, "hard": True}), 450, "4.2.0 gone")
+    dead = of(classifier({**gone, "text": "gone", "hard": True}), 450, "4.2.0 gone")
     assert (dead.hard_bounce, dead.bounce) == (True, Bounce("Permanent", "NoEmail"))
 
 
@@ -141,6 +141,7 @@ def test_rules_of_the_configuration_do_not_judge_our_own_replies() -> None:
             "{name: a, category: mailbox_unknown, hard: true, bounce: Transient/General}",
             "no `bounce` with `hard`",
         ),
+        ("{name: a, category: mailbox_unknown, code: 5xx, hard: true}", "`enhanced` or `text`"),
         ("{name: a, category: spam, try_again: false, attempts: 3}", "no `attempts`"),
         ("{name: a, category: spom}", "did you mean spam?"),
         ("{name: a, category: spam, bounce: Permanent/General}", "Transient/General"),
