@@ -6,7 +6,8 @@ decides whether that changes anything, and whoever keeps it applies the change. 
 only: a relay that starts anew sends as it is configured, and learns again.
 
 A *line* is the word under which limits know a destination: a provider's name, or a site's.
-Decisions only; times are the clock's. Bounded: the one that was heard of least lately leaves.
+Decisions only; times are the clock's. Bounded: the one that was heard of least
+lately leaves, those of named providers last.
 """
 
 from collections import OrderedDict, deque
@@ -204,8 +205,10 @@ class Restraints:
     def _make_room(self) -> list[Change]:
         if len(self._entries) < self._most:
             return []
-        key, entry = self._entries.popitem(last=False)
-        return [self._over(key, entry)]
+        # Whoever has many domains could push out what a provider has said.
+        unnamed = (key for key, entry in self._entries.items() if not entry.complaint.provider)
+        key = next(unnamed, None) or next(iter(self._entries))
+        return [self._over(key, self._entries.pop(key))]
 
     def tick(self) -> list[Change]:
         """What has changed by the passing of time."""

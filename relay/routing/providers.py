@@ -1,8 +1,10 @@
 """Which provider a destination belongs to, by its domain or by its mail exchanges. Pure.
 
 A domain that a definition lists is the provider's, wherever its MX points. Otherwise the exchanges
-decide: all of the best preference must be one provider's. Of several suffixes that match, the
-longest counts; of several definitions with one suffix or domain, the last one.
+decide: all of them must be one provider's. Were the best enough, anybody could name a host of the
+provider's that does not answer before one of his own, and have what that one says taken for the
+provider's word. Of several suffixes that match, the longest counts; of several definitions with one
+suffix or domain, the last one.
 """
 
 from collections.abc import Iterable, Mapping

@@ -10,8 +10,9 @@ gets its site at once.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from math import inf
 from typing import Literal, Protocol
 from weakref import WeakValueDictionary
@@ -34,7 +35,8 @@ SiteKey = tuple[Kind, tuple[Exchange, ...], int, str, TransportPolicy]
 class Site:
     """Where mail goes: to `exchanges`, in the order of their preference.
 
-    `name` tells it from others, for people: its first exchange, or the smarthost, or the literal.
+    `name` tells it from others: its first exchange (with a digest of all, where there are several),
+    or the smarthost, or the literal.
     `provider` is the name of the definition that it belongs to, `""` where there is none. `policy`
     is what the destination demands; sites that differ only in it share their limits.
     """
@@ -143,13 +145,9 @@ class Sites:
         exchanges = mx.exchanges(domain, answer, self._own_names)
         policy, believed_until = await self._policies.find(domain, answer)
         provider = self._providers.of_domain(domain) or self._providers.of_exchanges(
-            exchange.name
-            for exchange in exchanges
-            if exchange.preference == exchanges[0].preference
+            exchange.name for exchange in exchanges
         )
-        site = Site(
-            "mx", _site_name(exchanges[0].name), exchanges, destination.port, provider, policy
-        )
+        site = Site("mx", _site_name(exchanges), exchanges, destination.port, provider, policy)
         site = self._in_use.setdefault(site.key, site)
         self._remember(domain, site, min(answer.until, believed_until))
         return site
@@ -184,6 +182,12 @@ def literal_site(domain: str) -> Site:
     return Site("literal", domain, (Exchange(0, domain),))
 
 
-def _site_name(exchange: str) -> str:
-    """Never like the name of a provider, which has no dot in it."""
-    return exchange if "." in exchange else f"{exchange}."
+def _site_name(exchanges: Sequence[Exchange]) -> str:
+    """Never like the name of a provider, which has no dot in it; nor, where there are several, like
+    that of another set that begins alike: whoever names a stranger's host beside his own must not
+    be heard as the stranger."""
+    name = exchanges[0].name
+    if len(exchanges) == 1:
+        return name if "." in name else f"{name}."
+    whole = " ".join(f"{exchange.preference} {exchange.name}" for exchange in exchanges)
+    return f"{name}.+{sha256(whole.encode()).hexdigest()[:8]}"

@@ -1,6 +1,7 @@
 """What is held back, and when a complaint changes it."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -185,6 +186,14 @@ def test_when_there_are_too_many_the_one_heard_of_least_lately_leaves(time: Time
     gone, new = hear(table, complaint(time, line="d"))
     assert (gone.restraint.line, gone.is_over, new.restraint.line) == ("b", True, "d")
     assert [one.line for one in table.in_force()] == ["c", "a", "d"]
+
+
+def test_hosts_of_nobody_do_not_push_out_what_a_provider_has_said(time: Time) -> None:
+    table = Restraints(time.clock, time.wall, most=3)
+    hear(table, complaint(time))
+    for number in range(5):
+        hear(table, replace(complaint(time, line=f"mx{number}.test"), provider=""))
+    assert [one.line for one in table.in_force()] == ["acme", "mx3.test", "mx4.test"]
 
 
 _ACTIONS = st.sampled_from(["slow_down", "fewer_connections", "pause", "other_source"])

@@ -45,7 +45,24 @@ async def test_domains_with_the_same_mx_are_one_site_in_whatever_order_dns_tells
     one, two, three = [await sites.find(MX, f"{name}.test") for name in ("one", "two", "three")]
     assert one is two
     assert one != three
-    assert one.line == three.line == "a.mx.test"
+    assert one.line.startswith("a.mx.test.+")
+
+
+async def test_who_names_a_strangers_host_beside_his_own_is_not_heard_as_the_stranger() -> None:
+    sites, _ = make(
+        {
+            "victim.test": [(10, "mx.victim.test")],
+            "several.test": [(10, "mx.victim.test"), (20, "backup.victim.test")],
+            "beside.test": [(10, "mx.victim.test"), (10, "zz.evil.test")],
+            "before.test": [(10, "mx.victim.test"), (20, "zz.evil.test")],
+            "provider.test": [(10, "no-such-host.google.com"), (20, "zz.evil.test")],
+        }
+    )
+    names = ("victim", "several", "beside", "before", "provider")
+    found = [await sites.find(MX, f"{name}.test") for name in names]
+    assert found[0].line == "mx.victim.test"
+    assert len({site.line for site in found}) == len(found)
+    assert not any(site.provider for site in found)
 
 
 async def test_a_site_is_known_for_as_long_as_dns_allows_and_asked_for_again_then() -> None:
@@ -149,9 +166,15 @@ async def test_providers_are_known_by_their_domains_and_their_hosts(
     assert site.label == (provider or "other")
 
 
-async def test_only_the_best_hosts_say_whose_a_domain_is() -> None:
-    sites, _ = make({"d.test": [(1, "aspmx.l.google.com"), (50, "backup.test")]})
+async def test_all_hosts_say_whose_a_domain_is() -> None:
+    sites, _ = make(
+        {
+            "d.test": [(1, "aspmx.l.google.com"), (5, "alt1.aspmx.l.google.com")],
+            "e.test": [(1, "aspmx.l.google.com"), (50, "backup.test")],
+        }
+    )
     assert (await sites.find(MX, "d.test")).provider == "google"
+    assert (await sites.find(MX, "e.test")).provider == ""
 
 
 def test_a_domain_counts_before_its_hosts_and_the_last_definition_before_others() -> None:
