@@ -7,10 +7,11 @@ store: nothing is dropped.
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 from types import MappingProxyType
+from typing import Any
 
 from relay.config.model import Config
 from relay.delivery.attempt import Results
@@ -21,9 +22,10 @@ from relay.delivery.dead_ends import DeadEnds, SourceTester
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.endings import NO_SOURCE_MS, Endings, is_expired
 from relay.delivery.finding import Finding, Homeless
+from relay.delivery.handing_out import HandingOut, why_in
 from relay.delivery.holding import Holding
-from relay.delivery.lanes import NOTHING_PAID, Lane, Load, Way, recipients_of
-from relay.delivery.narrows import Narrows, what_is_waited_for
+from relay.delivery.lanes import Lane, Load, Way
+from relay.delivery.narrows import Narrows
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.planning import Planning
 from relay.delivery.reacting import Reacting, sent_by
@@ -75,7 +77,6 @@ class Dispatcher:
         warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._limits = limits
         self._claims = claims
         self._telling = telling
         self._aside = aside
@@ -97,6 +98,18 @@ class Dispatcher:
         # The loop's seconds are the machine's, which the supervisor's rests are told in.
         self._reacting = Reacting(metrics, self._loop.time, complain=complain, rested=self._rested)
         self._planning = Planning(router, log)
+        self._handing_out = HandingOut(
+            limits=limits,
+            claims=claims,
+            planning=self._planning,
+            reacting=self._reacting,
+            endings=self._endings,
+            holding=self._holding,
+            wall=wall,
+            place=self.place,
+            place_anew=self._place_anew,
+            ready=self._ready,
+        )
         self.dead_ends = DeadEnds(
             planning=self._planning,
             reacting=self._reacting,
@@ -113,12 +126,14 @@ class Dispatcher:
     def _configure(self, config: Config, router: Router) -> None:
         self._config, self._router = config, router
         self._planning.configure(router)
+        self._handing_out.router = router
         self._finding.configure(router)
         # What comes and goes at run time stays over what is configured.
         limits = limits_in_force(config, self._warmups)
         self._in_force.maps[1] = limits  # type: ignore[call-overload]  # only read
         self._ways.shapes = Shapes(config)
-        self._warming = self._choosing.warming = Warming.of(config, limits)
+        self._warming = Warming.of(config, limits)
+        self._choosing.warming = self._handing_out.warming = self._warming
         self._holding.configure(config)
         self._reacting.rules = Rules.of(config)
         self.dead_ends.configure(config)
@@ -375,106 +390,17 @@ class Dispatcher:
 
     # Handing out
 
-    async def next(self, way: Way) -> tuple[Lane, Load] | None:
-        """What may go on `way` now in one transaction; None where there is nothing."""
-        while (lane := way.next_lane()) is not None:
-            load = self._unexpired(lane, lane.take_load())
-            if lane.is_short:
-                self._holding.taken_from(lane)
-            if not load:
-                lane.take_turn()
-                continue
-            if load[0].id not in lane.paid and self._goes_elsewhere(load, way):
-                self._place_anew(load)
-                lane.take_turn()
-                continue
-            if lane.keys and load[0].id not in lane.paid:
-                decision = await self._ask(lane, load)
-                if not decision.now:
-                    self._refused(lane, load, decision)
-                    continue
-            lane.paid = NOTHING_PAID
-            if self._reacting.rests(way.path.source, way.path.site.line):
-                self._place_anew(load)
-                continue
-            self._ready(lane)
-            return lane, load
-        return None
+    def next(self, way: Way) -> Coroutine[Any, Any, tuple[Lane, Load] | None]:
+        """See `HandingOut.next`."""
+        return self._handing_out.next(way)
 
-    def _goes_elsewhere(self, load: Load, way: Way) -> bool:
-        """Whether a domain is known to have other mail hosts or another policy than when its mail
-        began to wait here: mail that waits for long must not go by what was true before."""
-        path = way.path
-        for delivery in load:
-            site = self._router.known_site(path.destination, delivery.domain)
-            if site is None or site is path.site:
-                continue
-            if delivery.message.tls_optional:
-                site = site.without_policy()
-            if site != path.site:
-                return True
-        return False
-
-    def _unexpired(self, lane: Lane, load: Load) -> Load:
-        now = self._wall()
-        if len(load) == 1 and not is_expired(load[0], now):
-            return load
-        why = self._why_in(lane)
-        return tuple([one for one in load if not self._endings.has_expired(one, now, why)])
-
-    @staticmethod
-    def _why_in(lane: Lane) -> Callable[[Delivery], str]:
-        return lambda _: what_is_waited_for(lane)
-
-    async def _ask(self, lane: Lane, load: Load) -> Decision:
-        """Only the head of a lane asks, one at a time."""
-        lane.asking = True
-        try:
-            return await self._limits.admit(lane.keys, recipients_of(load))
-        except BaseException:
-            for delivery in load:
-                self._claims.give_back(delivery, delivery.due_at)
-            raise
-        finally:
-            lane.asking = False
-
-    def _refused(self, lane: Lane, load: Load, decision: Decision) -> None:
-        if lane.way.retired:
-            self._place_anew(load)
-            return
-        lane.put_load_first(load)
-        if self._overflows(lane, load[0], decision):
-            self.place(lane.take_last(len(lane.waiting)), fresh=False)
-            return
-        self._holding.hold(lane, decision, recipients_of(load))
-        if decision.limited_by.startswith("source:") and decision.delay_s > KEEP_SECONDS:
-            # The limit of one source is no reason to wait for it where the pool has others.
-            self.place(lane.take_last(len(lane.waiting)), fresh=False)
-        else:
-            self._holding.shorten(lane)
+    def put_back(self, lane: Lane, load: Load) -> None:
+        """See `HandingOut.put_back`."""
+        self._handing_out.put_back(lane, load)
 
     def _place_anew(self, load: Load) -> None:
         for delivery in load:
             self._place(delivery, False, (), self._wall())
-
-    def _overflows(self, lane: Lane, delivery: Delivery, decision: Decision) -> bool:
-        """Whether a warm-up has refused it, and what waits is to be placed anew."""
-        if not decision.limited_by.startswith("warmup:"):
-            return False
-        try:
-            plan = self._planning.plan(delivery)
-        except RoutingFailure:  # a reload has removed the configuration set
-            return False
-        return self._warming.refused(decision, plan, self._loop.time())
-
-    def put_back(self, lane: Lane, load: Load) -> None:
-        """What was handed out comes first again, its permits spent."""
-        if lane.way.retired:
-            self._place_anew(load)
-            return
-        lane.put_load_first(load)
-        lane.paid = frozenset(delivery.id for delivery in load)
-        lane.take_turn()
 
     def objects(self, results: Results, lane: Lane) -> bool:
         """Whether a peer has said what holds us back, rather than only that it goes."""
@@ -538,7 +464,7 @@ class Dispatcher:
             for lane in way.lanes.values():
                 if any(is_expired(delivery, wall) for delivery in lane.waiting):
                     for delivery in lane.take_last(len(lane.waiting)):
-                        if not self._endings.has_expired(delivery, wall, self._why_in(lane)):
+                        if not self._endings.has_expired(delivery, wall, why_in(lane)):
                             lane.put(delivery)
         if short_of_room:
             self._holding.relieve()
