@@ -93,5 +93,7 @@ def _message(
         body=submission.body,
         tags=approved.tags,
         tls_optional=approved.reading.tls_optional,
+        client=submission.client,
+        client_tls=submission.tls,
     )
     return NewMessage(message, due_at, approved.configuration_set.suppression)

@@ -72,7 +72,7 @@ class Endings:
         """An attempt has ended with `results`. `lane` is None where there was no way to take.
         `reaction` is the rule that they met, `retry_in` what came of it."""
         now = self._wall()
-        settlement = settle_delivered(delivery, results)
+        settlement = settle_delivered(delivery, results, now)
         if settlement is None:
             results = conclude(delivery, results, now)
             settlement = settle(
@@ -87,8 +87,21 @@ class Endings:
             self._telling.reported(settlement.reports, bounced=bounced)
             self._note_unclassified(results, lane, now)
         record = self._records.of(delivery, results, lane, seconds, dialogue, now)
-        self._claims.settle(settlement if record is None else replace(settlement, attempt=record))
+        happened = settlement.happened
         pool, source, provider = lane.labels if lane else ("", "", "")
+        if lane is not None and happened is not None:
+            peer = dialogue.peer if dialogue else None
+            happened = replace(
+                happened,
+                seconds=round(seconds, 3),
+                pool=pool,
+                source=source,
+                provider=provider,
+                remote=peer.name if peer else results[0].remote,
+                remote_address=peer.address if peer else "",
+                tls=peer.tls if peer else "",
+            )
+        self._claims.settle(replace(settlement, attempt=record, happened=happened))
         self._telling.attempted(delivery, results, pool, source, provider, seconds, now, reaction)
 
     def _note_unclassified(

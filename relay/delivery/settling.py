@@ -105,10 +105,7 @@ class Settling:
 
     async def _end_together(self, owner: str, batch: list[Settlement]) -> None:
         try:
-            ended = await self._store.end(
-                [settlement.delivery for settlement in batch],
-                [s.attempt for s in batch if s.attempt is not None],
-            )
+            ended = await self._store.end(batch)
         except Exception as error:  # the root of a task; whoever is to blame fails alone then
             if not isinstance(error, StoreError):
                 self._log.exception("settling together failed unexpectedly")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from random import Random
 
 from relay.feedback.classify import Classifier, shipped_classifier
+from relay.feedback.happened import what_happened
 from relay.feedback.outcome import (
     REPLY_CHARACTERS,
     Phase,
@@ -27,7 +28,7 @@ from relay.feedback.reports import reports_of
 from relay.mail.enhanced import printable_text
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
-from relay.store.values import Delivery, Settlement, SuppressionEntry, Verdict
+from relay.store.values import Delivery, Settlement, SuppressionEntry
 
 BELIEVED = 5
 """So many attempts the time of the next one is the peer's to name, where it does."""
@@ -70,7 +71,9 @@ def result_for(
     )
 
 
-def settle_delivered(delivery: Delivery, results: Sequence[RecipientResult]) -> Settlement | None:
+def settle_delivered(
+    delivery: Delivery, results: Sequence[RecipientResult], now: int
+) -> Settlement | None:
     """The settlement of an attempt after which everybody has the message and nobody is to be told,
     as nearly always; None where it is not so, and `conclude` and `settle` have to look closer."""
     if len(results) != len(delivery.recipients):
@@ -82,7 +85,8 @@ def settle_delivered(delivery: Delivery, results: Sequence[RecipientResult]) -> 
             or "SUCCESS" in recipient.notify
         ):
             return None
-    return Settlement(delivery)
+    happened = what_happened(delivery, results, now, attempted=True)
+    return Settlement(delivery, happened=happened)
 
 
 def conclude(
@@ -132,7 +136,7 @@ def settle(
         last_reply=_last_reply(concluded),
         suppress=_dead_addresses(delivery, concluded, policy, now),
         reports=reports_of(delivery, concluded, policy, now),
-        verdicts=tuple(_verdict(result) for result in concluded if result.kind != "delivered"),
+        happened=what_happened(delivery, concluded, now, attempted=attempted),
     )
 
 
@@ -206,21 +210,6 @@ def _matched(
         else RecipientResult(recipient, "deferred", _UNANSWERED, "local", phase="local")
         for recipient in recipients
     ]
-
-
-def _verdict(result: RecipientResult) -> Verdict:
-    told = result.told
-    return Verdict(
-        address=result.recipient.address,
-        bounced=result.kind == "bounced",
-        bounce_type=told.bounce.type,
-        bounce_subtype=told.bounce.subtype,
-        category=result.outcome,
-        rule=told.rule,
-        status=result.reply.enhanced,
-        reply=str(result.reply),
-        remote=result.remote,
-    )
 
 
 def _last_reply(results: Sequence[RecipientResult]) -> str:

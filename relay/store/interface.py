@@ -11,6 +11,7 @@ After either, nothing of the request is stored, and the store serves again when 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from relay.store.happenings import Happening, OutboxEntry
 from relay.store.tls_values import StoredPolicy, TlsDay, TlsTally
 from relay.store.values import (
     Accepted,
@@ -147,6 +148,27 @@ class DelayStore(Protocol):
         were put off with this word; their ids, in order."""
 
 
+class Outbox(Protocol):
+    """What happened, until the message log has it. Most of it is written with inserts and
+    settlements."""
+
+    async def read(self, after: int, limit: int) -> list[OutboxEntry]:
+        """The next entries, in the order in which they were committed."""
+
+    async def forget(self, upto: int) -> int:
+        """Remove entries up to that id, which the log has; how many."""
+
+    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
+        """Write an entry down. Where `once` is given and was given before (within two weeks), it is
+        not written again, and the answer is False: the same report may be handed in twice."""
+
+    async def prune_once(self, before: int, limit: int) -> int:
+        """Forget up to `limit` words of `once` that came before then (UTC ms); how many."""
+
+    async def depth(self) -> tuple[int, int]:
+        """About how many entries there are, and when the oldest one happened (0: there is none)."""
+
+
 class UnclassifiedStore(Protocol):
     """Replies that no rule knew."""
 
@@ -207,11 +229,10 @@ class QueueStore(Protocol):
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...
 
-    async def end(
-        self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt] = ()
-    ) -> Sequence[bool]:
-        """Settle deliveries that are over, all in one operation: for each, what `settle` would say.
-        Nothing else is left to note but how it went (`attempts`). Their bodies have no `ref`."""
+    async def end(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """Settle deliveries that are over, all in one operation: for each, what `settle` would say
+        under the claim that its delivery has. Nothing else is left to note but how it went, and
+        what happened. Their bodies have no `ref`."""
 
     async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
         """Give deliveries back unattempted: pairs of (delivery id, due_at)."""
@@ -343,6 +364,9 @@ class OperatorStore(Protocol):
 
 class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
     """Everything, plus its life. Rows of a kind of their own are reached by their noun."""
+
+    @property
+    def outbox(self) -> Outbox: ...
 
     @property
     def attempts(self) -> AttemptStore: ...

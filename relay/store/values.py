@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from relay.mail.envelope import Envelope, Recipient
+from relay.store.attempted import Attempted
 
 State = Literal["queued", "held", "suspended", "quarantined"]
 """queued: goes when it is due; held: an operator's word about this very mail; suspended: set aside
@@ -39,7 +40,8 @@ class Body:
 class Message:
     """An accepted message. `header` is the final header block, unsigned: whole fields, each
     ended by CRLF, without the empty line that ends the block. `tls_optional`: what recipient
-    domains publish about TLS is not to stop it (`TLS-Required: No`, RFC 8689)."""
+    domains publish about TLS is not to stop it (`TLS-Required: No`, RFC 8689). `client` is the IP
+    address that handed it in, `client_tls` the version of TLS that it used."""
 
     id: str
     accepted_at: int
@@ -52,6 +54,8 @@ class Message:
     body: Body
     tags: tuple[tuple[str, str], ...] = ()
     tls_optional: bool = False
+    client: str = ""
+    client_tls: str = ""
 
     @property
     def size(self) -> int:
@@ -101,10 +105,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What an insert stored: the deliveries (claimed when an owner was given) and the rest."""
+    """What an insert stored: the deliveries (claimed when an owner was given), the recipients that
+    are suppressed, and the entry of the outbox that tells of it."""
 
     deliveries: tuple[Delivery, ...]
     suppressed: tuple[Suppressed, ...]
+    outbox_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,26 +180,6 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an attempt found of a recipient who did not get the message, for those who tell of it.
-
-    `bounced`: given up; else it is tried again. `bounce_type` and `bounce_subtype` are SES's words,
-    `category` the finer one, `rule` the name of the rule that said so (`""`: none knew the reply).
-    `status` is the peer's enhanced code, `reply` all that it said, `remote` who it was.
-    """
-
-    address: str
-    bounced: bool
-    bounce_type: str
-    bounce_subtype: str
-    category: str
-    rule: str
-    status: str
-    reply: str
-    remote: str
-
-
-@dataclass(frozen=True, slots=True)
 class UnclassifiedReply:
     """A refusal that no rule knew, said `count` times between `first_seen` and `last_seen`.
 
@@ -216,9 +202,8 @@ class Settlement:
 
     `remaining` are the recipients to try again at `due_at`; empty ends the delivery, and the
     message with its last delivery. `suppress` are added to the list, `reports` (DSNs) queued.
-    `verdicts` say why, for each recipient who did not get it; the store does nothing with them.
     `keep_claim` leaves a delayed delivery with its owner (it is due soon, in memory). `attempt` is
-    what is kept of how it went.
+    what is kept of how it went, `happened` what is told of it (None: nothing has happened).
     """
 
     delivery: Delivery
@@ -228,9 +213,9 @@ class Settlement:
     last_reply: str = ""
     suppress: tuple[SuppressionEntry, ...] = ()
     reports: tuple[NewMessage, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
     keep_claim: bool = False
     attempt: Attempt | None = None
+    happened: Attempted | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,7 +252,7 @@ async def test_a_relay_that_does_not_answer_is_given_up_in_time(data_dir):
 
 async def test_an_answer_of_another_version_is_told_as_such(data_dir):
     async def answer(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n{}")
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"version":"9"}')
         writer.close()
 

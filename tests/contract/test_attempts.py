@@ -41,7 +41,7 @@ async def test_an_attempt_is_told_as_it_was_written_though_its_message_is_gone(
 
 async def test_attempts_that_end_together_are_all_kept(store: Store, owner: Owner) -> None:
     deliveries = [await delivery_of(store, owner) for _ in range(70)]
-    assert all(await store.end(deliveries, [attempt_at(d) for d in deliveries]))
+    assert all(await store.end([Settlement(d, attempt=attempt_at(d)) for d in deliveries]))
     found = await asyncio.gather(*(store.attempts.of(d.message.id, 10) for d in deliveries))
     assert found == [[attempt_at(d)] for d in deliveries]
 
@@ -71,7 +71,7 @@ async def kept(store: Store, deliveries: list[Delivery]) -> list[int]:
 async def some_attempts(store: Store, owner: Owner, count: int) -> list[Delivery]:
     deliveries = [await delivery_of(store, owner) for _ in range(count)]
     for age, delivery in enumerate(deliveries):
-        await store.end([delivery], [attempt_at(delivery, NOW + age)])
+        await store.end([Settlement(delivery, attempt=attempt_at(delivery, NOW + age))])
     return deliveries
 
 

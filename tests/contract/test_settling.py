@@ -1,6 +1,7 @@
 """The end of an attempt, in one transaction, while the claim holds."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from relay.mail.envelope import Recipient
@@ -12,6 +13,10 @@ from tests.contract.making import LEASE, NOW, make_message, make_new
 
 async def insert(store: Store, owner: Owner, *recipients: str) -> tuple[Delivery, ...]:
     return (await store.insert(make_new(*recipients), owner)).deliveries
+
+
+def _over(deliveries: Sequence[Delivery]) -> list[Settlement]:
+    return [Settlement(delivery) for delivery in deliveries]
 
 
 async def test_the_message_goes_with_its_last_delivery(store: Store, owner: Owner) -> None:
@@ -44,9 +49,9 @@ async def test_deliveries_that_end_together_end_each_its_own(store: Store, owner
     lost = deliveries[7]
     await store.release(owner, [(lost.id, NOW)])
     first, second = deliveries[:60], deliveries[60:]
-    answers = await asyncio.gather(store.end(first), store.end(second))
+    answers = await asyncio.gather(store.end(_over(first)), store.end(_over(second)))
     assert [list(answer) for answer in answers] == [[d is not lost for d in first], [True] * 120]
-    assert list(await store.end(first)) == [False] * 60
+    assert list(await store.end(_over(first))) == [False] * 60
     assert sum(depth.queued for depth in await store.depths()) == 1
     assert await store.find_message(lost.message.id) is not None
     assert await store.find_message(deliveries[9].message.id) is None

@@ -11,7 +11,7 @@ from relay.delivery.settling import MOST_UNSETTLED, Settling
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import QueueStore, StoreUnavailable
-from relay.store.values import Attempt, Delivery, Owner, Settlement
+from relay.store.values import Delivery, Owner, Settlement
 from tests.delivery.outgoing import Lines, make_message
 
 
@@ -26,9 +26,8 @@ class Store:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def end(
-        self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt] = ()
-    ) -> list[bool]:
+    async def end(self, settlements: Sequence[Settlement]) -> list[bool]:
+        deliveries = [settlement.delivery for settlement in settlements]
         self.batches.append([delivery.id for delivery in deliveries])
         await self.gate.wait()
         if self.failures:

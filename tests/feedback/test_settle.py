@@ -69,7 +69,7 @@ def test_what_is_settled_at_a_glance_is_what_a_closer_look_gives(
     recipients = [Recipient(f"r{n}@example.org", notify) for n in range(len(replies))]
     delivery = make_delivery(*recipients)
     results = [said(r, reply) for r, reply in zip(recipients, replies, strict=True) if reply]
-    at_a_glance = settle_delivered(delivery, results)
+    at_a_glance = settle_delivered(delivery, results, NOW)
     if set(replies) == {OK} and "SUCCESS" not in notify:
         assert at_a_glance is not None
     if at_a_glance is not None:
@@ -210,7 +210,9 @@ def test_a_settlement_says_of_each_whom_it_did_not_reach_what_was_found(
     delivery = make_delivery(BOB, EVE, carol)
     results = [said(BOB, UNKNOWN), said(EVE, OK), said(carol, LATER)]
     settlement = settle(delivery, results, policies=policies, now=NOW, rng=Random(1))
-    dead, later = settlement.verdicts
+    assert settlement.happened is not None
+    assert settlement.happened.delivered == (EVE.address,)
+    dead, later = settlement.happened.verdicts
     assert (dead.address, dead.bounced, dead.category) == (BOB.address, True, "mailbox_unknown")
     assert (dead.bounce_type, dead.bounce_subtype) == ("Permanent", "NoEmail")
     assert (dead.rule, dead.status, dead.remote) == ("mailbox-unknown", "5.1.1", "mx.example.org")

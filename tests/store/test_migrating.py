@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relay.store.sqlite import SqliteStore
 from relay.store.sqlite.schema import MIGRATIONS
-from relay.store.values import QueueFilter
+from relay.store.values import QueueFilter, Settlement
 
 ID = "0100019aa51c7e30-00000001-0000-4000-8000-000000000000-000000"
 ACCEPTED_AT, EXPIRES_AT = 1_800_000_000_000, 1_800_050_400_000
@@ -52,7 +52,7 @@ async def test_mail_of_version_1_is_claimed_with_all_that_is_known_of_it(tmp_pat
         assert delivery.pool == ""
         blocks = [block async for block in store.read_body(delivery.message)]
         assert b"".join(blocks) == BODY
-        assert await store.end([delivery]) == [True]
+        assert await store.end([Settlement(delivery)]) == [True]
         assert await store.queue(QueueFilter()) == []
     finally:
         await store.close()

@@ -12,6 +12,7 @@ from relay.store.sqlite import groups, operators, permits, suppression
 from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.delays import Delays
+from relay.store.sqlite.outbox import Outbox
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suspensions import Suspensions
@@ -69,6 +70,7 @@ class Lists:
     def __init__(self, writer: Writer, questions: Reader) -> None:
         self._writer = writer
         self._questions = questions
+        self.outbox = Outbox(writer, questions)
         self.attempts = Attempts(writer, questions)
         self.suspensions = Suspensions(writer, questions)
         self.delays = Delays(writer, questions)

@@ -12,11 +12,12 @@ a time cost about as many such turns as one does.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from relay.mail.address import suppression_key
 from relay.mail.envelope import Recipient
-from relay.store.sqlite import attempts, suppression
+from relay.store.sqlite import attempts, outbox, suppression
 from relay.store.sqlite.codec import (
     Damaged,
     by_domain,
@@ -29,7 +30,6 @@ from relay.store.sqlite.rows import chunks, values
 from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (
     Accepted,
-    Attempt,
     Delivery,
     Message,
     NewMessage,
@@ -68,19 +68,24 @@ def insert(
     """Store messages, claimed by their owner where it is still alive."""
     sorted_out = _without_suppressed(db, [new for new, _ in requests])
     alive: dict[int, bool] = {}
-    kept = []
-    for (new, owner), (recipients, _) in zip(requests, sorted_out, strict=True):
+    kept: list[_Kept] = []
+    sent: list[outbox.SentRow] = []
+    for (new, owner), (recipients, suppressed) in zip(requests, sorted_out, strict=True):
+        message = new.message
+        facts = encode_facts(message)
+        sent.append((message.id, message.accepted_at, facts, message.header, suppressed))
         if recipients:
             epoch = 0
             if owner is not None:
                 if owner.epoch not in alive:
                     alive[owner.epoch] = is_alive(db, owner)
                 epoch = owner.epoch if alive[owner.epoch] else 0
-            kept.append((new, recipients, epoch))
+            kept.append((new, recipients, epoch, facts))
     stored = iter(_insert_rows(db, kept))
+    told = outbox.add_sent(db, sent)
     return [
-        Accepted(next(stored) if recipients else (), suppressed)
-        for recipients, suppressed in sorted_out
+        Accepted(next(stored) if recipients else (), suppressed, identifier)
+        for (recipients, suppressed), identifier in zip(sorted_out, told, strict=True)
     ]
 
 
@@ -92,20 +97,20 @@ def is_alive(db: sqlite3.Connection, owner: Owner) -> bool:
     return found is not None
 
 
-_Kept = tuple[NewMessage, tuple[Recipient, ...], int]
+_Kept = tuple[NewMessage, tuple[Recipient, ...], int, bytes]
 
 
 def _insert_rows(db: sqlite3.Connection, kept: Sequence[_Kept]) -> list[tuple[Delivery, ...]]:
-    """Rows for messages, each with its recipients and the epoch that claims it."""
+    """Rows for messages, each with its recipients, the epoch that claims it and its facts."""
     rows: list[int] = []
     for some in chunks(kept):
         parameters: list[Any] = []
-        for new, _, _ in some:
+        for new, _, _, facts in some:
             message = new.message
             body = message.body
             parameters += (
                 message.id,
-                encode_facts(message),
+                facts,
                 body.ref or None,
                 message.header,
                 body.inline,
@@ -116,7 +121,7 @@ def _insert_rows(db: sqlite3.Connection, kept: Sequence[_Kept]) -> list[tuple[De
         rows += range(last - len(some) + 1, last + 1)
     stored = []
     pending: list[tuple[Any, ...]] = []
-    for row, (new, recipients, epoch) in zip(rows, kept, strict=True):
+    for row, (new, recipients, epoch, _) in zip(rows, kept, strict=True):
         stored.append(_deliveries(row, new, recipients, epoch, pending))
     for part in chunks(pending):
         statement = values(_INSERT_DELIVERIES, "(?, ?, 'queued', ?, ?, ?, ?, ?, ?)", len(part))
@@ -199,33 +204,43 @@ def settle(db: sqlite3.Connection, requests: Sequence[tuple[Owner, Settlement]])
         if _is_plain_end(settlement)
     ]
     ended = _end_by_epoch(db, plain)
-    attempts.add(db, [s.attempt for _, s in requests if s.attempt is not None])
     done = Settled(done=True)
-    return [
+    settled = [
         done
         if (owner.epoch, settlement.delivery.id) in ended and _is_plain_end(settlement)
         else _settle_one(db, owner, settlement)
         for owner, settlement in requests
     ]
+    _tell(db, [s for (_, s), result in zip(requests, settled, strict=True) if result.done])
+    attempts.add(db, [s.attempt for _, s in requests if s.attempt is not None])
+    return settled
 
 
-def end(
-    db: sqlite3.Connection, requests: Sequence[tuple[Sequence[Delivery], Sequence[Attempt]]]
-) -> list[list[bool]]:
+def end(db: sqlite3.Connection, requests: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
     """Apply plain ends, as `settle` does one by one, and write down how they went."""
-    ended = _end_by_epoch(db, [(d.epoch, d.id) for some, _ in requests for d in some])
-    attempts.add(db, [attempt for _, told in requests for attempt in told])
-    return [
-        [
-            (delivery.epoch, delivery.id) in ended or _settle_one(db, *_end_of(delivery)).done
-            for delivery in some
-        ]
-        for some, _ in requests
+    everything = [settlement for some in requests for settlement in some]
+    claims = [(s.delivery.epoch, s.delivery.id) for s in everything]
+    ended = _end_by_epoch(db, claims)
+    done = [
+        claim in ended or _settle_one(db, Owner("", claim[0]), settlement).done
+        for claim, settlement in zip(claims, everything, strict=True)
     ]
+    _tell(db, [s for s, was_ours in zip(everything, done, strict=True) if was_ours])
+    attempts.add(db, [s.attempt for s in everything if s.attempt is not None])
+    answers = iter(done)
+    return [list(islice(answers, len(some))) for some in requests]
 
 
-def _end_of(delivery: Delivery) -> tuple[Owner, Settlement]:
-    return Owner("", delivery.epoch), Settlement(delivery)
+def _tell(db: sqlite3.Connection, settled: Sequence[Settlement]) -> None:
+    """Write down what has happened. An attempt whose claim was gone is another worker's to tell."""
+    outbox.add(
+        db,
+        [
+            outbox.row(s.delivery.message.id, s.happened.at, s.happened)
+            for s in settled
+            if s.happened is not None
+        ],
+    )
 
 
 def _end_by_epoch(
@@ -323,6 +338,7 @@ def withdraw(db: sqlite3.Connection, requests: Sequence[Accepted]) -> list[None]
             ).rowcount
             if gone:
                 _delete_message_if_done(db, delivery.id)
+        outbox.take_back(db, accepted.outbox_id)
     return [None] * len(requests)
 
 

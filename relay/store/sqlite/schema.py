@@ -183,6 +183,24 @@ MIGRATIONS: tuple[str, ...] = (
         state TEXT NOT NULL                -- warming, paused, completed
     ) WITHOUT ROWID;
     """,
+    """
+    -- What happened, until the message log has it.
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,                -- sent, or another of outbox._KINDS
+        told BLOB NOT NULL,                -- JSON: the facts of a message, else see happenings
+        header BLOB,                       -- of a message
+        suppressed BLOB                    -- JSON: its suppressed recipients, where there are some
+    );
+
+    -- Reports that came in from outside: each counts once.
+    CREATE TABLE heard (
+        word TEXT PRIMARY KEY,
+        at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

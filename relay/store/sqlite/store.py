@@ -30,7 +30,6 @@ from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Accepted,
-    Attempt,
     Delivery,
     Due,
     Message,
@@ -335,10 +334,8 @@ class SqliteStore(Lists):
             self._on_suppressed(report, suppressed)
         return settled.done
 
-    async def end(
-        self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt] = ()
-    ) -> Sequence[bool]:
-        return await self._writer.submit(messages.end, (deliveries, attempts), unhurried=True)
+    async def end(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return await self._writer.submit(messages.end, settlements, unhurried=True)
 
     async def _forget_settled(
         self, settlement: Settlement, settled: messages.Settled | None

@@ -1,0 +1,192 @@
+"""The outbox: what happened, written with the state change that it tells of, read in order.
+
+An entry of a new message keeps the row's own facts and header block, so that nothing is encoded
+twice on the way of a message. Ids come from AUTOINCREMENT and one writer at a time: their order is
+that of the commits, and what has been read and forgotten never comes again.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from relay.store.happenings import (
+    Attempted,
+    Complained,
+    Happening,
+    OutboxEntry,
+    Paused,
+    Rejected,
+    Returned,
+    Sent,
+)
+from relay.store.log_values import MOST_LOGGED_HEADER
+from relay.store.sqlite.codec import Damaged, decode_message
+from relay.store.sqlite.reader import Reader
+from relay.store.sqlite.rows import chunks, values
+from relay.store.sqlite.writer import Writer
+from relay.store.values import Suppressed
+
+_INSERT = "INSERT INTO outbox (message_id, at, kind, told, header) VALUES "
+_READ = "SELECT id, message_id, at, kind, told, header, suppressed FROM outbox"
+_KINDS: dict[str, type[Attempted | Rejected | Returned | Complained | Paused]] = {
+    "attempted": Attempted,
+    "rejected": Rejected,
+    "returned": Returned,
+    "complained": Complained,
+    "paused": Paused,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+_encode = msgspec.json.Encoder().encode
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
+_suppressed = msgspec.json.Decoder(tuple[Suppressed, ...])
+
+Row = tuple[str, int, str, bytes]
+"""Message id, time, kind, and what is told, of an entry that is no new message."""
+SentRow = tuple[str, int, bytes, bytes, tuple[Suppressed, ...]]
+"""Message id, time, facts, header block and suppressed recipients of a new message."""
+
+
+class Outbox:
+    """Implements `relay.store.interface.Outbox`."""
+
+    def __init__(self, writer: Writer, questions: Reader) -> None:
+        self._writer = writer
+        self._questions = questions
+
+    async def read(self, after: int, limit: int) -> list[OutboxEntry]:
+        """See `interface.Outbox`."""
+        return await self._questions.ask(read, after, limit)
+
+    async def forget(self, upto: int) -> int:
+        """See `interface.Outbox`."""
+        return await self._writer.submit(forget, upto, unhurried=True)
+
+    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
+        """See `interface.Outbox`."""
+        return await self._writer.submit(_add_all, (row(message_id, at, what), once))
+
+    async def prune_once(self, before: int, limit: int) -> int:
+        """See `interface.Outbox`."""
+        return await self._writer.submit(_prune_once, (before, limit), unhurried=True)
+
+    async def depth(self) -> tuple[int, int]:
+        """See `interface.Outbox`."""
+        return await self._questions.ask(depth)
+
+
+def row(message_id: str, at: int, what: Happening) -> Row:
+    """The row of an entry. A new message's is written with the message alone."""
+    if isinstance(what, Sent):
+        raise TypeError("a message is told of by its insert")
+    return message_id, at, _NAMES[type(what)], _encode(what)
+
+
+def add(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Write rows, in the transaction that is open."""
+    for some in chunks(rows):
+        statement = values(_INSERT, "(?, ?, ?, ?, NULL)", len(some))
+        db.execute(statement, [value for fields in some for value in fields])
+
+
+def add_sent(db: sqlite3.Connection, sent: Sequence[SentRow]) -> list[int]:
+    """Entries for new messages, in the transaction that is open; their ids."""
+    ids: list[int] = []
+    for some in chunks(sent):
+        parameters: list[object] = []
+        for message_id, at, facts, header, suppressed in some:
+            parameters += (
+                message_id,
+                at,
+                facts,
+                _cut(header),
+                _encode(suppressed) if suppressed else None,
+            )
+        statement = values(
+            "INSERT INTO outbox (message_id, at, kind, told, header, suppressed) VALUES ",
+            "(?, ?, 'sent', ?, ?, ?)",
+            len(some),
+        )
+        last = db.execute(statement, parameters).lastrowid or 0
+        # One statement numbers its rows one after the other (AUTOINCREMENT, one writer).
+        ids += range(last - len(some) + 1, last + 1)
+    return ids
+
+
+def _cut(header: bytes) -> bytes:
+    """As much of a header block as the log keeps, and an octet more where there is more: whoever
+    reads it sees that. It is cut between fields later, where nobody waits."""
+    return header if len(header) <= MOST_LOGGED_HEADER else header[: MOST_LOGGED_HEADER + 1]
+
+
+def take_back(db: sqlite3.Connection, identifier: int) -> None:
+    """Remove an entry that tells of what was taken back, if nobody has read it."""
+    db.execute("DELETE FROM outbox WHERE id = ?", (identifier,))
+
+
+def read(db: sqlite3.Connection, after: int, limit: int) -> list[OutboxEntry]:
+    """Entries in order. One that is damaged is left out: what happened is true all the same."""
+    entries = []
+    for fields in db.execute(f"{_READ} WHERE id > ? ORDER BY id LIMIT ?", (after, limit)):
+        try:
+            entries.append(_entry(*fields))
+        except (Damaged, msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
+            continue
+    return entries
+
+
+def _entry(
+    identifier: int,
+    message_id: str,
+    at: int,
+    kind: str,
+    told: bytes,
+    header: bytes | None,
+    suppressed: bytes | None,
+) -> OutboxEntry:
+    what: Happening
+    if kind == "sent":
+        message = decode_message(message_id, told, None, header or b"", is_cut=True)
+        what = Sent(message, _suppressed.decode(suppressed) if suppressed else ())
+    else:
+        what = _DECODERS[kind].decode(told)
+    return OutboxEntry(identifier, message_id, at, what)
+
+
+def forget(db: sqlite3.Connection, requests: Sequence[int]) -> list[int]:
+    """Remove entries up to an id."""
+    return [db.execute("DELETE FROM outbox WHERE id <= ?", (upto,)).rowcount for upto in requests]
+
+
+def _add_all(db: sqlite3.Connection, requests: Sequence[tuple[Row, str]]) -> list[bool]:
+    added = []
+    for entry, once in requests:
+        is_new = (
+            not once
+            or db.execute(
+                "INSERT OR IGNORE INTO heard (word, at) VALUES (?, ?)", (once, entry[1])
+            ).rowcount
+            == 1
+        )
+        if is_new:
+            add(db, [entry])
+        added.append(is_new)
+    return added
+
+
+def _prune_once(db: sqlite3.Connection, requests: Sequence[tuple[int, int]]) -> list[int]:
+    return [
+        db.execute(
+            "DELETE FROM heard WHERE word IN (SELECT word FROM heard WHERE at < ? LIMIT ?)", request
+        ).rowcount
+        for request in requests
+    ]
+
+
+def depth(db: sqlite3.Connection) -> tuple[int, int]:
+    """About how many there are, and the time of the first."""
+    first, last = db.execute("SELECT min(id), max(id) FROM outbox").fetchone()
+    if first is None:
+        return 0, 0
+    (at,) = db.execute("SELECT at FROM outbox WHERE id = ?", (first,)).fetchone()
+    return last - first + 1, at
