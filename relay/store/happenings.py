@@ -21,6 +21,7 @@ __all__ = [
     "Rejected",
     "Returned",
     "Sent",
+    "Unreadable",
 ]
 
 ReturnedAction = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
@@ -86,7 +87,14 @@ class Paused:
     reason: str
 
 
-Happening = Sent | Attempted | Rejected | Returned | Complained | Paused
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry that is damaged. What it told of is true all the same."""
+
+    error: str
+
+
+Happening = Sent | Attempted | Rejected | Returned | Complained | Paused | Unreadable
 
 
 @dataclass(frozen=True, slots=True)

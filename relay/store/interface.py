@@ -152,6 +152,14 @@ class Outbox(Protocol):
     """What happened, until the message log has it. Most of it is written with inserts and
     settlements."""
 
+    async def name(self) -> tuple[str, int]:
+        """The name of this outbox, and the highest id that it has ever given. An outbox that was
+        made anew has another name."""
+
+    async def rename(self) -> str:
+        """Give it another name: it was put back to an earlier state, and gives ids again that the
+        log has seen."""
+
     async def read(self, after: int, limit: int) -> list[OutboxEntry]:
         """The next entries, in the order in which they were committed."""
 

@@ -89,8 +89,8 @@ class MessageLog(Filed, TellingLog, TallyLog, Protocol):
 
     async def close(self) -> None: ...
 
-    async def filed_upto(self) -> int:
-        """The last entry of the outbox that the log has."""
+    async def filed_upto(self, outbox: str) -> int:
+        """The last entry of the outbox of that name that the log has; 0 where it knows none."""
 
     async def file(self, filing: Filing) -> None:
         """Durable when it returns."""

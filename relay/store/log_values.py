@@ -186,9 +186,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """What is put into the log in one transaction: all that the outbox held up to the entry `upto`.
-    A second filing of the same entries changes nothing."""
+    """What is put into the log in one transaction: all that the outbox of that name held up to the
+    entry `upto`. A second filing of the same entries changes nothing."""
 
+    outbox: str
     upto: int
     messages: tuple[LoggedMessage, ...] = ()
     events: tuple[LoggedEvent, ...] = ()

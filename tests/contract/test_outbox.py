@@ -89,3 +89,16 @@ async def test_a_report_that_is_handed_in_twice_is_told_once(store: Store) -> No
     assert [e.what for e in await store.outbox.read(0, 10)] == [complained]
     assert await store.outbox.prune_once(NOW + 1, 10) == 1
     assert await store.outbox.add("m", NOW + 2, complained, once="m/0/complaint")
+
+
+async def test_an_outbox_keeps_its_name_and_knows_the_highest_id_that_it_gave(
+    store: Store, owner: Owner
+) -> None:
+    name, newest = await store.outbox.name()
+    assert newest == 0
+    await store.insert(make_new("a@x.test"), owner)
+    (entry,) = await store.outbox.read(0, 10)
+    await store.outbox.forget(entry.id)
+    assert await store.outbox.name() == (name, entry.id)
+    assert await store.outbox.rename() != name
+    assert (await store.outbox.name())[1] == entry.id

@@ -19,6 +19,7 @@ from relay.store.happenings import (
     Rejected,
     Returned,
     Sent,
+    Unreadable,
 )
 from relay.store.log_values import MOST_LOGGED_HEADER
 from relay.store.sqlite.codec import Damaged, decode_message
@@ -54,6 +55,14 @@ class Outbox:
         self._writer = writer
         self._questions = questions
 
+    async def name(self) -> tuple[str, int]:
+        """See `interface.Outbox`."""
+        return await self._questions.ask(name)
+
+    async def rename(self) -> str:
+        """See `interface.Outbox`."""
+        return await self._writer.submit(_rename, None)
+
     async def read(self, after: int, limit: int) -> list[OutboxEntry]:
         """See `interface.Outbox`."""
         return await self._questions.ask(read, after, limit)
@@ -77,8 +86,8 @@ class Outbox:
 
 def row(message_id: str, at: int, what: Happening) -> Row:
     """The row of an entry. A new message's is written with the message alone."""
-    if isinstance(what, Sent):
-        raise TypeError("a message is told of by its insert")
+    if isinstance(what, Sent | Unreadable):
+        raise TypeError("a message is told of by its insert alone")
     return message_id, at, _NAMES[type(what)], _encode(what)
 
 
@@ -124,14 +133,27 @@ def take_back(db: sqlite3.Connection, identifier: int) -> None:
     db.execute("DELETE FROM outbox WHERE id = ?", (identifier,))
 
 
+def name(db: sqlite3.Connection) -> tuple[str, int]:
+    """The name, and the highest id that was ever given."""
+    (known,) = db.execute("SELECT name FROM outbox_name").fetchone()
+    given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return known, given[0] if given else 0
+
+
+def _rename(db: sqlite3.Connection, requests: Sequence[None]) -> list[str]:
+    db.execute("UPDATE outbox_name SET name = lower(hex(randomblob(8)))")
+    return [name(db)[0]] * len(requests)
+
+
 def read(db: sqlite3.Connection, after: int, limit: int) -> list[OutboxEntry]:
-    """Entries in order. One that is damaged is left out: what happened is true all the same."""
+    """Entries in order. One that is damaged comes as `Unreadable`."""
     entries = []
     for fields in db.execute(f"{_READ} WHERE id > ? ORDER BY id LIMIT ?", (after, limit)):
         try:
-            entries.append(_entry(*fields))
-        except (Damaged, msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError):
-            continue
+            entry = _entry(*fields)
+        except (Damaged, msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+            entry = OutboxEntry(fields[0], str(fields[1]), int(fields[2]), Unreadable(str(error)))
+        entries.append(entry)
     return entries
 
 

@@ -195,6 +195,12 @@ MIGRATIONS: tuple[str, ...] = (
         suppressed BLOB                    -- JSON: its suppressed recipients, where there are some
     );
 
+    -- By this name the message log knows the outbox: ids of another begin anew.
+    CREATE TABLE outbox_name (
+        name TEXT NOT NULL
+    );
+    INSERT INTO outbox_name VALUES (lower(hex(randomblob(8))));
+
     -- Reports that came in from outside: each counts once.
     CREATE TABLE heard (
         word TEXT PRIMARY KEY,
