@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from relay.store.happenings import Sent
 from relay.store.sqlite import SqliteStore
 from relay.store.sqlite.schema import MIGRATIONS
 from relay.store.values import QueueFilter, Settlement
@@ -66,5 +67,19 @@ async def test_mail_of_version_1_grows_too_old_when_it_was_to(tmp_path: Path) ->
         await store.register("worker-1", 30_000)
         assert list(await store.find_expired(-1, EXPIRES_AT - 1, 10)) == []
         assert list(await store.find_expired(-1, EXPIRES_AT, 10)) == [1 << 20]
+    finally:
+        await store.close()
+
+
+async def test_mail_of_version_1_is_told_of_like_mail_of_today(tmp_path: Path) -> None:
+    make_version_1(tmp_path / "relay.db")
+    store = SqliteStore(tmp_path)
+    await store.open()
+    try:
+        (entry,) = await store.outbox.read(0, 10)
+        assert (entry.message_id, entry.at) == (ID, ACCEPTED_AT)
+        assert isinstance(entry.what, Sent)
+        assert entry.what.message.header == HEADER
+        assert entry.what.message.tags == (("kind", "test"),)
     finally:
         await store.close()

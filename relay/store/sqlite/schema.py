@@ -195,6 +195,14 @@ MIGRATIONS: tuple[str, ...] = (
         suppressed BLOB                    -- JSON: its suppressed recipients, where there are some
     );
 
+    -- What is queued already was accepted, too.
+    INSERT INTO outbox (message_id, at, kind, told, header)
+        SELECT message_id,
+            CASE WHEN json_valid(CAST(facts AS TEXT))
+                THEN coalesce(json_extract(CAST(facts AS TEXT), '$.accepted_at'), 0) ELSE 0 END,
+            'sent', facts, substr(header, 1, 10241)
+        FROM message ORDER BY id;
+
     -- By this name the message log knows the outbox: ids of another begin anew.
     CREATE TABLE outbox_name (
         name TEXT NOT NULL
