@@ -16,6 +16,7 @@ from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policy
 from relay.mail.dsn import compose_dsn
 from relay.mail.dsn_values import Action, Report, ReportedRecipient, wants_body
+from relay.mail.enhanced import status_of_class
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
 from relay.signing.body_hash import BodyHash
@@ -134,8 +135,7 @@ def _status(result: RecipientResult, action: Action) -> str:
     if result.outcome == "expired":
         return "5.4.7"
     kind = {"failed": "5", "delayed": "4", "delivered": "2", "relayed": "2"}[action]
-    _, dot, detail = result.reply.enhanced.partition(".")
-    return f"{kind}.{detail}" if dot else f"{kind}.0.0"
+    return status_of_class(kind, result.reply.enhanced)
 
 
 def whole_body(content: bytes) -> Body:

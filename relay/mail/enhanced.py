@@ -31,6 +31,13 @@ def split_reply(code: int, text: str) -> Reply:
     return Reply(code, enhanced, printable_text(" ".join(lines)), said_by_peer=True)
 
 
+def status_of_class(kind: str, enhanced: str) -> str:
+    """The status of a recipient in a report (RFC 3464 §2.3.4): `enhanced` with the class `kind`,
+    which agrees with what became of the recipient; `kind.0.0` where the peer gave none."""
+    _, dot, detail = enhanced.partition(".")
+    return f"{kind}.{detail}" if dot else f"{kind}.0.0"
+
+
 def printable_text(text: str, limit: int = REPLY_TEXT_CHARACTERS) -> str:
     """`text` on one line: runs of white space made one space, what cannot be printed made `?`."""
     if not text.isprintable() or "  " in text:  # the only white space that is printable is " "
