@@ -50,7 +50,8 @@ DELAY_TYPES: dict[str, DelayType] = {
     "unclassified": "Undetermined",
     "delivered": "Undetermined",
 }
-"""Each word that a result may have (`feedback.outcome.Outcome`), so that none is forgotten; `delivered` is never delayed."""
+"""For each word that a result may have (`feedback.outcome.Outcome`), so that none is forgotten; what
+is delivered is never delayed."""
 
 
 def delay_type(category: str) -> DelayType:

@@ -176,7 +176,7 @@ class _Maker:
         facts = BounceFacts(
             type=kind,
             subtype=subtype,
-            recipients=tuple(_failed(verdict) for verdict in verdicts),
+            recipients=tuple(self._failed(verdict, at) for verdict in verdicts),
             feedback_id=feedback_id(self._entry.id, self._entry.message_id, at, number),
             reporting_mta=self._hostname,
             category=category,
@@ -262,12 +262,6 @@ def _kind(verdict: Verdict) -> tuple[str, str, str, str]:
 
 def _delay_type(verdict: Verdict) -> str:
     return delay_type(verdict.category)
-
-
-def _failed(verdict: Verdict) -> EventRecipient:
-    """SES says 4.4.7 of what has expired, and not 5.4.7 as our own reports do."""
-    status = "4.4.7" if verdict.category == "expired" else status_of_class("5", verdict.status)
-    return EventRecipient(verdict.address, status, verdict.reply, "failed")
 
 
 def _delayed(verdict: Verdict) -> EventRecipient:

@@ -219,10 +219,14 @@ def test_hard_bounces_of_simulated_mail_and_of_our_reports_do_not_count(
 
 def test_mail_that_expired_bounces_with_ses_status_for_that() -> None:
     expired = delayed(ANN, bounced=True, category="expired")
-    (event,) = events_of(attempted(expired), logged(), HOSTNAME)
+    (event,) = events_of(attempted(expired, at=EXPIRES_AT), logged(), HOSTNAME)
     assert isinstance(event.facts, BounceFacts)
     assert (event.facts.type, event.facts.subtype) == ("Transient", "General")
     assert event.facts.recipients[0].status == "4.4.7"
+    assert event.facts.recipients[0].diagnostic == (
+        "554 4.4.7 Message expired: unable to deliver in 840 minutes."
+        "<451 4.7.1 greylisted, try later>"
+    )
     assert event.facts.recipients[0].action == "failed"
 
 
