@@ -50,8 +50,8 @@ DELAY_TYPES: dict[str, DelayType] = {
     "unclassified": "Undetermined",
     "delivered": "Undetermined",
 }
-"""For each word that a result may have (`feedback.outcome.Outcome`), so that none is forgotten; what
-is delivered is never delayed."""
+"""For each word that a result may have (`feedback.outcome.Outcome`), so that none is forgotten;
+what is delivered is not delayed."""
 
 
 def delay_type(category: str) -> DelayType:

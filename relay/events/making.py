@@ -223,10 +223,9 @@ def whole_fields(header: bytes, most: int) -> bytes:
     if len(header) <= most:
         return header
     end = most
-    while header[end : end + 1] in b" \t" or header[end - 2 : end] != b"\r\n":
-        end = header.rfind(b"\r\n", 0, end - 1) + 2
-        if end <= 2:
-            return b""
+    while end and (header[end - 2 : end] != b"\r\n" or header[end : end + 1] in b" \t"):
+        line_end = header.rfind(b"\r\n", 0, max(0, end - 1))
+        end = line_end + 2 if line_end >= 0 else 0
     return header[:end]
 
 
