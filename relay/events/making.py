@@ -186,6 +186,16 @@ class _Maker:
         )
         return self.event("Bounce", at, _addresses(verdicts), facts, number)
 
+    def _failed(self, verdict: Verdict, at: int) -> EventRecipient:
+        """Of what has expired SES says so in these words, the last reply behind them, and 4.4.7
+        where reports (RFC 3464) have to say 5.4.7."""
+        if verdict.category != "expired":
+            status = status_of_class("5", verdict.status)
+            return EventRecipient(verdict.address, status, verdict.reply, "failed")
+        minutes = max(0, at - self._accepted_at) // 60_000
+        text = f"Message expired: unable to deliver in {minutes} minutes.<{verdict.reply}>"
+        return EventRecipient(verdict.address, "4.4.7", f"554 4.4.7 {text}", "failed")
+
     def _delay(self, what: Attempted, word: str, verdicts: list[Verdict], way: Way) -> LoggedEvent:
         recipients = tuple(_delayed(verdict) for verdict in verdicts)
         facts = DelayFacts(word, recipients, what.expires_at, way)
