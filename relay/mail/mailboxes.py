@@ -47,6 +47,40 @@ def mailboxes(value: str) -> list[str]:
         return []
 
 
+def entries(value: str) -> list[str]:
+    """The entries of an address list as they are written, with names and comments, a group as one;
+    all of `value` as one entry where it is malformed. For people: nobody is authorised by it."""
+    if "," not in value:
+        return [value.strip(" \t")] if value.strip(" \t") else []
+    try:
+        ends = list(_separators(value))
+    except _Malformed:
+        return [value.strip(" \t")]
+    starts = [0, *(end + 1 for end in ends)]
+    written = (
+        value[start:end].strip(" \t")
+        for start, end in zip(starts, [*ends, len(value)], strict=True)
+    )
+    return [entry for entry in written if entry]
+
+
+def _separators(value: str) -> Iterator[int]:
+    """Where the commas between entries stand."""
+    at = 0
+    in_angle = in_group = False
+    while at < len(value):
+        part = _TOKEN(value, at)
+        if part is None:
+            raise _Malformed
+        at = _comment_end(value, part.end()) if part[0] == "(" else part.end()
+        if part[0] in "<>":
+            in_angle = part[0] == "<"
+        elif part[0] in ":;" and not in_angle:
+            in_group = part[0] == ":"
+        elif part[0] == "," and not (in_angle or in_group):
+            yield part.start()
+
+
 def _addresses(value: str) -> Iterator[str]:
     """Walk the tokens of an address list; `entry` is what stands between two separators."""
     entry: list[str] = []
