@@ -27,6 +27,7 @@ from relay.store.log_values import (
 )
 
 _encode = msgspec.json.Encoder().encode
+_FEEDBACK_TYPES = frozenset({"abuse", "auth-failure", "fraud", "not-spam", "other", "virus"})
 _IS_REPLY = re.compile(r"[245][0-9][0-9](?:[ -]|$)").match
 
 
@@ -152,9 +153,15 @@ def _complaint(event: LoggedEvent, facts: ComplaintFacts) -> Complaint:
         complained_recipients=[Recipient(address) for address in event.recipients],
         timestamp=iso(event.at),
         user_agent=facts.user_agent or UNSET,
-        complaint_feedback_type=facts.feedback_type or UNSET,
+        complaint_feedback_type=_feedback_type(facts.feedback_type),
         arrival_date=UNSET if facts.arrived_at is None else iso(facts.arrived_at),
     )
+
+
+def _feedback_type(word: str) -> str | UnsetType:
+    """`other` for what SES does not list: those who read it may know its words alone."""
+    word = word.lower()
+    return UNSET if not word else word if word in _FEEDBACK_TYPES else "other"
 
 
 def _delivery(event: LoggedEvent, facts: DeliveryFacts, hostname: str) -> Delivery:
