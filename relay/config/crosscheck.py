@@ -35,11 +35,14 @@ def _references(document: Document) -> Iterator[Problem]:
     """Names that point at an entry elsewhere."""
     sets = _Names(document, "configuration set", "configuration_sets")
     pools = _Names(document, "pool", "pools")
+    destinations = _Names(document, "event destination", "events", needed=True)
     identities = _Names(document, "identity", "identities", parse_identity)
     yield from sets.check(("default_configuration_set",))
     yield from sets.check(("transport", "tls_reports", "configuration_set"))
     for name in document.names("configuration_sets"):
         yield from pools.check(("configuration_sets", name, "pool"))
+        for entry in document.entries("configuration_sets", name, "events"):
+            yield from destinations.check(entry)
     for name in document.names("identities"):
         yield from sets.check(("identities", name, "configuration_set"))
     for name in document.names("credentials"):
@@ -54,20 +57,29 @@ class _Names:
     """The names of one section, in normal form, and the check that a value is one of them."""
 
     def __init__(
-        self, document: Document, kind: str, section: str, form: Callable[[str], str] = str
+        self,
+        document: Document,
+        kind: str,
+        section: str,
+        form: Callable[[str], str] = str,
+        *,
+        needed: bool = False,
     ) -> None:
+        """Where the section may be left out, names that it lacks are wrong without it too: such a
+        one is `needed`. One that must be there is missed elsewhere."""
         self._document, self._kind, self._form = document, kind, form
         self._known = {_normal(name, form) for name in document.names(section)} - {None}
+        self._needed = needed
 
     def check(self, path: KeyPath) -> Iterator[Problem]:
         wanted = _normal(self._document.text(path) or "", self._form)
-        if not wanted or not self._known or wanted in self._known:
+        if not wanted or wanted in self._known or not (self._known or self._needed):
             return  # a wrong type, and a section that is missing, are told elsewhere
         known = [name for name in self._known if name]
         yield self._document.problem(
             path,
             f"no {self._kind} {self._document.show(path)}",
-            listed(known),
+            listed(known) or "one that the configuration has",
             did_you_mean(wanted, known),
         )
 

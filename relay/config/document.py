@@ -29,7 +29,7 @@ _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
 }
-_SECRET_KEYS = frozenset({"password", "password_hashes"})
+_SECRET_KEYS = frozenset({"password", "password_hashes", "secrets", "token"})
 _LONGEST_SHOWN = 80
 
 

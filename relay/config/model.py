@@ -11,9 +11,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.config.bounces import Bounces
+from relay.config.events import EventDestination
 from relay.config.names import (
     parse_address,
     parse_bind_address,
@@ -24,6 +25,7 @@ from relay.config.names import (
     parse_route_match,
     parse_route_target,
 )
+from relay.config.paths import FilePath
 from relay.config.passwords import check_hash, is_hash
 from relay.config.reactions import ReactionRule
 from relay.config.section import Section as _Section
@@ -43,18 +45,6 @@ from relay.mail.address import AddressError, parse_mailbox
 def cores() -> int:
     """How many processor cores this process may run on."""
     return len(os.sched_getaffinity(0))
-
-
-def _path(value: object) -> object:
-    if value == "" or (isinstance(value, str) and "\0" in value):
-        raise ValueError("allowed is a path")
-    return value
-
-
-def _absolute(path: Path, info: ValidationInfo) -> Path:
-    """Relative to the directory that the loader names; as it is where there is no loader."""
-    base = info.context.get("base") if info.context else None
-    return Path(os.path.normpath(base / os.path.expanduser(path))) if base else path
 
 
 def _bind_address(text: str) -> str:
@@ -82,7 +72,6 @@ def _secret(text: str) -> str:
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_address)]
-FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_absolute)]
 Domain = Annotated[str, AfterValidator(parse_domain)]
 IdentityName = Annotated[str, AfterValidator(parse_identity)]
 BindAddress = Annotated[str, AfterValidator(_bind_address)]
@@ -211,6 +200,9 @@ class ConfigurationSet(_Section):
         "normal", description="16 : 4 : 1, where mail of several sets waits for its turn"
     )
     movable: Switch = Field(True, description="whether operators may move its mail to other pools")
+    events: tuple[Name, ...] = Field(
+        (), max_length=10, description="destinations that are told what becomes of its mail"
+    )
 
 
 class WarmupCurve(_Section):
@@ -404,6 +396,9 @@ class Config(_Section):
         (), max_length=1_000, description="what to do when a provider says this or that"
     )
     bounces: Bounces = Bounces()
+    events: Mapping[Name, EventDestination] = Field(
+        {}, max_length=100, description="who is told what becomes of mail"
+    )
     suppression: Suppression = Suppression()
     store: StoreConfig = StoreConfig()
     metrics: Metrics = Metrics()

@@ -5,14 +5,14 @@ pydantic finds them; here each gets its place in the file and words for people.
 
 import re
 from types import UnionType
-from typing import TypeVar, Union, get_args, get_origin
+from typing import Annotated, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.config.document import Document
 from relay.config.model import Config
-from relay.config.problems import ConfigErrors, KeyPath, Problem, did_you_mean, nearest
+from relay.config.problems import ConfigErrors, KeyPath, Problem, did_you_mean, listed, nearest
 from relay.config.references import Resolved
 
 _KINDS = {
@@ -36,6 +36,8 @@ _KINDS = {
 }
 _LISTS = {"tuple_type", "list_type"}
 _MAPPINGS = {"model_type", "model_attributes_type", "dict_type", "mapping_type"}
+_NO_ARM = {"union_tag_invalid", "union_tag_not_found"}
+"""A section that may be one of several, and does not say which."""
 _QUOTED = re.compile(r"'([^']*)'")
 
 _Part = TypeVar("_Part", bound=BaseModel)
@@ -93,7 +95,21 @@ def _follows(document: Document, detail: ErrorDetails, details: list[ErrorDetail
 
 
 def _path(detail: ErrorDetails) -> KeyPath:
-    return tuple(part for part in detail["loc"] if part != "[key]")
+    """Where the document has it. pydantic puts the type of an entry into its path where a section
+    may be one of several."""
+    parts = tuple(part for part in detail["loc"] if part != "[key]")
+    kind: object = Config
+    path: list[str | int] = []
+    for part in parts:
+        arm = _arms(kind).get(str(part))
+        if arm is not None:
+            kind = arm
+            continue
+        path.append(part)
+        kind = _below(kind, part)
+    if detail["type"] in _NO_ARM:
+        path.append("type")
+    return tuple(path)
 
 
 def _problem(document: Document, detail: ErrorDetails) -> Problem:
@@ -103,10 +119,15 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
         return document.problem(path, "is no name for an entry here", allowed, hint, at_key=True)
     if kind == "extra_forbidden":
         return unknown_key(document, path)
-    if kind == "missing":
+    if kind == "union_tag_invalid":
+        words = _QUOTED.findall(str(detail.get("ctx", {}).get("expected_tags", "")))
+        return document.problem(
+            path, document.show(path), listed(words), did_you_mean(document.text(path) or "", words)
+        )
+    if kind in ("missing", "union_tag_not_found"):
         return document.problem(path, "missing", hint="it is required", at_key=True)
     if kind in _MAPPINGS or kind in _LISTS:
-        allowed = "a list, as [a, b]" if kind in _LISTS else _mapping_of(path)
+        allowed = "a list, as [a, b]" if kind in _LISTS else _mapping_of(document, path)
         return document.problem(path, document.kind(path), allowed)
     found = document.show(path)
     if kind == "string_type":
@@ -121,19 +142,19 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
 
 def unknown_key(document: Document, path: KeyPath) -> Problem:
     """The problem of a key that the section does not know, with the nearest one it does."""
-    known = _known_keys(path)
+    known = _known_keys(document, path)
     hint = did_you_mean(str(path[-1]), _unused_keys(document, path) or known)
     return document.problem(path, "unknown key", ", ".join(known), hint, at_key=True)
 
 
-def _known_keys(path: KeyPath) -> list[str]:
-    section = _section_at(path[:-1])
+def _known_keys(document: Document, path: KeyPath) -> list[str]:
+    section = _section_at(document, path[:-1])
     return sorted(section.model_fields) if section else []
 
 
 def _unused_keys(document: Document, path: KeyPath) -> list[str]:
     written = document.names(*path[:-1])
-    return [name for name in _known_keys(path) if name not in written]
+    return [name for name in _known_keys(document, path) if name not in written]
 
 
 def _allowed(detail: ErrorDetails) -> tuple[str, str]:
@@ -149,23 +170,45 @@ def _allowed(detail: ErrorDetails) -> tuple[str, str]:
     return (wanted.format(**context) if wanted else detail["msg"]), ""
 
 
-def _mapping_of(path: KeyPath) -> str:
-    section = _section_at(path)
+def _mapping_of(document: Document, path: KeyPath) -> str:
+    section = _section_at(document, path)
     if section is None:
         return "a mapping of names, each with its section"
     return "a mapping with " + ", ".join(sorted(section.model_fields))
 
 
-def _section_at(path: KeyPath) -> type[BaseModel] | None:
-    """The section of the model that a key path leads to."""
+def _section_at(document: Document, path: KeyPath) -> type[BaseModel] | None:
+    """The section of the model that a key path leads to. Which of several it is, where it may be
+    one of them, the document says."""
     kind: object = Config
-    for part in path:
-        if section := _section_in(kind):
-            field = section.model_fields.get(str(part))
-            kind = field.annotation if field else None
-        else:
-            kind = _entry_of(kind)
+    for depth, part in enumerate(path, 1):
+        kind = _below(kind, part)
+        if arms := _arms(kind):
+            kind = arms.get(document.text((*path[:depth], "type")) or "")
     return _section_in(kind)
+
+
+def _below(kind: object, part: str | int) -> object:
+    """What stands under a key."""
+    if section := _section_in(kind):
+        field = section.model_fields.get(str(part))
+        return field.annotation if field else None
+    return _entry_of(kind)
+
+
+def _arms(kind: object) -> dict[str, type[BaseModel]]:
+    """The sections that may stand here, by the word of their key `type` that tells which it is;
+    none where there is but one kind."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) not in (Union, UnionType):
+        return {}
+    sections = [arm for arm in get_args(kind) if isinstance(arm, type)]
+    return {
+        get_args(arm.model_fields["type"].annotation)[0]: arm
+        for arm in sections
+        if issubclass(arm, BaseModel) and "type" in arm.model_fields
+    }
 
 
 def _section_in(kind: object) -> type[BaseModel] | None:
