@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from relay.config.names import parse_domain, parse_network
+from relay.config.names import parse_network
 from relay.config.paths import FilePath
 from relay.config.section import Section
 from relay.config.units import parse_duration, parse_size

@@ -25,8 +25,8 @@ from relay.config.names import (
     parse_route_match,
     parse_route_target,
 )
-from relay.config.paths import FilePath
 from relay.config.passwords import check_hash, is_hash
+from relay.config.paths import FilePath
 from relay.config.reactions import ReactionRule
 from relay.config.section import Section as _Section
 from relay.config.shaping import Provider, Shaping

@@ -30,7 +30,7 @@ _KINDS = {
     "path_type": "a path",
     "string_pattern_mismatch": "letters, digits, - and _, at most 64 of them",
     "string_too_long": "at most {max_length} characters",
-    "string_too_short": "at least {min_length} character",
+    "string_too_short": "at least {min_length} characters",
     "too_short": "at least one entry",
     "too_long": "at most {max_length} entries",
 }
