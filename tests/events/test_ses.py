@@ -13,7 +13,6 @@ from relay.config.bounces import Category
 from relay.events.making import events_of, logged_message
 from relay.events.ses import render
 from relay.feedback.outcome import BounceSubtype, BounceType
-from relay.mail.mailboxes import entries
 from relay.store.attempted import Verdict
 from relay.store.happenings import Happening, OutboxEntry, Paused, Rejected
 from relay.store.log_values import (
@@ -431,12 +430,3 @@ def test_whoever_is_suppressed_is_told_of_once(some: list[tuple[str, Any]]) -> N
     assert sorted(a for event in events[1:] for a in event.recipients) == sorted(
         address for address, _ in some
     )
-
-
-@given(st.text(alphabet=st.sampled_from('ab@,;:"<>()\\ '), max_size=30))
-def test_an_address_list_is_split_without_losing_anything(value: str) -> None:
-    kept = "".join("".join(entries(value)).split())
-    lost = list(value)
-    for letter in kept:
-        lost.remove(letter)
-    assert set(lost) <= {",", " "}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.headers import mailboxes
+from relay.mail.mailboxes import entries, mailboxes
 
 UNDERSTOOD = {
     "a@B.c": ["a@b.c"],
@@ -81,9 +81,34 @@ def test_no_value_raises_and_what_is_found_is_found_again(value: str) -> None:
         max_size=5,
     )
 )
-def test_lists_are_taken_apart_at_their_own_commas_only(entries: list[tuple[str, str]]) -> None:
-    value = ", ".join(f"{name}<{address}>" for name, address in entries)
-    assert mailboxes(value) == [address for _, address in entries]
+def test_lists_are_taken_apart_at_their_own_commas_only(some: list[tuple[str, str]]) -> None:
+    written = [f"{name}<{address}>" for name, address in some]
+    assert mailboxes(", ".join(written)) == [address for _, address in some]
+    assert entries(", ".join(written)) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("", []),
+        (" , ", []),
+        ("a@b.c", ["a@b.c"]),
+        ("Jo <a@b.c>,x@y.z", ["Jo <a@b.c>", "x@y.z"]),
+        ("friends: a@b.c, d@e.f;, x@y.z", ["friends: a@b.c, d@e.f;", "x@y.z"]),
+        ("<@route,@two:a@b.c>, x@y.z", ["<@route,@two:a@b.c>", "x@y.z"]),
+        (' a@b.c, "never closed', [' a@b.c, "never closed'.strip()]),
+    ],
+)
+def test_entries_are_as_they_were_written(value: str, written: list[str]) -> None:
+    assert entries(value) == written
+
+
+@given(st.text(alphabet=st.sampled_from('ab@,;:"<>()\\ '), max_size=30))
+def test_entries_lose_nothing_but_commas_and_space(value: str) -> None:
+    lost = list(value)
+    for letter in "".join(entries(value)):
+        lost.remove(letter)
+    assert set(lost) <= {",", " "}
 
 
 @pytest.mark.parametrize(
@@ -106,4 +131,5 @@ def test_lists_are_taken_apart_at_their_own_commas_only(entries: list[tuple[str,
 def test_no_value_of_a_quarter_megabyte_takes_long(value: str) -> None:
     started = time.process_time()
     mailboxes(value)
+    entries(value)
     assert time.process_time() - started < 3  # quadratic work would take minutes
