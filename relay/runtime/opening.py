@@ -1,4 +1,4 @@
-"""The store, as every process of the relay has it: its faults are counted and logged."""
+"""The store and the message log, as the processes of the relay have them."""
 
 from functools import partial
 
@@ -7,6 +7,7 @@ from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.runtime.intake import tell_suppressed
 from relay.store.sqlite import SqliteStore
+from relay.store.sqlite.log import SqliteLog
 
 
 def make_store(config: Config, metrics: Metrics, log: Logger) -> SqliteStore:
@@ -24,3 +25,8 @@ def make_store(config: Config, metrics: Metrics, log: Logger) -> SqliteStore:
         on_suppressed=partial(tell_suppressed, metrics, log),
         log=log,
     )
+
+
+def make_log(config: Config, log: Logger) -> SqliteLog:
+    """A message log, not opened yet."""
+    return SqliteLog(config.data_dir, log=log)

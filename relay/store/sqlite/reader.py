@@ -49,6 +49,10 @@ class Reader:
             self._on_error(translated)
             raise translated from error
 
+    def forget(self) -> None:
+        """Open the file anew for the next question: another one has taken its place."""
+        self._thread.submit(self._disconnect)
+
     def close(self) -> None:
         """Blocks until the question under way is answered."""
         self._closed = True

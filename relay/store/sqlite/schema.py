@@ -221,7 +221,7 @@ MIGRATIONS: tuple[str, ...] = (
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that writes. Raises sqlite3.Error, OSError or
     StoreUnavailable."""
-    _create_private(path)
+    create_private(path)
     connection = sqlite3.connect(
         path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=512
     )
@@ -274,6 +274,6 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
 
 
-def _create_private(path: Path) -> None:
+def create_private(path: Path) -> None:
     # SQLite gives its -wal and -shm files the mode of the database, so one file decides for all.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -1,0 +1,216 @@
+"""Filing: what the outbox held goes into the log in one transaction, with statements of many rows.
+
+What is filed twice changes nothing: the place up to which an outbox is filed goes with it.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from relay.mail.address import suppression_key
+from relay.store.log_values import (
+    BounceFacts,
+    ComplaintFacts,
+    EventFacts,
+    Filing,
+    LoggedEvent,
+    LoggedMessage,
+    RecipientStatus,
+    Tally,
+)
+from relay.store.sqlite.log import rows
+from relay.store.sqlite.rows import chunks, values
+
+_SUPPRESSED = "OnAccountSuppressionList"
+_STATUSES: dict[str, RecipientStatus] = {
+    "Send": "queued",
+    "Reject": "rejected",
+    "Delivery": "delivered",
+    "DeliveryDelay": "delayed",
+    "Bounce": "bounced",
+    "Complaint": "complained",
+}
+
+Known = dict[str, int]
+"""Rows of messages, by id."""
+Statuses = dict[tuple[str, str], RecipientStatus]
+"""What the last event says, by message id and key of the recipient."""
+
+
+def filed_upto(db: sqlite3.Connection, outbox: str) -> int:
+    """The last entry of that outbox that is filed."""
+    found = db.execute("SELECT upto FROM filed WHERE outbox = ?", (outbox,)).fetchone()
+    return found[0] if found else 0
+
+
+def file(db: sqlite3.Connection, filing: Filing) -> None:
+    """File, in the transaction that is open."""
+    if filing.upto <= filed_upto(db, filing.outbox):
+        return
+    statuses = _statuses(filing.events)
+    known = _add_messages(db, filing.messages, statuses)
+    known |= rows.numbers_of(db, {e.message_id for e in filing.events if e.message_id} - set(known))
+    _add_events(db, filing.events, known)
+    _note_statuses(db, statuses, known, {message.id for message in filing.messages})
+    _add_tallies(db, filing.tallies)
+    db.execute(
+        "INSERT INTO filed (outbox, upto) VALUES (?, ?)"
+        " ON CONFLICT (outbox) DO UPDATE SET upto = excluded.upto",
+        (filing.outbox, filing.upto),
+    )
+
+
+def status_of(event: LoggedEvent) -> RecipientStatus | None:
+    """What an event says of its recipients; None where it belongs to no message."""
+    facts: EventFacts = event.facts
+    if isinstance(facts, BounceFacts | ComplaintFacts) and facts.subtype == _SUPPRESSED:
+        return "suppressed"
+    return _STATUSES.get(event.type)
+
+
+def _statuses(events: Iterable[LoggedEvent]) -> Statuses:
+    statuses: Statuses = {}
+    for event in events:
+        status = status_of(event)
+        if status is not None and event.type != "Send":
+            for address in event.recipients:
+                statuses[event.message_id, suppression_key(address)] = status
+    return statuses
+
+
+def _add_messages(
+    db: sqlite3.Connection, messages: Sequence[LoggedMessage], statuses: Statuses
+) -> Known:
+    """Messages with their recipients; those that the log has already stay as they are."""
+    known: Known = {}
+    for some in chunks(messages):
+        parameters: list[object] = []
+        for message in some:
+            parameters += _columns(message)
+        statement = values(
+            "INSERT OR IGNORE INTO message (message_id, accepted_at, sender, configuration_set,"
+            " credential, subject, told, header) VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
+            len(some),
+        )
+        db.execute(statement, parameters)
+        numbers = rows.numbers_of(db, {message.id for message in some})
+        known |= numbers
+        _add_recipients(db, some, numbers, statuses)
+    return known
+
+
+def _columns(message: LoggedMessage) -> tuple[object, ...]:
+    return (
+        message.id,
+        message.accepted_at,
+        suppression_key(message.reverse_path),
+        message.configuration_set,
+        message.credential,
+        message.subject,
+        rows.encode(replace(message, header=b"")),
+        message.header,
+    )
+
+
+def _add_recipients(
+    db: sqlite3.Connection, messages: Sequence[LoggedMessage], numbers: Known, statuses: Statuses
+) -> None:
+    recipients = []
+    for message in messages:
+        for position, address in enumerate(message.recipients):
+            key = suppression_key(address)
+            status = statuses.get((message.id, key), "queued")
+            recipients.append((numbers[message.id], position, key, status))
+    for part in chunks(recipients):
+        statement = values(
+            "INSERT OR IGNORE INTO recipient (message, position, key, status) VALUES ",
+            "(?, ?, ?, ?)",
+            len(part),
+        )
+        db.execute(statement, [value for fields in part for value in fields])
+
+
+def _add_events(db: sqlite3.Connection, events: Sequence[LoggedEvent], known: Known) -> None:
+    for some in chunks(events):
+        parameters: list[object] = []
+        for event in some:
+            parameters += (known.get(event.message_id, 0), event.at, rows.encode(event))
+        statement = values("INSERT INTO event (message, at, told) VALUES ", "(?, ?, ?)", len(some))
+        db.execute(statement, parameters)
+
+
+def _note_statuses(db: sqlite3.Connection, statuses: Statuses, known: Known, new: set[str]) -> None:
+    """Of messages that were filed before; new ones have theirs."""
+    db.executemany(
+        "UPDATE recipient SET status = ? WHERE message = ? AND key = ?",
+        [
+            (status, known[message_id], key)
+            for (message_id, key), status in statuses.items()
+            if message_id in known and message_id not in new
+        ],
+    )
+
+
+def _add_tallies(db: sqlite3.Connection, tallies: Sequence[Tally]) -> None:
+    db.executemany(
+        "INSERT INTO tally (hour, dimension, sent, bounced, complained) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (hour, dimension) DO UPDATE SET sent = sent + excluded.sent,"
+        " bounced = bounced + excluded.bounced, complained = complained + excluded.complained",
+        [(t.hour, t.dimension, t.sent, t.bounced, t.complained) for t in tallies],
+    )
+
+
+def tallies_since(db: sqlite3.Connection, hour: int) -> list[Tally]:
+    """Oldest first."""
+    found = db.execute(
+        "SELECT dimension, hour, sent, bounced, complained FROM tally WHERE hour >= ?"
+        " ORDER BY hour, dimension",
+        (hour,),
+    )
+    return [Tally(*fields) for fields in found]
+
+
+def prune_tallies(db: sqlite3.Connection, before_hour: int) -> int:
+    """How many rows went."""
+    return db.execute("DELETE FROM tally WHERE hour < ?", (before_hour,)).rowcount
+
+
+def prune(db: sqlite3.Connection, before: int, most_octets: int, keep_from: int, limit: int) -> int:
+    """The oldest messages that are too old, or too much; see `MessageLog.prune`."""
+    too_much = octets(db) > most_octets
+    oldest = db.execute(
+        "SELECT id, accepted_at FROM message ORDER BY id LIMIT ?", (limit,)
+    ).fetchall()
+    gone = [row for row, accepted_at in oldest if too_much or accepted_at < before]
+    kept: set[int] = set()
+    for some in chunks(gone):
+        statement = values(
+            "SELECT DISTINCT message FROM event WHERE number >= ? AND message IN ",
+            "?",
+            len(some),
+            in_brackets=True,
+        )
+        kept |= {row for (row,) in db.execute(statement, (keep_from, *some))}
+    gone = [row for row in gone if row not in kept]
+    for table, column in (("event", "message"), ("recipient", "message"), ("message", "id")):
+        db.executemany(
+            f"DELETE FROM {table} WHERE {column} = ?",  # noqa: S608 - our own words
+            [(row,) for row in gone],
+        )
+    db.execute("DELETE FROM event WHERE message = 0 AND at < ? AND number < ?", (before, keep_from))
+    return len(gone)
+
+
+def octets(db: sqlite3.Connection) -> int:
+    """What the log holds, without the room that was freed in its file."""
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    (free,) = db.execute("PRAGMA freelist_count").fetchone()
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * size)
+
+
+def shrink(db: sqlite3.Connection, pages: int) -> None:
+    """Give freed pages back to the file system; outside of a transaction."""
+    # It has a row without columns for each page, of which `execute` takes no more than one.
+    db.executescript(f"PRAGMA incremental_vacuum({pages})")
