@@ -10,6 +10,7 @@ time lies beyond it. What is not decided by the clock of the attempt (`now`, UTC
 decided by what the message carries.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,14 +19,17 @@ from random import Random
 from relay.feedback.classify import Classifier, shipped_classifier
 from relay.feedback.happened import what_happened
 from relay.feedback.outcome import (
+    GENERAL,
     REPLY_CHARACTERS,
+    Bounce,
+    Classification,
     Phase,
     RecipientResult,
     harmless,
 )
 from relay.feedback.policy import Policies, Policy
 from relay.feedback.reports import reports_of
-from relay.mail.enhanced import printable_text
+from relay.mail.enhanced import printable_text, split_reply
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
 from relay.store.values import Delivery, Settlement, SuppressionEntry
@@ -33,6 +37,7 @@ from relay.store.values import Delivery, Settlement, SuppressionEntry
 BELIEVED = 5
 """So many attempts the time of the next one is the peer's to name, where it does."""
 
+_SAID_BY_PEER = re.compile(r"[^ ]+: ([45][0-9]{2}) (.*)").fullmatch
 _UNANSWERED = Reply(451, "4.3.0", "the attempt ended without an answer for this recipient")
 
 
@@ -173,10 +178,10 @@ def expire(
     waited = f"the message expired; {reason}" if reason else ""
     text = "; ".join(filter(None, (waited, delivery.last_reply)))
     text = text or "the message waited in the queue until it expired"
+    reply = harmless(Reply(451, "4.4.7", text))
+    told = Classification("bounced", "expired", bounce=_last_bounce(delivery, policies.classifier))
     results = [
-        RecipientResult(
-            recipient, "bounced", harmless(Reply(451, "4.4.7", text)), "expired", phase="local"
-        )
+        RecipientResult(recipient, "bounced", reply, "expired", phase="local", told=told)
         for recipient in delivery.recipients
     ]
     return settle(delivery, results, policies=policies, now=now, rng=rng, attempted=False)
@@ -221,6 +226,16 @@ def _last_reply(results: Sequence[RecipientResult]) -> str:
             if result.kind == kind:
                 return _said(result)
     return ""
+
+
+def _last_bounce(delivery: Delivery, classifier: Classifier) -> Bounce:
+    """How SES names what a peer said last (`_last_reply`): of a full mailbox, that it was full. An
+    address is not dead for what was to be tried again."""
+    said = _SAID_BY_PEER(delivery.last_reply)
+    if said is None:
+        return GENERAL
+    told = classifier.classify(split_reply(int(said[1]), said[2]), "rcpt")
+    return told.bounce if told.bounce.type == "Transient" else GENERAL
 
 
 def _said(result: RecipientResult) -> str:

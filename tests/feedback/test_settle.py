@@ -161,6 +161,31 @@ def test_a_message_whose_time_passed_while_it_waited_is_given_up_with_the_reason
     assert "mx: 451 busy" in settlement.last_reply
 
 
+@pytest.mark.parametrize(
+    ("last_reply", "bounce"),
+    [
+        ("mx.dest.test: 452 4.2.2 Mailbox full", "Transient/MailboxFull"),
+        ("mx.dest.test[192.0.2.1]:2525: 552 5.3.4 message too large", "Transient/MessageTooLarge"),
+        ("mx.dest.test: 451 4.7.1 greylisted", "Transient/General"),
+        ("mx.dest.test: 450 4.1.1 no such user", "Transient/General"),
+        ("mx.dest.test: 550 5.1.1 no such user", "Transient/General"),  # was to be tried again
+        ("mx.dest.test: 450 hm", "Transient/General"),
+        ("the source of the mailbox is full", "Transient/General"),
+        ("", "Transient/General"),
+    ],
+)
+def test_what_expired_while_it_waited_is_named_by_what_a_peer_said_last(
+    make_delivery: Any, policies: Policies, last_reply: str, bounce: str
+) -> None:
+    tried = make_delivery(BOB, expires_at=NOW - 1, last_reply=last_reply)
+    settlement = expire(tried, "", policies=policies, now=NOW, rng=Random(1))
+    assert settlement.suppress == ()
+    assert settlement.happened is not None
+    (verdict,) = settlement.happened.verdicts
+    assert f"{verdict.bounce_type}/{verdict.bounce_subtype}" == bounce
+    assert verdict.category == "expired"
+
+
 def test_putting_off_is_no_attempt_and_ends_at_the_expiry(
     make_delivery: Any, policies: Policies
 ) -> None:

@@ -1,0 +1,210 @@
+"""What real servers say to the real program becomes events as SES has them, of every kind."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.events.making import events_of, logged_message
+from relay.events.ses import render
+from relay.store.log_values import LoggedEvent, LoggedMessage
+from relay.store.sqlite import outbox
+from relay.store.sqlite.log import SqliteLog
+from tests.delivery.receiver import Happening, Scripted, Session
+from tests.e2e.internet import Internet, Sender, Sent
+from tests.e2e.program import wait_until
+from tests.events.schemas import valid
+
+pytestmark = pytest.mark.xdist_group("events")  # one relay for all
+
+HOSTNAME = "relay.test"
+BOUNCES: dict[str, dict[str, Scripted]] = {
+    "Permanent/NoEmail": {"RCPT": b"550 5.1.1 User unknown\r\n"},
+    "Permanent/General": {"RCPT": b"550 5.2.1 This account has been disabled\r\n"},
+    "Transient/General": {"RCPT": b"550 5.7.1 Rejected: SPF check failed\r\n"},
+    "Transient/MailboxFull": {"RCPT": b"552 5.2.2 Mailbox full\r\n"},
+    "Transient/MessageTooLarge": {"RCPT": b"552 5.3.4 Message size exceeds fixed limit\r\n"},
+    "Transient/ContentRejected": {"end": b"554 5.7.1 Message looks like spam\r\n"},
+    "Transient/AttachmentRejected": {"end": b"552 5.7.0 Attachment type not allowed\r\n"},
+    "Undetermined/Undetermined": {"RCPT": b"550 No\r\n"},
+}
+DELAYS: dict[str, dict[str, Scripted]] = {
+    "MailboxFull": {"RCPT": b"452 4.2.2 Mailbox full\r\n"},
+    "TransientCommunicationFailure": {"RCPT": b"451 4.7.1 Greylisted, try again later\r\n"},
+    "RecipientServerError": {"greeting": b"421 4.3.2 Service shutting down\r\n"},
+    "IPFailure": {"RCPT": b"450 4.7.1 Your IP is listed at zen.spamhaus.org\r\n"},
+    "SpamDetected": {"end": b"450 4.7.1 Message looks like spam\r\n"},
+    "Undetermined": {"RCPT": b"450 Not now\r\n"},
+}
+
+
+class World:
+    """One relay for all cases, a domain for each."""
+
+    def __init__(self, directory: Path, internet: Internet) -> None:
+        self.internet = internet
+        self.sender = Sender(directory, internet, self._configure)
+        self._data = self.sender.program.directory / self.sender.program.document()["data_dir"]
+
+    @staticmethod
+    def _configure(document: Any) -> None:
+        document["configuration_sets"]["hurried"] = {"pool": "default", "max_age": "2s"}
+
+    def domain(self, name: str, script: dict[str, Scripted] | None = None) -> str:
+        """A domain of its own for a case, whose server goes by `script`."""
+        domain = re.sub("[^a-z0-9]+", "-", name.lower()) + ".test"
+        self.internet.domain(domain, script)
+        return domain
+
+    def told(self, sent: Sent, *types: str) -> list[dict[str, Any]]:
+        """The events of a message once they are these, each valid."""
+        wait_until(
+            lambda: [event["eventType"] for event in self._events(sent)] == list(types),
+            20,
+            f"{', '.join(types)} of {sent.id}",
+        )
+        return self._events(sent)
+
+    def _events(self, sent: Sent) -> list[dict[str, Any]]:
+        """Those that the log has, then those that are still to be made of the outbox; what is in
+        both, for a moment, is told by its id."""
+        message, filed = asyncio.run(self._filed(sent.id))
+        with closing(sqlite3.connect(self._data / "relay.db")) as db:
+            entries = [e for e in outbox.read(db, 0, 10_000) if e.message_id == sent.id]
+        if message is None and entries:
+            message = logged_message(entries[0], HOSTNAME)
+        waiting = [event for entry in entries for event in events_of(entry, message, HOSTNAME)]
+        events = {event.id: event for event in (*filed, *waiting)}
+        return [valid(render(event, message, HOSTNAME)) for event in events.values()]
+
+    async def _filed(self, message_id: str) -> tuple[LoggedMessage | None, list[LoggedEvent]]:
+        log = SqliteLog(self._data)
+        await log.open(reading=True)
+        try:
+            return await log.message(message_id), await log.events_of(message_id)
+        finally:
+            await log.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with Internet() as internet:
+        world = World(tmp_path_factory.mktemp("events"), internet)
+        yield world
+        world.sender.program.stop()
+
+
+@pytest.mark.parametrize("kind", BOUNCES)
+def test_a_refusal_is_a_bounce_of_its_kind(world: World, kind: str) -> None:
+    domain = world.domain(f"bounce-{kind}", BOUNCES[kind])
+    sent = world.sender.send(f"ann@{domain}")
+    send, bounce = world.told(sent, "Send", "Bounce")
+    assert send["mail"] == bounce["mail"]
+    told = bounce["bounce"]
+    assert f"{told['bounceType']}/{told['bounceSubType']}" == kind
+    (recipient,) = told["bouncedRecipients"]
+    assert recipient["emailAddress"] == f"ann@{domain}"
+    (said,) = BOUNCES[kind].values()
+    assert isinstance(said, bytes)
+    assert recipient["diagnosticCode"] == f"smtp; {said.decode().strip()}"
+    assert told["remoteMtaIp"].startswith("127.")
+
+
+def test_a_domain_that_does_not_exist_is_a_hard_bounce(world: World) -> None:
+    sent = world.sender.send("ann@no-such-domain.test")
+    _, bounce = world.told(sent, "Send", "Bounce")
+    assert bounce["bounce"]["bounceType"] == "Permanent"
+    assert bounce["bounce"]["bounceSubType"] == "General"
+    assert "remoteMtaIp" not in bounce["bounce"]
+
+
+@pytest.mark.parametrize("kind", DELAYS)
+def test_a_temporary_failure_is_a_delay_of_its_kind(world: World, kind: str) -> None:
+    domain = world.domain(f"delay-{kind}", DELAYS[kind])
+    sent = world.sender.send(f"ann@{domain}")
+    _, delay = world.told(sent, "Send", "DeliveryDelay")
+    assert delay["deliveryDelay"]["delayType"] == kind
+    assert delay["deliveryDelay"]["reportingMTA"] == "127.0.0.2"
+    (said,) = DELAYS[kind].values()
+    assert isinstance(said, bytes)
+    (recipient,) = delay["deliveryDelay"]["delayedRecipients"]
+    assert recipient["diagnosticCode"] == f"smtp; {said.decode().strip()}"
+
+
+def test_a_server_that_does_not_answer_is_a_delay_of_communication(world: World) -> None:
+    world.internet.names.zone["nobody-there.test", "MX"] = ["10 mx.nobody-there.test."]
+    world.internet.names.zone["mx.nobody-there.test", "A"] = [world.internet.address()]
+    sent = world.sender.send("ann@nobody-there.test")
+    _, delay = world.told(sent, "Send", "DeliveryDelay")
+    assert delay["deliveryDelay"]["delayType"] == "TransientCommunicationFailure"
+
+
+def test_a_delivery_tells_which_way_it_went(world: World) -> None:
+    domain = world.domain("delivered")
+    sent = world.sender.send(f"ann@{domain}", f"bob@{domain}", subject="none")
+    send, delivery = world.told(sent, "Send", "Delivery")
+    assert send["mail"]["destination"] == [f"ann@{domain}", f"bob@{domain}"]
+    assert send["mail"]["messageId"] == sent.id
+    assert send["mail"]["commonHeaders"]["messageId"] == sent.message_id
+    tags = delivery["mail"]["tags"]
+    assert tags["ses:outgoing-ip"] == ["127.0.0.2"]
+    assert tags["ses:source-ip"] == ["127.0.0.1"]
+    assert tags["ses:caller-identity"] == ["app"]
+    assert tags["ses:source-tls-version"] == ["TLSv1.3"]
+    assert delivery["delivery"]["recipients"] == [f"ann@{domain}", f"bob@{domain}"]
+    assert delivery["delivery"]["smtpResponse"].startswith("250 ")
+    assert delivery["delivery"]["reportingMTA"] == HOSTNAME
+
+
+def test_one_attempt_may_deliver_bounce_and_delay(world: World) -> None:
+    def by_name(_: Session, line: str) -> Happening:
+        if "bob@" in line:
+            return b"550 5.1.1 User unknown\r\n"
+        return b"452 4.2.2 Mailbox full\r\n" if "cid@" in line else b"250 2.1.5 Ok\r\n"
+
+    domain = world.domain("mixed", {"RCPT": by_name})
+    sent = world.sender.send(*(f"{name}@{domain}" for name in ("ann", "bob", "cid")))
+    _, delivery, bounce, delay = world.told(sent, "Send", "Delivery", "Bounce", "DeliveryDelay")
+    assert delivery["delivery"]["recipients"] == [f"ann@{domain}"]
+    assert bounce["bounce"]["bouncedRecipients"][0]["emailAddress"] == f"bob@{domain}"
+    assert delay["deliveryDelay"]["delayedRecipients"][0]["emailAddress"] == f"cid@{domain}"
+
+
+def test_mail_that_expires_bounces_with_what_was_said_last(world: World) -> None:
+    domain = world.domain("expires", {"RCPT": b"452 4.2.2 Mailbox full\r\n"})
+    sent = world.sender.send(f"ann@{domain}", configuration_set="hurried")
+    *_, bounce = world.told(sent, "Send", "DeliveryDelay", "Bounce")
+    told = bounce["bounce"]
+    assert (told["bounceType"], told["bounceSubType"]) == ("Transient", "MailboxFull")
+    (recipient,) = bounce["bounce"]["bouncedRecipients"]
+    assert recipient["status"] == "4.4.7"
+    assert recipient["diagnosticCode"].startswith("smtp; 554 4.4.7 Message expired")
+    assert "452 4.2.2 Mailbox full" in recipient["diagnosticCode"]
+
+
+def test_who_is_on_the_list_bounces_or_complains_and_others_have_the_message(world: World) -> None:
+    domain = world.domain("listed")
+    ann, bob, cid = (f"{name}@{domain}" for name in ("ann", "bob", "cid"))
+    world.sender.program.run("suppression", "add", ann)
+    world.sender.program.run("suppression", "add", bob, "--reason", "complaint")
+    sent = world.sender.send(ann, bob, cid)
+    send, bounce, complaint, delivery = world.told(sent, "Send", "Bounce", "Complaint", "Delivery")
+    assert send["mail"]["destination"] == [ann, bob, cid]
+    assert bounce["bounce"]["bounceType"] == "Permanent"
+    assert bounce["bounce"]["bounceSubType"] == "OnAccountSuppressionList"
+    assert bounce["bounce"]["bouncedRecipients"][0]["emailAddress"] == ann
+    assert complaint["complaint"]["complaintSubType"] == "OnAccountSuppressionList"
+    assert complaint["complaint"]["complainedRecipients"] == [{"emailAddress": bob}]
+    assert delivery["delivery"]["recipients"] == [cid]
+
+
+def test_no_two_events_share_an_id(world: World) -> None:
+    domain = world.domain("ids")
+    sent = [world.sender.send(f"ann@{domain}") for _ in range(3)]
+    events = [event for one in sent for event in world.told(one, "Send", "Delivery")]
+    assert len({event["eventId"] for event in events}) == 6
