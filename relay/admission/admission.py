@@ -13,8 +13,9 @@ from relay.admission.final_header import final_header
 from relay.admission.policy import Policy
 from relay.admission.submission import Refusal, Submission
 from relay.config.model import Config
-from relay.limits.gatekeeper import Decision, Gatekeeper
-from relay.limits.specs import describe
+from relay.limits.gatekeeper import NOW, Decision, Gatekeeper
+from relay.limits.specs import counted_key, describe
+from relay.mail.simulated import simulated as simulation_of
 from relay.observe.metrics import Metrics
 from relay.store.values import Message, NewMessage
 
@@ -37,7 +38,8 @@ class Admission:
         self._policy = Policy.of(config, config.hostname)
 
     async def admit(self, submission: Submission) -> NewMessage | Refusal:
-        """Check a submission and charge its recipients to the limits, suppressed ones included.
+        """Check a submission and charge its recipients to the limits, suppressed ones included;
+        those of the mailbox simulator to the rates alone, as SES does.
 
         The message may be due later than now, where a limit that queues says so.
         """
@@ -45,20 +47,37 @@ class Admission:
         approved = examine(submission, policy)
         if isinstance(approved, Refusal):
             return approved
-        decision = await self._limits.charge(
-            approved.credential.charged,
-            len(submission.envelope.recipients),
-            queue=approved.credential.may_queue,
-            patience=_DAY_S + approved.configuration_set.max_age,
-        )
+        recipients = submission.envelope.recipients
+        simulated = policy.simulated(recipients)
+        decision = await self._charge(approved, len(recipients) - len(simulated), len(simulated))
         if decision.delay_s > 0:
             self._count_wait(decision)
         if not decision.charged:
             return _refusal(decision, policy)
-        return _message(submission, approved, policy, decision.delay_s)
+        return _message(submission, approved, policy, decision.delay_s, simulated)
+
+    async def _charge(self, approved: Approved, real: int, simulated: int) -> Decision:
+        """`simulated` recipients count in no quota."""
+        credential = approved.credential
+        decision = NOW
+        patience = _DAY_S + approved.configuration_set.max_age
+        if real:
+            decision = await self._limits.charge(
+                credential.charged, real, queue=credential.may_queue, patience=patience
+            )
+        if not simulated or not decision.charged:
+            return decision
+        if not real:
+            return await self._limits.charge(
+                credential.rates, simulated, queue=credential.may_queue, patience=patience
+            )
+        # One permit lets a whole message through, and these follow it; what they cost of the rate
+        # is for the next message to wait for.
+        await self._limits.charge(credential.rates, simulated, queue=True)
+        return decision
 
     def _count_wait(self, decision: Decision) -> None:
-        level, _, name = decision.limited_by.partition(":")
+        level, _, name = counted_key(decision.limited_by).partition(":")
         metrics = self._metrics
         metrics.child(metrics.limit_waits, level, name, decision.kind).inc()
         if decision.charged:
@@ -77,7 +96,11 @@ def _refusal(decision: Decision, policy: Policy) -> Refusal:
 
 
 def _message(
-    submission: Submission, approved: Approved, policy: Policy, delay_s: float
+    submission: Submission,
+    approved: Approved,
+    policy: Policy,
+    delay_s: float,
+    simulated: list[str],
 ) -> NewMessage:
     """The age of a message counts from when it may go: a limit of the relay costs no retries."""
     due_at = submission.received_at + ceil(delay_s * 1000)
@@ -96,4 +119,10 @@ def _message(
         client=submission.client,
         client_tls=submission.tls,
     )
-    return NewMessage(message, due_at, approved.configuration_set.suppression)
+    return NewMessage(
+        message,
+        due_at,
+        approved.configuration_set.suppression,
+        withheld=frozenset([a for a in simulated if simulation_of(a).is_suppressed]),
+        rejected=submission.rejected,
+    )

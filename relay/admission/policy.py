@@ -1,14 +1,16 @@
 """A configuration as admission asks it: everything that does not depend on a message, worked out
 once when the configuration comes into force."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Self
 
 from relay.config.identities import find_identity
 from relay.config.model import Config, ConfigurationSet, Credential, Identity
-from relay.limits.specs import ACCOUNT, Limit, config_limits, credential_key
+from relay.limits.specs import ACCOUNT, Limit, config_limits, credential_key, rate_key
+from relay.mail.envelope import Recipient
+from relay.mail.simulated import simulator_domain
 
 _ADDRESSES = 4_096  # whose identity is remembered; those that send mail are fewer, mostly
 _ADDRESSES_OF_CREDENTIAL = 64
@@ -21,8 +23,8 @@ FindIdentity = Callable[[str], str | None]
 class CredentialPolicy:
     """What one credential may do. None for `identity_of` and `sets` means all.
 
-    `charged` are the limits its mail counts against; `may_queue` those of them that delay mail
-    where the others refuse it.
+    `charged` are the limits its mail counts against, `rates` their rates alone, for what counts in
+    no quota; `may_queue` those of both that delay mail where the others refuse it.
     """
 
     name: str
@@ -31,6 +33,7 @@ class CredentialPolicy:
     sets: frozenset[str] | None
     default_set: str | None
     charged: tuple[str, str]
+    rates: tuple[str, str]
     may_queue: frozenset[str]
 
     def may_send_as(self, address: str) -> bool:
@@ -43,7 +46,8 @@ class CredentialPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All that admission needs of a configuration."""
+    """All that admission needs of a configuration. `simulator` is the domain of the mailbox
+    simulator, `""` where it takes no mail."""
 
     hostname: str
     message_size: int
@@ -57,6 +61,7 @@ class Policy:
     sets: Mapping[str, ConfigurationSet]
     default_set: str | None
     limits: Mapping[str, Limit]
+    simulator: str = ""
 
     @classmethod
     def of(cls, config: Config, hostname: str) -> Self:
@@ -85,7 +90,15 @@ class Policy:
             sets=config.configuration_sets,
             default_set=config.default_configuration_set,
             limits=config_limits(config),
+            simulator=simulator_domain(hostname) if config.simulator_addresses else "",
         )
+
+    def simulated(self, recipients: Sequence[Recipient]) -> list[str]:
+        """The recipients that are addresses of the mailbox simulator."""
+        if not self.simulator:
+            return []
+        ending = f"@{self.simulator}"
+        return [one.address for one in recipients if one.address.endswith(ending)]
 
     def default_sets(self, address: str, credential: CredentialPolicy) -> tuple[str | None, ...]:
         """The sets for mail that names none, the first that is allowed counts: that of the most
@@ -124,5 +137,11 @@ def _credential(config: Config, name: str, credential: Credential) -> Credential
         sets=frozenset(credential.configuration_sets) or None,
         default_set=credential.configuration_set,
         charged=(ACCOUNT, key),
-        may_queue=frozenset(key for key, on_limit in queues.items() if on_limit == "queue"),
+        rates=(rate_key(ACCOUNT), rate_key(key)),
+        may_queue=frozenset(
+            one
+            for key, on_limit in queues.items()
+            if on_limit == "queue"
+            for one in (key, rate_key(key))
+        ),
     )

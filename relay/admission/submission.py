@@ -39,7 +39,8 @@ class Submission:
 
     `id` is the message id that the client will hear, `received_at` UTC milliseconds, `client` an
     IP address as text, `helo` the client's word for itself, `tls` a version such as `TLSv1.3`
-    (empty: none), `credential` the name under which the client logged in.
+    (empty: none), `credential` the name under which the client logged in. `rejected` says why its
+    content is not to be sent on, `""` where nothing speaks against it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Submission:
     envelope: Envelope
     headers: Headers = field(repr=False)
     body: Body = field(repr=False)
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

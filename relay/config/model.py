@@ -404,6 +404,9 @@ class Config(_Section):
     metrics: Metrics = Metrics()
     logging: Logging = Logging()
     simulator: Simulator | None = None
+    simulator_addresses: Switch = Field(
+        True, description="whether simulator.<hostname> is the mailbox simulator, as SES has one"
+    )
     shutdown: Shutdown = Shutdown()
     workers: int = Field(
         default_factory=cores,

@@ -15,6 +15,7 @@ from relay.frontend import replies
 from relay.frontend.budget import Budget
 from relay.frontend.replies import Answer
 from relay.mail.dots import BareLineEnd, DotReader
+from relay.mail.eicar import BAD_CONTENT, EicarFinder
 from relay.mail.headers import HeaderError, Headers
 from relay.signing.body_hash import BodyHash
 from relay.store.interface import BodyWriter, StoreError, StoreFull
@@ -41,6 +42,7 @@ class Incoming:
     __slots__ = (
         "_budget",
         "_charged",
+        "_eicar",
         "_hash",
         "_header",
         "_header_ended",
@@ -72,6 +74,7 @@ class Incoming:
         self._header = bytearray()
         self._header_ended = False
         self._hash = BodyHash(relaxed)
+        self._eicar = EicarFinder()
         self._held: list[bytes] = []
         self._held_size = 0
 
@@ -79,6 +82,12 @@ class Incoming:
     def is_full(self) -> bool:
         """Whether so much is held that it should be spilled before more is fed."""
         return self._held_size >= _BLOCK
+
+    @property
+    def rejected(self) -> str:
+        """Why the message is not to be sent though it is accepted; `""`: it may be. It is known
+        once the message is finished."""
+        return BAD_CONTENT if self._eicar.found else ""
 
     @property
     def is_hopeless(self) -> bool:
@@ -108,6 +117,7 @@ class Incoming:
         block = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held.clear()
         self._held_size = 0
+        self._eicar.update(block)
         try:
             await self._writer.write(block)
         except StoreError as problem:

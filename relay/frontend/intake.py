@@ -161,6 +161,7 @@ async def _admit(
         envelope=envelope,
         headers=headers,
         body=body,
+        rejected=incoming.rejected,
     )
     try:
         result = await service.admission.admit(submission)
@@ -194,6 +195,8 @@ def _tell_accepted(service: Service, visit: Visit, new: NewMessage, *, told: boo
     metrics.child(metrics.messages_accepted, visit.listener, *stream).inc()
     metrics.child(metrics.recipients_accepted, *stream).inc(recipients)
     metrics.child(metrics.bytes_accepted, visit.listener).inc(message.size)
+    if new.rejected:
+        metrics.child(metrics.messages_rejected, *stream).inc()
     service.log.info(
         "message accepted",
         message_id=message.id,
@@ -203,6 +206,7 @@ def _tell_accepted(service: Service, visit: Visit, new: NewMessage, *, told: boo
         client=visit.client,
         recipients=recipients,
         size=message.size,
+        **({"rejected": new.rejected} if new.rejected else {}),
         # Where the client has left, it will send the message again: a duplicate.
         **({} if told else {"reply": "not sent: the client is gone"}),
     )

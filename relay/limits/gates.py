@@ -13,7 +13,7 @@ from itertools import islice
 from relay.limits.gate import Gate
 from relay.limits.pace import Pace
 from relay.limits.quota import QuotaLedger
-from relay.limits.specs import Limit
+from relay.limits.specs import Limit, rate_alone, rate_key
 
 MOST_LINES = 100_000  # gates of lines; about 1 KB each
 
@@ -29,6 +29,7 @@ class Gates:
         self._specs: Mapping[str, Limit] = {}
         self.overrides: dict[str, Limit] = {}
         self._named: dict[str, Gate] = {}
+        self._rates: dict[str, Gate] = {}  # of named ones; what they spend is theirs
         self._lines: dict[str, Gate] = {}
         self._since = clock()  # when a limit of a line that is asked for now came into force
         self._retired: dict[str, QuotaLedger] = {}  # no limit now, but permits to give back
@@ -51,6 +52,11 @@ class Gates:
             for key, gate in lines.items()
             if (limit := limits.get(key)) is not None
         }
+        self._rates = {
+            rate_key(key): Gate(rate_key(key), alone, gate.pace)
+            for key, gate in self._named.items()
+            if (alone := rate_alone(gate.limit)) is not None
+        }
         for gate in (*named.values(), *lines.values()):
             self._retire(gate)
 
@@ -68,7 +74,7 @@ class Gates:
 
     def find(self, key: str) -> Gate | None:
         """The gate of a key; None where nothing limits it."""
-        gate = self._named.get(key) or self._lines.get(key)
+        gate = self.known(key)
         if gate is None:
             limit = self._specs.get(key)
             if limit is not None:
@@ -79,7 +85,7 @@ class Gates:
 
     def known(self, key: str) -> Gate | None:
         """The gate of a key, where there is one."""
-        return self._named.get(key) or self._lines.get(key)
+        return self._named.get(key) or self._lines.get(key) or self._rates.get(key)
 
     def ledger(self, key: str) -> QuotaLedger | None:
         """The ledger of a key, also where its quota is not in force any more."""

@@ -6,6 +6,9 @@ site's) the name is both: `path:ADDRESS/LINE` has the rate of recipients and the
 `path:ADDRESS/LINE#SECONDS` each further rate, `connect:ADDRESS/LINE` the rate of connections. There
 is no end of lines, so these limits are made when they are asked for.
 
+`rate:KEY` is the rate of a key without its quota, spent together with what is charged to the key
+itself: there is mail that counts in no quota.
+
 Limits that come and go at run time have keys of their own: `temper:ADDRESS/LINE` is a slow-down,
 `warmup:ADDRESS` and `warmup:ADDRESS/PROVIDER` are what an address may send that is warming up.
 """
@@ -19,6 +22,7 @@ from relay.limits.shapes import Shape, Shapes
 
 ACCOUNT = "account:account"
 LEVELS_OF_LINES = ("path", "connect", "temper")
+_RATE = "rate:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,14 @@ class Specs(Mapping[str, Limit]):
         return len(self._named)
 
     def __getitem__(self, key: str) -> Limit:
-        limit = self._named.get(key) or self._of_line(key)
+        limit = self._named.get(key) or self._rate_of(key) or self._of_line(key)
         if limit is None:
             raise KeyError(key)
         return limit
+
+    def _rate_of(self, key: str) -> Limit | None:
+        limit = self._named.get(counted_key(key)) if key.startswith(_RATE) else None
+        return limit and rate_alone(limit)
 
     def _of_line(self, key: str) -> Limit | None:
         level, _, name = key.partition(":")
@@ -75,6 +83,21 @@ class Specs(Mapping[str, Limit]):
 
 def credential_key(name: str) -> str:
     return f"credential:{name}"
+
+
+def rate_key(key: str) -> str:
+    """The key of a named key's rate alone."""
+    return _RATE + key
+
+
+def rate_alone(limit: Limit) -> Limit | None:
+    """The limit of a rate's key; None where there is no rate."""
+    return Limit(limit.rate, None, limit.strict) if limit.rate else None
+
+
+def counted_key(key: str) -> str:
+    """The key that people know: itself, or the one whose rate it is."""
+    return key.removeprefix(_RATE)
 
 
 def delivery_keys(configuration_set: str, pool: str, source: str) -> tuple[str, str, str]:
@@ -155,6 +178,7 @@ def _lower(known: Limit | None, limit: Limit) -> Limit:
 
 def describe(limits: Mapping[str, Limit], key: str, kind: str) -> str:
     """A limit in a sentence: `The rate of credential app is 5/s.`"""
+    key = counted_key(key)
     level, _, name = key.partition(":")
     limit = limits.get(key, Limit())
     owner = "the account" if key == ACCOUNT else f"{level} {name}"

@@ -113,6 +113,12 @@ class Metrics:
         self.messages_refused = self._counter(
             "messages_refused_total", "Messages refused at the end of data.", "credential", "reason"
         )
+        self.messages_rejected = self._counter(
+            "messages_rejected_total",
+            "Messages acknowledged and not sent, for what they hold.",
+            "credential",
+            "configuration_set",
+        )
         self.bytes_in_flight = self._part(
             "in_flight_bytes", "Message octets held in memory by sessions."
         )

@@ -93,8 +93,8 @@ class MessageStore(Protocol):
         deliveries say so: without a claim their epoch is 0, and any worker may claim them).
 
         The body belongs to the store from the call on, also when it fails. When every recipient
-        is suppressed no message is kept. A call that is cancelled is withdrawn: whoever was not
-        told that his message was stored sends it again.
+        is suppressed, or the message rejected, it is told of and not kept. A call that is cancelled
+        is withdrawn: whoever was not told that his message was stored sends it again.
         """
 
 

@@ -68,12 +68,16 @@ class NewMessage:
     """A message to be stored, with what the insert decides in the same transaction.
 
     Recipients whose address is suppressed for one of `suppression` reasons are recorded and not
-    queued. `due_at` is when delivery may begin. A DSN has the null reverse-path.
+    queued; nor are those of `withheld`, which are treated as if they were. `due_at` is when
+    delivery may begin. A DSN has the null reverse-path. `rejected` says why the message is not sent
+    to anybody, for what it holds; it is told of, and not kept.
     """
 
     message: Message
     due_at: int
     suppression: tuple[SuppressionReason, ...] = ()
+    withheld: frozenset[str] = frozenset()
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

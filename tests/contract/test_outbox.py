@@ -1,9 +1,11 @@
 """What happened is written with what made it so, and read in order until it is forgotten."""
 
+from dataclasses import replace
+
 from relay.store.attempted import Attempted, Verdict
-from relay.store.happenings import Complained, Sent
+from relay.store.happenings import Complained, Rejected, Sent
 from relay.store.interface import Store
-from relay.store.values import NewMessage, Owner, Settlement, SuppressionEntry
+from relay.store.values import NewMessage, Owner, Settlement, Suppressed, SuppressionEntry
 from tests.contract.making import NOW, make_new
 
 BOUNCED = Verdict("b@x.test", True, "Permanent", "NoEmail", "m", "r", "5.1.1", "550 no", "mx")
@@ -102,3 +104,33 @@ async def test_an_outbox_keeps_its_name_and_knows_the_highest_id_that_it_gave(
     assert await store.outbox.name() == (name, entry.id)
     assert await store.outbox.rename() != name
     assert (await store.outbox.name())[1] == entry.id
+
+
+async def test_a_rejected_message_is_told_of_twice_and_never_queued(
+    store: Store, owner: Owner
+) -> None:
+    await store.suppress([SuppressionEntry("b@x.test", "bounce", "test", NOW)])
+    new = make_new("a@x.test", "b@x.test")
+    new = replace(new, suppression=("bounce",), rejected="Bad content")
+    accepted = await store.insert(new, owner)
+    sent, rejected = await store.outbox.read(0, 10)
+    assert (accepted.deliveries, accepted.suppressed) == ((), ())
+    assert isinstance(sent.what, Sent)
+    assert sent.what.suppressed == ()
+    assert (rejected.message_id, rejected.what) == (new.message.id, Rejected("Bad content"))
+    assert await store.find_message(new.message.id) is None
+    assert await store.next_due() is None
+
+
+async def test_a_recipient_that_is_withheld_is_told_of_as_suppressed_and_is_on_no_list(
+    store: Store, owner: Owner
+) -> None:
+    new = replace(make_new("a@x.test", "b@x.test"), withheld=frozenset({"b@x.test"}))
+    accepted = await store.insert(new, owner)
+    assert accepted.suppressed == (Suppressed("b@x.test", "bounce"),)
+    (delivery,) = accepted.deliveries
+    assert [recipient.address for recipient in delivery.recipients] == ["a@x.test"]
+    (entry,) = await store.outbox.read(0, 10)
+    assert isinstance(entry.what, Sent)
+    assert entry.what.suppressed == accepted.suppressed
+    assert await store.suppression("b@x.test", NOW) is None

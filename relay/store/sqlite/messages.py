@@ -17,6 +17,7 @@ from typing import Any
 
 from relay.mail.address import suppression_key
 from relay.mail.envelope import Recipient
+from relay.store.happenings import Rejected
 from relay.store.sqlite import attempts, outbox, suppression
 from relay.store.sqlite.codec import (
     Damaged,
@@ -70,10 +71,13 @@ def insert(
     alive: dict[int, bool] = {}
     kept: list[_Kept] = []
     sent: list[outbox.SentRow] = []
+    rejected: list[outbox.Row] = []
     for (new, owner), (recipients, suppressed) in zip(requests, sorted_out, strict=True):
         message = new.message
         facts = encode_facts(message)
         sent.append((message.id, message.accepted_at, facts, message.header, suppressed))
+        if new.rejected:
+            rejected.append(outbox.row(message.id, message.accepted_at, Rejected(new.rejected)))
         if recipients:
             epoch = 0
             if owner is not None:
@@ -83,6 +87,7 @@ def insert(
             kept.append((new, recipients, epoch, facts))
     stored = iter(_insert_rows(db, kept))
     told = outbox.add_sent(db, sent)
+    outbox.add(db, rejected)
     return [
         Accepted(next(stored) if recipients else (), suppressed, identifier)
         for (recipients, suppressed), identifier in zip(sorted_out, told, strict=True)
@@ -161,7 +166,8 @@ def _deliveries(
 def _without_suppressed(
     db: sqlite3.Connection, news: Sequence[NewMessage]
 ) -> list[tuple[tuple[Recipient, ...], tuple[Suppressed, ...]]]:
-    """The recipients of each message that are sent to, and those that are not."""
+    """The recipients of each message that are sent to, and those that are not and why; of one that
+    is rejected neither."""
     keys = {
         recipient.address: suppression_key(recipient.address)
         for new in news
@@ -169,14 +175,18 @@ def _without_suppressed(
         for recipient in new.message.envelope.recipients
     }
     entries = suppression.entries_for(db, set(keys.values())) if keys else {}
-    if not entries:
+    if not entries and not any(new.withheld or new.rejected for new in news):
         return [(new.message.envelope.recipients, ()) for new in news]
-    sorted_out = []
+    sorted_out: list[tuple[tuple[Recipient, ...], tuple[Suppressed, ...]]] = []
     for new in news:
+        if new.rejected:
+            sorted_out.append(((), ()))
+            continue
         kept = []
         suppressed = []
         for recipient in new.message.envelope.recipients:
-            reason = _reason(new, entries.get(keys.get(recipient.address, "")))
+            entry = entries.get(keys.get(recipient.address, ""))
+            reason = "bounce" if recipient.address in new.withheld else _reason(new, entry)
             if reason is None:
                 kept.append(recipient)
             else:
@@ -338,7 +348,7 @@ def withdraw(db: sqlite3.Connection, requests: Sequence[Accepted]) -> list[None]
             ).rowcount
             if gone:
                 _delete_message_if_done(db, delivery.id)
-        outbox.take_back(db, accepted.outbox_id)
+        outbox.take_back(db, accepted.outbox_id, alone=bool(accepted.deliveries))
     return [None] * len(requests)
 
 

@@ -128,8 +128,15 @@ def _cut(header: bytes) -> bytes:
     return header if len(header) <= MOST_LOGGED_HEADER else header[: MOST_LOGGED_HEADER + 1]
 
 
-def take_back(db: sqlite3.Connection, identifier: int) -> None:
-    """Remove an entry that tells of what was taken back, if nobody has read it."""
+def take_back(db: sqlite3.Connection, identifier: int, *, alone: bool) -> None:
+    """Remove the entry of a new message that was taken back, if nobody has read it; where it does
+    not stand `alone`, with the one that says that the message was rejected."""
+    if not alone:
+        db.execute(
+            "DELETE FROM outbox WHERE id > ? AND kind = 'rejected'"
+            " AND message_id = (SELECT message_id FROM outbox WHERE id = ?)",
+            (identifier, identifier),
+        )
     db.execute("DELETE FROM outbox WHERE id = ?", (identifier,))
 
 
