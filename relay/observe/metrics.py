@@ -268,6 +268,22 @@ class Metrics:
             "certificate_expiry_timestamp_seconds", "Expiry of a certificate.", "certificate"
         )
         self.workers = self._gauge("workers", "Worker processes that carry mail now.")
+        self.events = self._counter(
+            "events_total",
+            "What happened to messages, as it was filed in the message log.",
+            "type",
+            "configuration_set",
+        )
+        self.outbox_age = self._part(
+            "outbox_age_seconds",
+            "How long ago the oldest thing happened that is not filed in the message log.",
+        )
+        self.log_errors = self._counter(
+            "message_log_errors_total", "Times that the message log could not be written."
+        )
+        self.scribes = self._gauge(
+            "scribes", "1 while the process runs that files what happened and tells of it."
+        )
         self.worker_deaths = self._counter(
             "worker_deaths_total", "Worker processes that died and were replaced."
         )

@@ -1,4 +1,4 @@
-"""All workers: started, watched, replaced, spoken to together, and ended.
+"""All workers, or the one scribe: started, watched, replaced, spoken to together, and ended.
 
 Owns the processes. A worker that dies or does not answer is replaced; `lost` is awaited first, so
 that what it held is free for the others. One that keeps dying is started less and less often. Never
@@ -34,7 +34,7 @@ class CrewError(Exception):
 
 
 class Crew:
-    """`size` workers.
+    """Processes of one kind, one for each of `names`, that run `module`.
 
     `begin` says how one begins, given its name; `handlers` what is done with what it says; `joined`
     tells one that works from now on what it may have missed; `lost` gives up what a dead one held;
@@ -44,7 +44,8 @@ class Crew:
 
     def __init__(
         self,
-        size: int,
+        names: Sequence[str],
+        module: str,
         *,
         begin: Callable[[str], Begin],
         handlers: Callable[[Callable[[], Member]], Mapping[type, Handler]],
@@ -54,9 +55,13 @@ class Crew:
         lock: int,
         logging: Logging,
         patience: float,
+        count: Callable[[int], None],
         metrics: Metrics,
         log: Logger,
     ) -> None:
+        """`count` is told how many of them work."""
+        self._module = module
+        self._count = count
         self._begin = begin
         self._handlers = handlers
         self._joined = joined
@@ -67,7 +72,7 @@ class Crew:
         self._patience = patience
         self._metrics = metrics
         self._log = log
-        self._names = tuple(f"worker-{number}" for number in range(1, size + 1))
+        self._names = tuple(names)
         self._members: dict[str, Member] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -176,6 +181,7 @@ class Crew:
                 name,
                 self._handlers(whom),
                 self._changed,
+                module=self._module,
                 lock=self._lock,
                 logging=self._logging,
                 log=self._log,
@@ -221,7 +227,7 @@ class Crew:
             self._log.error("a worker could not begin", worker=member.name, reason=problem)
         else:
             self._joined(member)
-            self._metrics.workers.set(len(self.ready))
+            self._count(len(self.ready))
             self._changed()
         return problem
 
@@ -248,13 +254,11 @@ class Crew:
         code = await member.process.wait()
         if self._members.get(member.name) is member:
             del self._members[member.name]
-        self._metrics.workers.set(len(self.ready))
+        self._count(len(self.ready))
         self._changed()
         if not self._stopping:
             self._metrics.worker_deaths.inc()
-            self._log.error(
-                "a worker died: another takes its place and its mail", worker=member.name, exit=code
-            )
+            self._log.error("a worker died: another takes its place", worker=member.name, exit=code)
         await self._lost(member)
 
     # Ending

@@ -20,8 +20,8 @@ _ANSWERS_WITHIN = 5.0  # then a worker's last figures stand: a scrape does not w
 class Ledger:
     """What the supervisor and its workers have counted."""
 
-    def __init__(self, crew: Crew, metrics: Metrics) -> None:
-        self._crew = crew
+    def __init__(self, crews: Sequence[Crew], metrics: Metrics) -> None:
+        self._crews = crews
         self._metrics = metrics
         # Until its account is closed what a worker has counted stands here, dying or not.
         self._accounts: set[Member] = set()
@@ -54,10 +54,12 @@ class Ledger:
     async def _ask(self) -> None:
         # One question at a time: an older answer must not take the place of a newer one.
         async with self._asking:
-            await asyncio.gather(*(self._ask_one(member) for member in self._crew.ready))
+            await asyncio.gather(
+                *(self._ask_one(crew, member) for crew in self._crews for member in crew.ready)
+            )
 
-    async def _ask_one(self, member: Member) -> None:
-        for stock in await self._crew.ask_one(member, TakeStock(), _ANSWERS_WITHIN):
+    async def _ask_one(self, crew: Crew, member: Member) -> None:
+        for stock in await crew.ask_one(member, TakeStock(), _ANSWERS_WITHIN):
             if member.is_ready:  # else its account may be closed
                 member.stock = stock
                 self._accounts.add(member)

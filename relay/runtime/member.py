@@ -127,21 +127,22 @@ async def start_member(
     handlers: Mapping[type, Handler],
     has_room: Callable[[], None],
     *,
+    module: str,
     lock: int,
     logging: Logging,
     log: Logger,
 ) -> Member:
     """Start the process of a worker. Raises `OSError`.
 
-    `lock` is the descriptor of the data directory's lock, which it keeps open as long as it lives.
-    `has_room` is called when it can take connections again after it could not.
+    It runs `module`. `lock` is the descriptor of the data directory's lock, which it keeps open as
+    long as it lives. `has_room` is called when it can take connections again after it could not.
     """
     line, its_line = socket.socketpair()
     door, its_door = door_pair()
     try:
         with its_line, its_door:
             process = await asyncio.create_subprocess_exec(
-                *_command(name, its_line, its_door, logging),
+                *_command(module, name, its_line, its_door, logging),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(its_line.fileno(), its_door.fileno(), lock),
                 # A terminal signals its whole process group: also one that is still importing, and
@@ -158,7 +159,7 @@ async def start_member(
 
 
 def _command(
-    name: str, line: socket.socket, door: socket.socket, logging: Logging
+    module: str, name: str, line: socket.socket, door: socket.socket, logging: Logging
 ) -> tuple[str, ...]:
     # Nothing is imported from the directory that the relay happens to be started in, unless that
     # is where this very package is.
@@ -167,7 +168,7 @@ def _command(
         sys.executable,
         *(() if here else ("-P",)),
         "-m",
-        "relay.runtime.worker",
+        module,
         name,
         str(line.fileno()),
         str(door.fileno()),

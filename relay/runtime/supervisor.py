@@ -49,6 +49,7 @@ from relay.runtime.crew import Crew, CrewError
 from relay.runtime.forwarding import KINDS, Forwarding
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
+from relay.runtime.member import Member
 from relay.runtime.opening import make_store
 from relay.runtime.outbound_tls import OutboundTls
 from relay.runtime.pruning import prune_attempts
@@ -66,6 +67,8 @@ from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
 
 _STOPPING = "the relay is stopping"
+_SCRIBE_PATIENCE = 60.0  # seconds without an answer; nobody waits for it
+_SCRIBE_GRACE = 10.0  # to file what the workers have left, once they have ended
 
 
 _CLOCK_EVERY = 1.0  # seconds
@@ -250,7 +253,8 @@ class Supervisor:
         """Addresses are bound before workers are started, and open when there are some."""
         self._switchboard = Switchboard(self)
         self.crew = Crew(
-            config.workers,
+            [f"worker-{number}" for number in range(1, config.workers + 1)],
+            "relay.runtime.worker",
             begin=self._begin,
             handlers=self._switchboard.handlers,
             joined=self._switchboard.joined,
@@ -259,10 +263,26 @@ class Supervisor:
             lock=lock,
             logging=config.logging,
             patience=config.store.lease,
+            count=self.metrics.workers.set,
             metrics=self.metrics,
             log=self.log,
         )
-        self.ledger = Ledger(self.crew, self.metrics)
+        self.scribe = Crew(
+            ["scribe"],
+            "relay.runtime.scribe",
+            begin=self._begin,
+            handlers=lambda _: {},
+            joined=lambda _: None,
+            lost=self._scribe_lost,
+            changed=lambda: None,
+            lock=lock,
+            logging=config.logging,
+            patience=_SCRIBE_PATIENCE,
+            count=self.metrics.scribes.set,
+            metrics=self.metrics,
+            log=self.log,
+        )
+        self.ledger = Ledger((self.crew, self.scribe), self.metrics)
         self.door = Door(
             config=config, hand_over=self.crew.hand_over, metrics=self.metrics, log=self.log
         )
@@ -270,8 +290,14 @@ class Supervisor:
         await self.door.start()
         self._cleanup.callback(self.door.stop)
         self._cleanup.push_async_callback(self.crew.stop, 0.0)
-        await self.crew.start()
+        self._cleanup.push_async_callback(self.scribe.stop, 0.0)
+        await asyncio.gather(self.crew.start(), self.scribe.start())
         self._background(self.crew.keep(), "workers")
+        self._background(self.scribe.keep(), "scribe")
+
+    async def _scribe_lost(self, member: Member) -> None:
+        """What it had not filed is in the outbox, for the next one."""
+        self.ledger.close_account(member)
 
     async def _follow_the_clock(self) -> None:
         """Look as often as workers do, so that steps too small to be jumps do not add up to one."""
@@ -380,14 +406,16 @@ class Supervisor:
         prepared = self.door.prepare(config)
         problems = {
             problem
-            for answer in await self.crew.ask(say.Prepare(configuration))
+            for crew in (self.crew, self.scribe)
+            for answer in await crew.ask(say.Prepare(configuration))
             for problem in answer
         }
         if self.stopping:  # meanwhile: its addresses stay free, its workers are not disturbed
             problems.add(_STOPPING)
         if problems:
             prepared.discard()
-            self.crew.tell(say.Abandon())
+            for crew in (self.crew, self.scribe):
+                crew.tell(say.Abandon())
             return tuple(sorted(problems))
         self._config, self._configuration = config, configuration
         # Limits first: a worker that knows of a new one asks for it.
@@ -396,6 +424,7 @@ class Supervisor:
         self._configure_slots(config)
         self.crew.tell(self.warmups_are())
         await self.crew.put_in_force()
+        await self.scribe.put_in_force()
         self.door.put_in_force(prepared)
         self.health.reconfigure(config)
         self.restraining.reconfigure(config)
@@ -427,6 +456,7 @@ class Supervisor:
         self.log.info("relay is stopping", grace_seconds=grace)
         self.door.stop()
         await self.crew.stop(grace)
+        await self.scribe.stop(min(grace, _SCRIBE_GRACE))
         await self._cleanup.aclose()
         self.log.info("relay stopped")
 

@@ -277,6 +277,10 @@ class SuppressionStore(Protocol):
     async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
         """Add or replace entries; returns how many were new."""
 
+    async def add_observed(self, entries: Sequence[SuppressionEntry]) -> None:
+        """Add what was observed of mail that had left, by the rule of settlements: an entry that is
+        in force for another reason stays."""
+
     async def unsuppress(self, addresses: Sequence[str]) -> int: ...
 
     async def suppression(self, address: str, now: int) -> SuppressionEntry | None: ...

@@ -8,6 +8,7 @@ from relay.observe.metrics import Metrics
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(relay_\w+)` \| (\w+) \| (.*?) \| (.*) \|")
 BOUNDED = {
+    "type",
     "action",
     "bounce_type",
     "bounce_subtype",

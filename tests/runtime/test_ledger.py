@@ -43,7 +43,7 @@ def _values(sample: Any) -> tuple[Any, Any]:
 
 async def test_counters_do_not_run_backwards_while_a_dead_worker_is_buried() -> None:
     crew: Any = OneWorker()
-    ledger = Ledger(crew, Metrics())
+    ledger = Ledger((crew,), Metrics())
     assert await total(ledger) == 1
     crew.member.is_ready = False  # dead; its mail is being freed, its account is open
     assert await total(ledger) == 1

@@ -100,6 +100,9 @@ class Lists:
             new += await self._writer.submit(suppression.add, batch)
         return new
 
+    async def add_observed(self, entries: Sequence[SuppressionEntry]) -> None:
+        await self._writer.submit(suppression.add_all_observed, entries)
+
     async def unsuppress(self, addresses: Sequence[str]) -> int:
         gone = 0
         for start in range(0, len(addresses), _SUPPRESSION_BATCH):

@@ -68,6 +68,15 @@ def add_observed(db: sqlite3.Connection, entries: Sequence[SuppressionEntry]) ->
     )
 
 
+def add_all_observed(
+    db: sqlite3.Connection, requests: Sequence[Sequence[SuppressionEntry]]
+) -> list[None]:
+    """`add_observed`, as an operation of its own."""
+    for entries in requests:
+        add_observed(db, entries)
+    return [None] * len(requests)
+
+
 def remove(db: sqlite3.Connection, requests: Sequence[Sequence[str]]) -> list[int]:
     """Remove addresses; how many of each request were on the list."""
     return [

@@ -1,0 +1,123 @@
+"""From what the outbox holds to what is filed: messages, events, tallies, and who is suppressed.
+
+Pure. The same entries give the same filing, whoever makes it and how often, so that a process that
+dies in between begins again with them and invents nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.events.making import events_of, logged_message
+from relay.feedback.policy import Policies
+from relay.feedback.tallying import tallies_of
+from relay.store.happenings import Complained, OutboxEntry, Returned, Sent, Unreadable
+from relay.store.log_values import Filing, LoggedEvent, LoggedMessage, Tally
+from relay.store.values import SuppressionEntry
+
+_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what is judged: the name of this relay, the policies of its configuration sets, and the
+    domains of its own identities."""
+
+    hostname: str
+    policies: Policies
+    own_domains: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A filing; and what is to be suppressed before it is filed."""
+
+    filing: Filing
+    suppress: tuple[SuppressionEntry, ...] = ()
+
+
+class Memory:
+    """The messages of late: most of what happens, happens to them."""
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._most = most
+        self._messages: dict[str, LoggedMessage] = {}
+
+    def get(self, message_id: str) -> LoggedMessage | None:
+        return self._messages.get(message_id)
+
+    def put(self, messages: Mapping[str, LoggedMessage]) -> None:
+        """The oldest go where there are too many."""
+        self._messages |= messages
+        while len(self._messages) > self._most:
+            del self._messages[next(iter(self._messages))]
+
+
+def strangers(entries: Sequence[OutboxEntry], memory: Memory) -> set[str]:
+    """Ids of the messages that have to be looked up to make a filing of these entries."""
+    here = {entry.message_id for entry in entries if isinstance(entry.what, Sent)}
+    return {
+        entry.message_id
+        for entry in entries
+        if entry.message_id not in here and memory.get(entry.message_id) is None
+    } - {""}
+
+
+def told_from_outside(entries: Sequence[OutboxEntry]) -> set[str]:
+    """Ids of the messages whose earlier events are needed."""
+    return {e.message_id for e in entries if isinstance(e.what, Returned | Complained)}
+
+
+def make_filing(
+    outbox: str,
+    entries: Sequence[OutboxEntry],
+    memory: Memory,
+    past: Mapping[str, Sequence[LoggedEvent]],
+    rules: Rules,
+) -> Made:
+    """What is filed of `entries` of an outbox. `memory` knows all their messages that are known; it
+    learns the new ones. `past` has the earlier events of those that `told_from_outside` names."""
+    messages: list[LoggedMessage] = []
+    events: list[LoggedEvent] = []
+    tallies: dict[tuple[str, int], Tally] = {}
+    suppress: list[SuppressionEntry] = []
+    for entry in entries:
+        what = entry.what
+        if isinstance(what, Sent):
+            message: LoggedMessage | None = logged_message(entry, rules.hostname)
+            assert message is not None
+            memory.put({message.id: message})
+            messages.append(message)
+        else:
+            message = memory.get(entry.message_id)
+        if isinstance(what, Unreadable | Returned | Complained):
+            continue
+        made = events_of(entry, message, rules.hostname)
+        events += made
+        if message is not None:
+            _count(tallies, made, message, rules)
+    filing = Filing(outbox, entries[-1].id, tuple(messages), tuple(events), tuple(tallies.values()))
+    return Made(filing, tuple(suppress))
+
+
+def _count(
+    tallies: dict[tuple[str, int], Tally],
+    events: Sequence[LoggedEvent],
+    message: LoggedMessage,
+    rules: Rules,
+) -> None:
+    """Add to what is counted, one row for each dimension and hour."""
+    for event in events:
+        for tally in tallies_of(event, message, rules.own_domains):
+            key = tally.dimension, tally.hour
+            known = tallies.get(key)
+            tallies[key] = (
+                tally
+                if known is None
+                else Tally(
+                    tally.dimension,
+                    tally.hour,
+                    known.sent + tally.sent,
+                    known.bounced + tally.bounced,
+                    known.complained + tally.complained,
+                )
+            )

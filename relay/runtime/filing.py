@@ -1,0 +1,162 @@
+"""What happened, on its way from the outbox into the message log.
+
+Read in the order of the commits, made into messages and events, filed in one transaction with the
+place up to which the outbox was read; only then is the outbox emptied up to there. Whoever dies in
+between leaves entries that are filed, which the log's own place tells the next one to pass over.
+While the log cannot be written the outbox grows and mail goes on.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from relay.events.filing import Made, Memory, Rules, make_filing, strangers, told_from_outside
+from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
+from relay.store.happenings import OutboxEntry, Unreadable
+from relay.store.interface import Outbox, StoreError, SuppressionStore
+from relay.store.log_interface import MessageLog
+from relay.store.log_values import Filing
+
+_AT_ONCE = 500
+_EVERY = 0.2  # seconds: what happens in between is filed together
+_RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
+_ONCE_KEPT_MS = 14 * 86_400_000
+_ONCE_EVERY = 600.0
+_ONCE_AT_ONCE = 1_000
+
+
+class FilingDesk:
+    """Empties one outbox into one log. `filed` is called after each filing, with it; `rules` gives
+    what is judged by now, `wall` UTC milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        log: MessageLog,
+        suppressions: SuppressionStore,
+        rules: Callable[[], Rules],
+        filed: Callable[[Filing], None],
+        wall: Callable[[], int],
+        metrics: Metrics,
+        logger: Logger,
+    ) -> None:
+        self._outbox = outbox
+        self._log = log
+        self._suppressions = suppressions
+        self._rules = rules
+        self._filed = filed
+        self._wall = wall
+        self._metrics = metrics
+        self._logger = logger
+        self._memory = Memory()
+        self._name, self._upto = "", 0
+        self._ending = asyncio.Event()
+        self._pruned_at = 0.0
+
+    async def open(self) -> None:
+        """Where the log stands. Raises `StoreError`."""
+        name, newest = await self._outbox.name()
+        self._upto = await self._log.filed_upto(name)
+        if self._upto > newest:
+            self._logger.warning(
+                "the store was put back to an earlier state: what it tells is filed as new",
+                filed_upto=self._upto,
+                newest=newest,
+            )
+            name, self._upto = await self._outbox.rename(), 0
+        self._name = name
+
+    async def run(self) -> None:
+        """File what happens, until `finish` was asked for and nothing is left."""
+        wait = _RETRY_FIRST
+        while True:
+            began = time.monotonic()
+            try:
+                was_full = await self._file_some()
+                await self._tidy()
+            except StoreError as error:
+                self._metrics.log_errors.inc()
+                self._logger.error(
+                    "what happened cannot be filed now; it waits in the outbox",
+                    seconds=wait,
+                    error=str(error),
+                )
+                if await self._ends_within(wait):
+                    return
+                wait = min(wait * 2, _RETRY_LONGEST)
+                continue
+            wait = _RETRY_FIRST
+            if was_full:
+                continue
+            if self._ending.is_set():
+                return
+            await self._ends_within(max(0.0, _EVERY - (time.monotonic() - began)))
+
+    def finish(self) -> None:
+        """Have `run` end once the outbox is empty."""
+        self._ending.set()
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _file_some(self) -> bool:
+        """File what there is, up to a number; whether there may be more."""
+        entries = await self._outbox.read(self._upto, _AT_ONCE)
+        self._metrics.outbox_age.set(
+            max(0.0, (self._wall() - entries[0].at) / 1000) if entries else 0.0
+        )
+        if not entries:
+            return False
+        made = await self._make(entries)
+        if made.suppress:
+            await self._suppressions.add_observed(made.suppress)
+        await self._log.file(made.filing)
+        self._upto = made.filing.upto
+        self._count(made.filing)
+        self._filed(made.filing)
+        await self._outbox.forget(self._upto)
+        return len(entries) == _AT_ONCE
+
+    async def _make(self, entries: list[OutboxEntry]) -> Made:
+        """A filing of entries, with what has to be looked up for it."""
+        for entry in entries:
+            if isinstance(entry.what, Unreadable):
+                self._logger.error(
+                    "an entry of the outbox cannot be read: what it told of is true, and is not"
+                    " in the log",
+                    message_id=entry.message_id,
+                    entry=entry.id,
+                    error=entry.what.error,
+                )
+        if unknown := strangers(entries, self._memory):
+            self._memory.put(await self._log.messages(sorted(unknown)))
+        past = {
+            message_id: await self._log.events_of(message_id)
+            for message_id in told_from_outside(entries)
+        }
+        return make_filing(self._name, entries, self._memory, past, self._rules())
+
+    def _count(self, filing: Filing) -> None:
+        sets = {}
+        for event in filing.events:
+            if event.message_id not in sets:
+                message = self._memory.get(event.message_id)
+                sets[event.message_id] = message.configuration_set if message else ""
+            name = sets[event.message_id]
+            self._metrics.child(self._metrics.events, event.type, name).inc()
+
+    async def _tidy(self) -> None:
+        """Forget, now and then, which reports came in long ago."""
+        now = time.monotonic()
+        if self._pruned_at and now - self._pruned_at < _ONCE_EVERY:
+            return
+        gone = await self._outbox.prune_once(self._wall() - _ONCE_KEPT_MS, _ONCE_AT_ONCE)
+        if gone < _ONCE_AT_ONCE:
+            self._pruned_at = now
