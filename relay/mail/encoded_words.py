@@ -3,10 +3,12 @@
 Decoding is for people's eyes only (delivery reports); nothing is decided on its result.
 """
 
+import re
 from base64 import b64encode
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _OCTETS = 42  # 56 octets as base64, within the 75 that an encoded word may have
 
 
@@ -23,10 +25,14 @@ def encode_words(text: str) -> str:
 
 
 def decode_words(value: str) -> str:
-    """`value` with its encoded words decoded; unchanged where one of them is broken."""
+    """`value` with its encoded words decoded; unchanged where one of them is broken.
+
+    Some charsets (UTF-7, for one) can spell half a character, which no UTF-8 can: it becomes
+    U+FFFD, so that the text can be written anywhere."""
     if "=?" not in value:
         return value
     try:
-        return str(make_header(decode_header(value)))
+        text = str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, ValueError):
         return value
+    return _SURROGATES.sub("\ufffd", text)

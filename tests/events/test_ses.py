@@ -406,7 +406,10 @@ headers = st.one_of(
     st.lists(
         st.tuples(
             st.sampled_from([b"From", b"To", b"Subject", b"Message-ID", b"X-Any"]),
-            st.binary(max_size=40).map(lambda raw: raw.translate(None, b"\r\n")),
+            st.one_of(
+                st.binary(max_size=40).map(lambda raw: raw.translate(None, b"\r\n")),
+                st.sampled_from([b"=?utf-7?q?+2AA-?=", b"=?utf-8?b?AAA=?= <a@b.c>, \xff"]),
+            ),
         )
     ).map(lambda some: b"".join(name + b": " + value + b"\r\n" for name, value in some)),
 )
