@@ -7,6 +7,7 @@ reason to try again. What comes back later, reports and complaints, is understoo
 `relay.feedback.returned`, which needs more than the entry.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from itertools import count
@@ -17,7 +18,6 @@ from relay.events.delay_types import delay_type
 from relay.feedback.event_ids import event_id, feedback_id
 from relay.mail.encoded_words import decode_words
 from relay.mail.enhanced import printable_text, status_of_class
-from relay.mail.headers import HeaderError, Headers
 from relay.mail.message_id import accepted_at
 from relay.mail.simulated import is_simulator_address
 from relay.store.attempted import Verdict
@@ -45,6 +45,10 @@ ON_SUPPRESSION_LIST = "OnAccountSuppressionList"
 SUBJECT_CHARACTERS = 998
 NOT_SENT = "This address is on the suppression list; the message was not sent to it."
 
+# A line that begins so is a field's first: those that go on with one begin with white space.
+_SUBJECT = re.compile(
+    rb"^subject[ \t]*+:((?:[^\r\n]*+\r\n[ \t])*+[^\r\n]*+)", re.IGNORECASE | re.MULTILINE
+).search
 _Grouped = TypeVar("_Grouped")
 
 
@@ -240,12 +244,13 @@ def whole_fields(header: bytes, most: int) -> bytes:
 
 
 def _subject(header: bytes) -> str:
-    """For people: decoded, on one line. Empty where there is none, or what was kept is damaged."""
-    try:
-        value = Headers.parse(header).first("subject")
-    except HeaderError:
+    """For people: unfolded and decoded, on one line. Empty where there is none. The field alone is
+    read: this is done for each message."""
+    field = _SUBJECT(header)
+    if field is None:
         return ""
-    return printable_text(decode_words(value or ""), SUBJECT_CHARACTERS)
+    value = field[1].replace(b"\r\n", b"").strip(b" \t").decode(errors="replace")
+    return printable_text(decode_words(value), SUBJECT_CHARACTERS)
 
 
 def _is_simulated(message: Message, hostname: str) -> bool:

@@ -11,6 +11,7 @@ from relay.config.bounces import Category
 from relay.events.delay_types import DELAY_TYPES, DelayType, delay_type
 from relay.events.making import events_of, logged_message, whole_fields
 from relay.feedback.outcome import Outcome
+from relay.mail.headers import Headers
 from relay.mail.message_id import is_message_id
 from relay.store.happenings import Attempted, Complained, Paused, Rejected, Returned
 from relay.store.log_values import (
@@ -59,6 +60,12 @@ def test_the_subject_is_decoded_for_people_and_stays_on_one_line() -> None:
     assert logged().subject == "Grüße from the shop"
     folded = logged(header=b"Subject: a\r\n  b =?utf-8?q?c=0D=0Ad?=\r\n")
     assert folded.subject == "a b c d"
+
+
+def test_the_subject_is_found_as_the_header_has_it() -> None:
+    header = b"X-Subject: no\r\nX: a\r\n subject: no\r\nSUBJECT \t: \r\n\tyes\r\nSubject: late\r\n"
+    assert logged(header=header).subject == "yes"
+    assert Headers.parse(header).first("subject") == "yes"
 
 
 def test_a_message_without_subject_or_with_a_damaged_header_has_none() -> None:
