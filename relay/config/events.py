@@ -171,6 +171,7 @@ class _Http(_Destination):
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
+            (host or "").encode("idna")
         except ValueError:
             host = None
         if not host or parts.scheme not in ("https", "http") or not url.isascii() or " " in url:

@@ -59,6 +59,11 @@ class Course:
         """So much is done beyond an event that is not that nothing further is to be offered."""
         return len(self._ahead) >= self.MOST_AHEAD
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether something may be taken."""
+        return bool(self._ready)
+
     def oldest(self) -> int | None:
         """The lowest number that is not done."""
         self.upto  # noqa: B018 - forgets what is done

@@ -18,6 +18,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from relay.observe.sending_events import MEANING, SendingEvents
+
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -49,6 +51,7 @@ class Metrics:
         self._limiting()
         self._warming()
         self._keeping()
+        self._telling()
         self._children: dict[tuple[Hashable, ...], object] = {}
 
     def child(self, metric: _M, *labels: str) -> _M:
@@ -244,6 +247,31 @@ class Metrics:
             "Recipients of that allowance in the last 24 hours.",
             "source",
             "provider",
+        )
+
+    def _telling(self) -> None:
+        self.event_backlog = self._part(
+            "event_backlog", "Events that wait for a destination.", "destination"
+        )
+        self.event_oldest_seconds = self._part(
+            "event_oldest_age_seconds", "Age of the oldest of these.", "destination"
+        )
+        self.event_destination_up = self._part(
+            "event_destination_up", "1 while a destination takes events.", "destination"
+        )
+        self.event_deliveries = self._counter(
+            "event_deliveries_total", "Tellings of an event.", "destination", "outcome"
+        )
+        self.events_dropped = self._counter(
+            "events_dropped_total", "Events that a full backlog lost.", "destination"
+        )
+        self.event_dead_letters = self._part(
+            "event_dead_letters", "Events kept that a destination would not take.", "destination"
+        )
+        self.sending_events = SendingEvents()
+        self.registry.register(self.sending_events)
+        self.described.append(
+            Described("relay_sending_events_total", "counter", ("destination", "type"), MEANING)
         )
 
     def _keeping(self) -> None:

@@ -15,6 +15,7 @@ BOUNDED = {
     "certificate",
     "configuration_set",
     "credential",
+    "destination",
     "direction",
     "kind",
     "level",
@@ -29,6 +30,7 @@ BOUNDED = {
     "result",
     "source",
     "state",
+    "type",
     "version",
 }
 

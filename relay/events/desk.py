@@ -1,0 +1,143 @@
+"""What operators ask about destinations of events, and have done: tests, dead letters, replays."""
+
+from collections.abc import Callable, Sequence
+
+from relay.events.destinations.interface import DestinationError
+from relay.events.notification import Notification
+from relay.events.patience import Failed, Outcome, Refused, Told
+from relay.events.reader import ReadableLog
+from relay.events.replaying import is_past, number_before, tell_again
+from relay.events.samples import samples
+from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult, shown
+from relay.events.teller import Teller
+from relay.events.telling import EventTelling
+from relay.store.log_values import DeadLetter, LoggedEvent
+
+AT_ONCE = 100
+"""Events of one part of a replay, and dead letters of one answer."""
+
+
+class EventDesk:
+    """Answers while events are being told. `wall` gives UTC milliseconds. Every method may raise
+    `StoreError`, and those that name a destination `UnknownDestination`."""
+
+    def __init__(
+        self, telling: EventTelling, log: ReadableLog, hostname: str, wall: Callable[[], int]
+    ) -> None:
+        self._telling = telling
+        self._log = log
+        self._hostname = hostname
+        self._wall = wall
+
+    async def states(self) -> list[DestinationState]:
+        """All destinations, by name."""
+        return await self._telling.states()
+
+    async def test(self, name: str) -> list[TestResult]:
+        """Tell a destination of events that never happened, one of each type that it is told.
+        Raises `UnknownDestination`."""
+        teller = self._telling.teller(name)
+        chosen = min(teller.matching.sets, default="none")
+        notifications = samples(teller.matching.types, chosen, self._hostname, self._wall())
+        results = []
+        for one in notifications:
+            outcome = (await _try(teller, [one]))[0]
+            results.append(
+                TestResult(one.event.type, one.event.id, isinstance(outcome, Told), _said(outcome))
+            )
+            if isinstance(outcome, Failed):
+                break
+        return results
+
+    async def dead_letters(self, name: str, after: int, limit: int) -> list[ShownLetter]:
+        """Of one destination, or of all where the name is empty, in the order of their ids."""
+        letters = await self._log.dead_letters(name, after, min(limit, AT_ONCE))
+        notifications = await self._notifications([letter.event for letter in letters])
+        return [
+            shown(letter, notification.content)
+            for letter, notification in zip(letters, notifications, strict=True)
+        ]
+
+    async def forget(self, name: str, ids: Sequence[int]) -> int:
+        """Forget dead letters, those with these ids, or where there are none some of all: as many
+        as went. 0 where none is left."""
+        wanted = list(ids)
+        if not wanted:
+            wanted = [one.id for one in await self._log.dead_letters(name, 0, AT_ONCE)]
+        return await self._log.forget_dead_letters(wanted) if wanted else 0
+
+    async def replay_dead(self, name: str, ids: Sequence[int], after: int) -> Replayed:
+        """Tell dead letters once more: those with these ids, else the next of all after that one.
+        What is told now is forgotten. Raises `UnknownDestination`."""
+        teller = self._telling.teller(name)
+        letters = await self._letters_of(name, ids, after)
+        notifications = await self._notifications([letter.event for letter in letters])
+        outcomes = await _try(teller, notifications)
+        told = [
+            letter.id for letter, o in zip(letters, outcomes, strict=True) if isinstance(o, Told)
+        ]
+        if told:
+            await self._log.forget_dead_letters(told)
+        last = letters[-1].id if letters and not ids else 0
+        return _replayed(outcomes, last)
+
+    async def replay(self, name: str, since: int, until: int, after: int) -> Replayed:
+        """Tell the next events once more that match and happened from `since` to before `until`
+        (UTC ms), after the event of that number (0: from the first). Raises `UnknownDestination`.
+        """
+        teller = self._telling.teller(name)
+        number = after or await number_before(self._log, since)
+        page = await self._notifications(await self._log.events_after(number, AT_ONCE))
+        wanted = [
+            one
+            for one in page
+            if since <= one.event.at < until and teller.matching.wants(one.event, one.message)
+        ]
+        is_over = not page or is_past(page[-1].event.at, until)
+        outcomes = await _try(teller, wanted)
+        return _replayed(outcomes, 0 if is_over else page[-1].event.number)
+
+    async def _notifications(self, events: Sequence[LoggedEvent]) -> list[Notification]:
+        ids = list({event.message_id for event in events if event.message_id})
+        messages = await self._log.messages(ids) if ids else {}
+        return [
+            Notification(event, messages.get(event.message_id), self._hostname) for event in events
+        ]
+
+    async def _letters_of(self, name: str, ids: Sequence[int], after: int) -> list[DeadLetter]:
+        if not ids:
+            return await self._log.dead_letters(name, after, AT_ONCE)
+        found = [await self._log.dead_letters(name, one - 1, 1) for one in ids[:AT_ONCE]]
+        return [
+            letters[0]
+            for letters, one in zip(found, ids, strict=False)
+            if letters and letters[0].id == one
+        ]
+
+
+async def _try(teller: Teller, notifications: Sequence[Notification]) -> list[Outcome | None]:
+    try:
+        destination = teller.destination()
+    except DestinationError as error:
+        return [Failed(f"it cannot be set up: {error}") for _ in notifications]
+    return await tell_again(destination, notifications)
+
+
+def _said(outcome: Outcome | None) -> str:
+    match outcome:
+        case Told(answer=answer):
+            return answer
+        case Refused(error=error) | Failed(error=error):
+            return error
+        case None:
+            return "not tried"
+
+
+def _replayed(outcomes: Sequence[Outcome | None], after: int) -> Replayed:
+    failed = next((outcome for outcome in outcomes if isinstance(outcome, Failed)), None)
+    return Replayed(
+        told=sum(isinstance(outcome, Told) for outcome in outcomes),
+        refused=sum(isinstance(outcome, Refused) for outcome in outcomes),
+        after=0 if failed else after,
+        error=failed.error if failed else "",
+    )
