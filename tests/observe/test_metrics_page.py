@@ -8,7 +8,6 @@ from relay.observe.metrics import Metrics
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(relay_\w+)` \| (\w+) \| (.*?) \| (.*) \|")
 BOUNDED = {
-    "type",
     "action",
     "bounce_type",
     "bounce_subtype",
