@@ -30,6 +30,7 @@ from relay.store.values import (
 )
 
 if TYPE_CHECKING:
+    from relay.admin.events import EventOperations
     from relay.admin.explained import MessageExplanation
     from relay.admin.pools import PoolOperations
     from relay.admin.summaries import SummaryOperations
@@ -481,6 +482,9 @@ class Control(Protocol):
 
     @property
     def operations(self) -> Operations: ...
+
+    @property
+    def events(self) -> "EventOperations": ...
 
 
 def summary(health: Health) -> str:

@@ -33,6 +33,12 @@ from relay.admin.control import (
     Status,
     SuppressRequest,
 )
+from relay.admin.events import (
+    DestinationRequest,
+    LettersNamed,
+    LettersRequest,
+    ReplayRequest,
+)
 from relay.admin.explained import MessageExplanation
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
@@ -47,6 +53,7 @@ from relay.admin.tls_values import (
 )
 from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
+from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
 from relay.feedback.restraints import Restraint
 from relay.store.tls_values import StoredPolicy, TlsDay
 from relay.store.values import (
@@ -186,6 +193,28 @@ REACTIONS_CLEAR = LiveEndpoint(
     "/v1/reactions/clear", ClearReactions, Changed, lambda relay, q: relay.clear_reactions(q)
 )
 
+EVENTS = LiveEndpoint(
+    "/v1/events", Nothing, list[DestinationState], lambda relay, _: relay.events.states()
+)
+EVENTS_TEST = LiveEndpoint(
+    "/v1/events/test", DestinationRequest, list[TestResult], lambda relay, q: relay.events.test(q)
+)
+EVENTS_DEAD = LiveEndpoint(
+    "/v1/events/dead", LettersRequest, list[ShownLetter], lambda relay, q: relay.events.letters(q)
+)
+EVENTS_FORGET = LiveEndpoint(
+    "/v1/events/forget", LettersNamed, Changed, lambda relay, q: relay.events.forget(q)
+)
+EVENTS_REPLAY_DEAD = LiveEndpoint(
+    "/v1/events/replay/dead",
+    LettersNamed,
+    Replayed,
+    lambda relay, q: relay.events.replay_letters(q),
+)
+EVENTS_REPLAY = LiveEndpoint(
+    "/v1/events/replay", ReplayRequest, Replayed, lambda relay, q: relay.events.replay(q)
+)
+
 TOP = LiveEndpoint("/v1/top", Nothing, Look, lambda relay, _: relay.look())
 
 EXPORT = "/v1/suppression/export"
@@ -226,4 +255,10 @@ LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     REACTIONS_LIST,
     REACTIONS_CLEAR,
     TOP,
+    EVENTS,
+    EVENTS_TEST,
+    EVENTS_DEAD,
+    EVENTS_FORGET,
+    EVENTS_REPLAY_DEAD,
+    EVENTS_REPLAY,
 )

@@ -5,8 +5,8 @@ from relay.events.states import DestinationState
 from relay.events.teller import Teller
 
 
-def state_of(teller: Teller, dead_letters: int, now: float, wall: int) -> DestinationState:
-    """As of `now` on the loop's clock (seconds) and `wall` (UTC ms)."""
+def state_of(teller: Teller, dead_letters: int, now: float, clock: int) -> DestinationState:
+    """As of `now` on the loop's clock (seconds) and `clock` (UTC ms)."""
     standing = teller.standing
     trouble = standing.patience
     is_down = trouble.since is not None
@@ -24,8 +24,8 @@ def state_of(teller: Teller, dead_letters: int, now: float, wall: int) -> Destin
         last_told_at=standing.last_told_at,
         last_error=standing.last_error,
         last_error_at=standing.last_error_at,
-        failing_since=wall - round((now - trouble.since) * 1000) if trouble.since else 0,
-        next_try_at=wall + round((trouble.again_at - now) * 1000) if is_down else 0,
+        failing_since=clock - round((now - trouble.since) * 1000) if trouble.since else 0,
+        next_try_at=clock + round((trouble.again_at - now) * 1000) if is_down else 0,
         dead_letters=dead_letters,
         dropped=teller.dropped,
     )

@@ -1,6 +1,7 @@
 """What operators ask about destinations of events, and have done: tests, dead letters, replays."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from relay.events.destinations.interface import DestinationError
 from relay.events.notification import Notification
@@ -74,12 +75,14 @@ class EventDesk:
         notifications = await self._notifications([letter.event for letter in letters])
         outcomes = await _try(teller, notifications)
         told = [
-            letter.id for letter, o in zip(letters, outcomes, strict=True) if isinstance(o, Told)
+            letter.id
+            for letter, outcome in zip(letters, outcomes, strict=True)
+            if isinstance(outcome, Told)
         ]
         if told:
             await self._log.forget_dead_letters(told)
-        last = letters[-1].id if letters and not ids else 0
-        return _replayed(outcomes, last)
+        is_over = bool(ids) or not letters
+        return _replayed(outcomes, [letter.id for letter in letters], is_over=is_over)
 
     async def replay(self, name: str, since: int, until: int, after: int) -> Replayed:
         """Tell the next events once more that match and happened from `since` to before `until`
@@ -93,9 +96,12 @@ class EventDesk:
             for one in page
             if since <= one.event.at < until and teller.matching.wants(one.event, one.message)
         ]
-        is_over = not page or is_past(page[-1].event.at, until)
         outcomes = await _try(teller, wanted)
-        return _replayed(outcomes, 0 if is_over else page[-1].event.number)
+        part = _replayed(outcomes, [one.event.number for one in wanted], is_over=False)
+        if part.error or any(outcome is None for outcome in outcomes):
+            return part
+        is_over = not page or is_past(page[-1].event.at, until)
+        return replace(part, after=0 if is_over else page[-1].event.number)
 
     async def _notifications(self, events: Sequence[LoggedEvent]) -> list[Notification]:
         ids = list({event.message_id for event in events if event.message_id})
@@ -133,8 +139,15 @@ def _said(outcome: Outcome | None) -> str:
             return "not tried"
 
 
-def _replayed(outcomes: Sequence[Outcome | None], after: int) -> Replayed:
+def _replayed(
+    outcomes: Sequence[Outcome | None], numbers: Sequence[int], *, is_over: bool
+) -> Replayed:
+    """`numbers` are those of what was told, in order. What was not tried comes first next time."""
     failed = next((outcome for outcome in outcomes if isinstance(outcome, Failed)), None)
+    untried = next((n for n, o in zip(numbers, outcomes, strict=True) if o is None), None)
+    after = 0 if is_over or not numbers else numbers[-1]
+    if untried is not None:
+        after = untried - 1
     return Replayed(
         told=sum(isinstance(outcome, Told) for outcome in outcomes),
         refused=sum(isinstance(outcome, Refused) for outcome in outcomes),

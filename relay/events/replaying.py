@@ -9,6 +9,8 @@ from relay.events.notification import Notification
 from relay.events.patience import Failed, Outcome
 from relay.store.log_interface import TellingLog
 
+ENOUGH_S = 15.0
+"""After so long one part of a replay begins no further telling."""
 _SLACK_MS = 300_000
 """By how much events may be out of the order of their times in the log."""
 
@@ -17,13 +19,16 @@ async def tell_again(
     destination: Destination, notifications: Sequence[Notification]
 ) -> list[Outcome | None]:
     """What became of each, in their order; of one message each once the one before it was told or
-    refused. It stops where the destination fails: what was not tried then is None."""
+    refused. It stops where the destination fails, and after some time: what was not tried then is
+    None."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + ENOUGH_S
     outcomes: list[Outcome | None] = [None] * len(notifications)
     course = Course(-1)
     for number, notification in enumerate(notifications):
         event = notification.event
         course.offer(number, event.message_id or event.id, wanted=True)
-    while course.has_ready:
+    while course.has_ready and loop.time() < end:
         wave: list[int] = []
         most = destination.concurrency * destination.batch
         while len(wave) < most and (next_one := course.take()) is not None:

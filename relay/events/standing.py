@@ -12,11 +12,11 @@ MOST_REFUSED_IN_A_ROW = 20
 
 
 class Standing:
-    """Notes what tellings come to, in words, figures and log lines. `wall` gives UTC milliseconds,
+    """Notes what tellings come to, in words, figures and log lines. `clock` gives UTC milliseconds,
     `now` are seconds of the loop's clock."""
 
     def __init__(
-        self, name: str, metrics: Metrics, logger: Logger, wall: Callable[[], int], rng: Random
+        self, name: str, metrics: Metrics, logger: Logger, clock: Callable[[], int], rng: Random
     ) -> None:
         self.patience = Patience(rng)
         self.told = 0
@@ -26,7 +26,7 @@ class Standing:
         self._name = name
         self._metrics = metrics
         self._logger = logger
-        self._wall = wall
+        self._clock = clock
         self._refused_in_a_row = 0
 
     @property
@@ -40,7 +40,7 @@ class Standing:
         self._refused_in_a_row = 0
         self._recovered()
         self.told += 1
-        self.last_told_at = self._wall()
+        self.last_told_at = self._clock()
 
     def refused(self, error: str) -> None:
         """It does not take an event, and may take others."""
@@ -68,7 +68,7 @@ class Standing:
 
     def _note(self, error: str) -> None:
         self.last_error = error
-        self.last_error_at = self._wall()
+        self.last_error_at = self._clock()
 
     def _count(self, outcome: str) -> None:
         self._metrics.child(self._metrics.event_deliveries, self._name, outcome).inc()

@@ -32,7 +32,8 @@ Make = Callable[[], Destination]
 
 class Teller:
     """`run` tells for ever. `matching` may be changed at any time; it decides on what is read from
-    then on. `newest` is the number of the newest event of the log, as far as is known."""
+    then on. `newest` is the number of the newest event of the log, as far as is known. `clock`
+    gives UTC milliseconds, as the times of events are."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Teller:
         log: ReadableLog,
         metrics: Metrics,
         logger: Logger,
-        wall: Callable[[], int],
+        clock: Callable[[], int],
         rng: Random,
     ) -> None:
         self.name = name
@@ -60,8 +61,8 @@ class Teller:
         self._log = log
         self._metrics = metrics
         self._logger = logger.bind(destination=name)
-        self.standing = Standing(name, metrics, self._logger, wall, rng)
-        self._wall = wall
+        self.standing = Standing(name, metrics, self._logger, clock, rng)
+        self._clock = clock
         self._destination: Destination | None = None
         self._open: dict[int, Notification] = {}
         self._trials: dict[int, Trials] = {}
@@ -273,7 +274,7 @@ class Teller:
 
     async def _failed(self, number: int, failed: Failed, now: float) -> None:
         self.standing.failed(failed, now)
-        age = self._wall() - self._open[number].event.at
+        age = self._clock() - self._open[number].event.at
         if age > self.config.give_up_after * 1000:
             await self._bury(number, failed.error)
         elif takes_whole(self.config):
@@ -305,7 +306,7 @@ class Teller:
             event=self._open[number].event,
             attempts=trials.attempts if trials else 1,
             error=error,
-            at=self._wall(),
+            at=self._clock(),
         )
         try:
             await self._log.add_dead_letters([letter], self.config.dead_letters)

@@ -33,7 +33,8 @@ class UnknownDestination(Exception):
 
 
 class EventTelling:
-    """`open` before the log is written to, then `run`. `wall` gives UTC milliseconds."""
+    """`open` before the log is written to, then `run`. `clock` gives UTC milliseconds, as the times
+    of events are, `wall` what people's clocks say."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class EventTelling:
         config: Config,
         metrics: Metrics,
         logger: Logger,
+        clock: Callable[[], int],
         wall: Callable[[], int],
         rng: Random | None = None,
     ) -> None:
@@ -49,6 +51,7 @@ class EventTelling:
         self._config = config
         self._metrics = metrics
         self._logger = logger
+        self._clock = clock
         self._wall = wall
         self._rng = rng or SystemRandom()
         self._reader = EventReader(log, config.hostname)
@@ -162,7 +165,7 @@ class EventTelling:
             log=self._log,
             metrics=self._metrics,
             logger=self._logger,
-            wall=self._wall,
+            clock=self._clock,
             rng=self._rng,
         )
         teller.newest = self._newest
@@ -232,11 +235,11 @@ class EventTelling:
 
     def _state(self, teller: Teller) -> DestinationState:
         now = asyncio.get_running_loop().time()
-        return state_of(teller, self._letters.get(teller.name, 0), now, self._wall())
+        return state_of(teller, self._letters.get(teller.name, 0), now, self._clock())
 
     def _set_gauges(self, state: DestinationState) -> None:
         metrics = self._metrics
-        age = max(0, self._wall() - state.oldest_at) / 1000 if state.oldest_at else 0.0
+        age = max(0, self._clock() - state.oldest_at) / 1000 if state.oldest_at else 0.0
         metrics.event_backlog.labels(state.name).set(state.backlog)
         metrics.event_oldest_seconds.labels(state.name).set(age)
         metrics.event_destination_up.labels(state.name).set(state.condition == "up")

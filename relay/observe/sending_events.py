@@ -11,9 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 NAME = "relay_sending_events"
-MEANING = (
-    "Recipients that events were about, with the dimensions of a destination of type prometheus."
-)
+MEANING = "Recipients of events, with the dimensions of the destination."
 
 Labels = tuple[tuple[str, str], ...]
 

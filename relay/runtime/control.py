@@ -36,6 +36,7 @@ from relay.limits.specs import temper_key
 from relay.mail.envelope import domain_of
 from relay.routing import explain as explaining
 from relay.routing.plan import RoutingFailure
+from relay.runtime.event_control import EventControl
 from relay.runtime.explaining import explain_message, rested
 from relay.runtime.gauges import wall_ms
 from relay.runtime.looking import GLANCE_S, backlog_of, limit_status, look, queue_statuses
@@ -71,6 +72,7 @@ class RelayControl:
     def __init__(self, relay: "Supervisor", reloader: "Reloader") -> None:
         self._relay = relay
         self._reloader = reloader
+        self.events = EventControl(relay)
         self.operations = StoreOperations(
             store=relay.store,
             config=lambda: relay.config,

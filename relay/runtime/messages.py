@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from relay.admin.tls_values import BrokenTls
 from relay.delivery.backlog import Backlog
 from relay.delivery.whereabouts import Found
+from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
 from relay.feedback.restraints import Complaint, Rest
 from relay.frontend.authenticator import Known
 from relay.frontend.blocks import Block
@@ -121,6 +122,61 @@ class Recall(Question[bool]):
 
     answer: ClassVar[Any] = bool
     which: QueueFilter
+
+
+@dataclass(frozen=True, slots=True)
+class TellDestinations(Question[list[DestinationState]]):
+    """How event destinations are doing."""
+
+    answer: ClassVar[Any] = list[DestinationState]
+
+
+@dataclass(frozen=True, slots=True)
+class TestDestination(Question[list[TestResult]]):
+    """Tell a destination of events that never happened."""
+
+    answer: ClassVar[Any] = list[TestResult]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellDeadLetters(Question[list[ShownLetter]]):
+    """Dead letters of a destination (all: empty), after that id."""
+
+    answer: ClassVar[Any] = list[ShownLetter]
+    name: str
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDeadLetters(Question[int]):
+    """Forget these dead letters, or where there are no ids some of all; how many went."""
+
+    answer: ClassVar[Any] = int
+    name: str
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDeadLetters(Question[Replayed]):
+    """Tell these dead letters again, or where there are no ids the next of all."""
+
+    answer: ClassVar[Any] = Replayed
+    name: str
+    ids: tuple[int, ...] = ()
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayEvents(Question[Replayed]):
+    """Tell the next events again that happened in a time (UTC ms)."""
+
+    answer: ClassVar[Any] = Replayed
+    name: str
+    since: int
+    until: int
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +365,12 @@ KINDS: tuple[type, ...] = (
     TakeStock,
     Report,
     WhichTlsIsBroken,
+    TellDestinations,
+    TestDestination,
+    TellDeadLetters,
+    ForgetDeadLetters,
+    ReplayDeadLetters,
+    ReplayEvents,
     TellBacklog,
     WhereIs,
     WhyLinesWait,

@@ -21,7 +21,9 @@ from contextlib import AsyncExitStack, suppress
 
 from relay import __version__
 from relay.config.model import Config
+from relay.events.desk import EventDesk
 from relay.events.filing import Rules
+from relay.events.telling import EventTelling
 from relay.feedback.policy import Policies
 from relay.observe.logging import Logger, make_logger
 from relay.observe.merging import Family, take_stock
@@ -67,6 +69,12 @@ class Scribe:
             say.TakeStock: self._take_stock,
             say.Report: lambda _: say.State(0, 0),
             say.Drain: self._drain,
+            say.TellDestinations: lambda _: self.events.states(),
+            say.TestDestination: lambda q: self.events.test(q.name),
+            say.TellDeadLetters: lambda q: self.events.dead_letters(q.name, q.after, q.limit),
+            say.ForgetDeadLetters: lambda q: self.events.forget(q.name, q.ids),
+            say.ReplayDeadLetters: lambda q: self.events.replay_dead(q.name, q.ids, q.after),
+            say.ReplayEvents: lambda q: self.events.replay(q.name, q.since, q.until, q.after),
         }
         self.link = await connect(line, lambda: Link(handlers, self.log, self._orphaned))
         await self._ended.wait()
@@ -107,6 +115,18 @@ class Scribe:
             logger=self.log,
         )
         await self.desk.open()
+        self.telling = EventTelling(
+            log=self.message_log,
+            config=config,
+            metrics=self.metrics,
+            logger=self.log,
+            clock=self.queue_clock.now,
+            wall=wall_ms,
+        )
+        # Before anything is filed: who is told from now on is told of what is filed now.
+        await self.telling.open()
+        self._background(self.telling.run(), "telling of events")
+        self.events = EventDesk(self.telling, self.message_log, config.hostname, wall_ms)
         self._filing = self._background(self.desk.run(), "filing")
 
     def _configure(self, config: Config) -> None:
@@ -119,6 +139,8 @@ class Scribe:
 
     def _filed(self, filing: Filing) -> None:
         """What there is to tell, and to judge by, has become more."""
+        if filing.events:
+            self.telling.wake()
 
     def _background(self, work: Coroutine[object, object, None], name: str) -> "asyncio.Task[None]":
         """Run a loop that ends with the scribe. Should it fail, the scribe ends."""
@@ -145,11 +167,17 @@ class Scribe:
         self._prepared = pickle.loads(message.configuration)  # noqa: S301 - likewise
         return ()
 
-    def _put_in_force(self, _: say.PutInForce) -> bool:
+    async def _put_in_force(self, _: say.PutInForce) -> bool:
+        """False where it cannot: another scribe takes its place, which begins with it."""
         if self._prepared is None:
             return False
-        self._configure(self._prepared)
-        self._prepared = None
+        config, self._prepared = self._prepared, None
+        try:
+            await self.telling.configure(config)
+        except StoreError as error:
+            self.log.error("the scribe cannot take a configuration up", error=str(error))
+            return False
+        self._configure(config)
         return True
 
     def _abandon(self, _: say.Abandon) -> None:

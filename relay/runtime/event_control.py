@@ -1,0 +1,68 @@
+"""What operators ask about event destinations: asked of the scribe, which tells them."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+from relay.admin.control import Changed, Refused
+from relay.admin.events import DestinationRequest, LettersNamed, LettersRequest, ReplayRequest
+from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
+from relay.runtime.messages import (
+    ForgetDeadLetters,
+    Question,
+    ReplayDeadLetters,
+    ReplayEvents,
+    TellDeadLetters,
+    TellDestinations,
+    TestDestination,
+)
+
+if TYPE_CHECKING:
+    from relay.runtime.supervisor import Supervisor
+
+A = TypeVar("A")
+
+_WITHIN_S = 100.0  # a destination may take its time with each of some events
+
+
+class EventControl:
+    """See `EventOperations`."""
+
+    def __init__(self, relay: "Supervisor") -> None:
+        self._relay = relay
+
+    async def states(self) -> list[DestinationState]:
+        return await self._ask(TellDestinations())
+
+    async def test(self, request: DestinationRequest) -> list[TestResult]:
+        self._check(request.destination)
+        return await self._ask(TestDestination(request.destination))
+
+    async def letters(self, request: LettersRequest) -> list[ShownLetter]:
+        question = TellDeadLetters(request.destination, request.after, max(1, request.limit))
+        return await self._ask(question)
+
+    async def forget(self, request: LettersNamed) -> Changed:
+        return Changed(await self._ask(ForgetDeadLetters(request.destination, request.ids)))
+
+    async def replay_letters(self, request: LettersNamed) -> Replayed:
+        self._check(request.destination)
+        return await self._ask(ReplayDeadLetters(request.destination, request.ids, request.after))
+
+    async def replay(self, request: ReplayRequest) -> Replayed:
+        self._check(request.destination)
+        return await self._ask(
+            ReplayEvents(request.destination, request.since, request.until, request.after)
+        )
+
+    async def _ask(self, question: Question[A]) -> A:
+        answers = await self._relay.scribe.ask(question, _WITHIN_S)
+        if not answers:
+            raise Refused(
+                "the process that tells of events did not answer; the log says why", "unavailable"
+            )
+        return answers[0]
+
+    def _check(self, name: str) -> None:
+        known = self._relay.config.events
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise Refused(f"no event destination {name}; there are: {there}", "not_found")
