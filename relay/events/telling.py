@@ -151,6 +151,10 @@ class EventTelling:
         if self._is_running:
             for name in self._tellers.keys() - kept.keys():
                 self._start(name)
+        try:
+            await self._save()  # where one that is new begins
+        except StoreError as error:
+            self._cannot_save(error)
 
     def _make(self, name: str, settings: EventDestination) -> Teller:
         teller = Teller(
@@ -216,12 +220,15 @@ class EventTelling:
                 self._saved.pop(name, None)
                 del self._forget_at[name]
         except StoreError as error:
-            self._logger.warning("cursors of event destinations wait", error=str(error))
+            self._cannot_save(error)
         for teller in self._tellers.values():
             teller.newest = self._newest
             if teller.backlog > teller.config.backlog:
                 teller.wake()
             self._set_gauges(self._state(teller))
+
+    def _cannot_save(self, error: StoreError) -> None:
+        self._logger.warning("cursors of event destinations wait to be stored", error=str(error))
 
     async def _save(self) -> None:
         moved = [
