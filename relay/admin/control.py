@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from relay.admin.events import EventOperations
     from relay.admin.explained import MessageExplanation
     from relay.admin.pools import PoolOperations
+    from relay.admin.reputation import ReputationOperations
     from relay.admin.summaries import SummaryOperations
     from relay.admin.suspensions import SuspensionOperations
     from relay.admin.tls import TlsOperations
@@ -425,6 +426,9 @@ class Operations(Protocol):
 
     @property
     def suspensions(self) -> "SuspensionOperations": ...
+
+    @property
+    def reputation(self) -> "ReputationOperations": ...
 
     @property
     def tls(self) -> "TlsOperations": ...

@@ -42,6 +42,13 @@ from relay.admin.events import (
 from relay.admin.explained import MessageExplanation
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
+from relay.admin.reputation import (
+    FreshStartRequest,
+    PauseRequest,
+    ResumeSendingRequest,
+    Standing,
+    StandingRequest,
+)
 from relay.admin.summaries import Summary, SummaryRequest
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
 from relay.admin.tls_values import (
@@ -55,6 +62,7 @@ from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
 from relay.feedback.restraints import Restraint
+from relay.store.pauses import Pause
 from relay.store.tls_values import StoredPolicy, TlsDay
 from relay.store.values import (
     QueueEntry,
@@ -136,6 +144,28 @@ TLS_COUNTS = Endpoint(
 )
 TLS_REPORT = Endpoint(
     "/v1/tls/report", TlsReportRequest, TlsReportText, lambda store, q: store.tls.report(q)
+)
+
+REPUTATION = Endpoint(
+    "/v1/reputation",
+    StandingRequest,
+    list[Standing],
+    lambda store, q: store.reputation.standings(q),
+)
+REPUTATION_PAUSE = Endpoint(
+    "/v1/reputation/pause", PauseRequest, Pause, lambda store, q: store.reputation.pause(q)
+)
+REPUTATION_RESUME = Endpoint(
+    "/v1/reputation/resume",
+    ResumeSendingRequest,
+    Changed,
+    lambda store, q: store.reputation.resume(q),
+)
+REPUTATION_FRESH_START = Endpoint(
+    "/v1/reputation/fresh-start",
+    FreshStartRequest,
+    Changed,
+    lambda store, q: store.reputation.start_afresh(q),
 )
 
 SUSPEND = Endpoint(
@@ -236,6 +266,10 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     TLS_REPORT,
     POOLS,
     WARMUP,
+    REPUTATION,
+    REPUTATION_PAUSE,
+    REPUTATION_RESUME,
+    REPUTATION_FRESH_START,
     SUSPEND,
     RESUME,
     SUSPENSIONS,

@@ -28,6 +28,7 @@ from relay.admin.control import (
 )
 from relay.admin.details import gone, queued
 from relay.admin.pools import PoolOperations
+from relay.admin.reputation import ReputationOperations
 from relay.admin.summaries import SummaryOperations, no_providers
 from relay.admin.suspensions import SuspensionOperations
 from relay.admin.tls import TlsOperations
@@ -42,6 +43,7 @@ from relay.mail.address import AddressError, parse_mailbox
 from relay.mail.enhanced import printable_text
 from relay.mail.replies import Reply
 from relay.store.interface import Store
+from relay.store.log_interface import MessageLog
 from relay.store.secrets import new_secret
 from relay.store.values import (
     Delivery,
@@ -88,6 +90,10 @@ async def _nothing_in_memory(_: QueueFilter) -> None:
     return None
 
 
+async def _nobody_to_tell() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOperations:
     """`relay.admin.control.Operations` over a store.
@@ -99,6 +105,7 @@ class StoreOperations:
     """
 
     store: Store
+    message_log: MessageLog
     config: Callable[[], Config]
     clock: Callable[[], int]
     recall: Callable[[QueueFilter], Awaitable[None]] = _nothing_in_memory
@@ -106,6 +113,7 @@ class StoreOperations:
     queue_changed: Callable[[], None] = _nothing
     secrets_changed: Callable[[], Awaitable[None]] = _nobody
     suspensions_changed: Callable[[], Awaitable[None]] | None = None
+    pauses_changed: Callable[[], Awaitable[None]] = _nobody_to_tell
     warmups_changed: Callable[[], Awaitable[None]] | None = None
     source_faults: Callable[[], Mapping[str, str]] = dict
     providers: Callable[[], Awaitable[Mapping[str, str]]] = no_providers
@@ -120,6 +128,17 @@ class StoreOperations:
             config=self.config,
             clock=self.clock,
             changed=self.suspensions_changed,
+        )
+
+    @property
+    def reputation(self) -> ReputationOperations:
+        """How streams stand, and which are paused."""
+        return ReputationOperations(
+            store=self.store.pauses,
+            log=self.message_log,
+            config=self.config,
+            clock=self.clock,
+            changed=self.pauses_changed,
         )
 
     @property

@@ -5,6 +5,8 @@ It stores nothing and sends nothing; what it counts is the waiting that limits i
 caller counts what was accepted or refused. It raises nothing of its own.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from math import ceil
 
 from relay.admission import refusals
@@ -17,6 +19,7 @@ from relay.limits.gatekeeper import NOW, Decision, Gatekeeper
 from relay.limits.specs import counted_key, describe
 from relay.mail.simulated import simulated as simulation_of
 from relay.observe.metrics import Metrics
+from relay.store.pauses import Pause
 from relay.store.values import Message, NewMessage
 
 __all__ = ["Admission", "Refusal"]
@@ -31,11 +34,17 @@ class Admission:
     def __init__(self, config: Config, limits: Gatekeeper, hostname: str, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
+        self._pauses: dict[str, Pause] = {}
         self._policy = Policy.of(config, hostname)
 
     def reconfigure(self, config: Config) -> None:
         """Put a new configuration in force for submissions that come after."""
-        self._policy = Policy.of(config, config.hostname)
+        self._policy = replace(Policy.of(config, config.hostname), pauses=self._pauses)
+
+    def pause(self, pauses: Iterable[Pause]) -> None:
+        """Refuse new mail of these streams, and of no others."""
+        self._pauses = {pause.key: pause for pause in pauses}
+        self._policy = replace(self._policy, pauses=self._pauses)
 
     async def admit(self, submission: Submission) -> NewMessage | Refusal:
         """Check a submission and charge its recipients to the limits, suppressed ones included;

@@ -48,6 +48,9 @@ def examine(submission: Submission, policy: Policy) -> Approved | Refusal:
     set_name = choose_set(reading, credential, policy)
     if isinstance(set_name, Refusal):
         return set_name
+    refusal = check_pauses(set_name, credential.name, policy) if policy.pauses else None
+    if refusal is not None:
+        return refusal
     return Approved(
         reading=reading,
         credential=credential,
@@ -131,3 +134,12 @@ def choose_set(reading: Reading, credential: CredentialPolicy, policy: Policy) -
     if not policy.sets[chosen].sending:
         return refusals.set_paused(chosen)
     return chosen
+
+
+def check_pauses(set_name: str, credential: str, policy: Policy) -> Refusal | None:
+    """Sending of the configuration set or of the credential was paused while the relay ran."""
+    for key in (f"set:{set_name}", f"credential:{credential}"):
+        pause = policy.pauses.get(key)
+        if pause is not None:
+            return refusals.stream_paused(pause)
+    return None

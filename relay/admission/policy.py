@@ -11,6 +11,7 @@ from relay.config.model import Config, ConfigurationSet, Credential, Identity
 from relay.limits.specs import ACCOUNT, Limit, config_limits, credential_key, rate_key
 from relay.mail.envelope import Recipient
 from relay.mail.simulated import simulator_domain
+from relay.store.pauses import Pause
 
 _ADDRESSES = 4_096  # whose identity is remembered; those that send mail are fewer, mostly
 _ADDRESSES_OF_CREDENTIAL = 64
@@ -47,7 +48,7 @@ class CredentialPolicy:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All that admission needs of a configuration. `simulator` is the domain of the mailbox
-    simulator, `""` where it takes no mail."""
+    simulator, `""` where it takes no mail; `pauses` are in force, by key."""
 
     hostname: str
     message_size: int
@@ -62,6 +63,7 @@ class Policy:
     default_set: str | None
     limits: Mapping[str, Limit]
     simulator: str = ""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config, hostname: str) -> Self:

@@ -11,6 +11,7 @@ from math import ceil
 
 from relay.admission.submission import Refusal
 from relay.mail.replies import Reply
+from relay.store.pauses import Pause
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _ADDRESSES = 5  # named in one reply; SES cuts its list with "..." too
@@ -107,6 +108,15 @@ def set_paused(name: str) -> Refusal:
         Reply(554, "5.7.1", f"Sending is paused for configuration set {name}"),
         "configuration set paused",
     )
+
+
+def stream_paused(pause: Pause) -> Refusal:
+    what = "configuration set" if pause.kind == "set" else "credential"
+    text = (
+        f"Sending is paused for {what} {_echo(pause.name)}: {_UNPRINTABLE.sub('?', pause.reason)}."
+        f" An operator resumes it: relay reputation resume {pause.key}"
+    )
+    return Refusal(Reply(554, "5.7.1", text), "reputation")
 
 
 def set_missing(identity: str, credential: str) -> Refusal:

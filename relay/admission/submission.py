@@ -26,6 +26,7 @@ Reason = Literal[
     "configuration set not allowed",
     "configuration set paused",
     "configuration set missing",
+    "reputation",
     "rate",
     "quota",
     "store failed",

@@ -21,6 +21,7 @@ from relay.cli.place import Place, find_config
 from relay.config.model import Config
 from relay.observe.logging import make_logger
 from relay.store.sqlite import SqliteStore, lock_data_dir
+from relay.store.sqlite.log import SqliteLog
 from relay.store.values import SuppressionEntry
 
 Q = TypeVar("Q")
@@ -61,10 +62,13 @@ def _open_store(place: Place) -> Iterator[Desk]:
             inline_size=config.store.inline_size,
             log=make_logger("console", "error"),
         )
+        log = SqliteLog(config.data_dir, log=make_logger("console", "error"))
         runner.run(store.open())
         try:
-            yield _StoreDesk(runner, store, config)
+            runner.run(log.open(reading=True))
+            yield _StoreDesk(runner, store, log, config)
         finally:
+            runner.run(log.close())
             runner.run(store.close())
 
 
@@ -86,9 +90,13 @@ def must_own(data_dir: Path, otherwise: str = "") -> None:
 class _StoreDesk:
     """The store in this process."""
 
-    def __init__(self, runner: asyncio.Runner, store: SqliteStore, config: Config) -> None:
+    def __init__(
+        self, runner: asyncio.Runner, store: SqliteStore, log: SqliteLog, config: Config
+    ) -> None:
         self._runner = runner
-        self._operations = StoreOperations(store=store, config=lambda: config, clock=utc_ms)
+        self._operations = StoreOperations(
+            store=store, message_log=log, config=lambda: config, clock=utc_ms
+        )
 
     def call(self, endpoint: Endpoint[Q, A], question: Q) -> A:
         async def answer() -> A:

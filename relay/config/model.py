@@ -28,6 +28,7 @@ from relay.config.names import (
 from relay.config.passwords import check_hash, is_hash
 from relay.config.paths import FilePath
 from relay.config.reactions import ReactionRule
+from relay.config.reputation import Reputation
 from relay.config.section import Section as _Section
 from relay.config.shaping import Provider, Shaping
 from relay.config.units import (
@@ -198,6 +199,9 @@ class ConfigurationSet(_Section):
     suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
     priority: Literal["high", "normal", "low"] = Field(
         "normal", description="16 : 4 : 1, where mail of several sets waits for its turn"
+    )
+    reputation: Reputation | None = Field(
+        None, description="by which it is warned of and paused; absent: as reputation says"
     )
     movable: Switch = Field(True, description="whether operators may move its mail to other pools")
     events: tuple[Name, ...] = Field(
@@ -400,6 +404,7 @@ class Config(_Section):
         {}, max_length=100, description="who is told what becomes of mail"
     )
     suppression: Suppression = Suppression()
+    reputation: Reputation = Reputation()
     store: StoreConfig = StoreConfig()
     metrics: Metrics = Metrics()
     logging: Logging = Logging()

@@ -110,14 +110,4 @@ def _count(
         for tally in tallies_of(event, message, rules.own_domains):
             key = tally.dimension, tally.hour
             known = tallies.get(key)
-            tallies[key] = (
-                tally
-                if known is None
-                else Tally(
-                    tally.dimension,
-                    tally.hour,
-                    known.sent + tally.sent,
-                    known.bounced + tally.bounced,
-                    known.complained + tally.complained,
-                )
-            )
+            tallies[key] = tally if known is None else known + tally

@@ -309,6 +309,22 @@ class Metrics:
         self.log_errors = self._counter(
             "message_log_errors_total", "Times that the message log could not be written."
         )
+        self.bounce_rate = self._part(
+            "reputation_bounce_rate",
+            "Share of hard bounces in the volume that is judged: of the account, a configuration"
+            " set, credential, identity, pool, source or provider.",
+            "kind",
+            "name",
+        )
+        self.complaint_rate = self._part(
+            "reputation_complaint_rate", "Share of complaints, likewise.", "kind", "name"
+        )
+        self.reputation_volume = self._part(
+            "reputation_volume", "Recipients in the volume that is judged.", "kind", "name"
+        )
+        self.sending_paused = self._gauge(
+            "sending_paused", "1 while new mail of it is refused.", "kind", "name"
+        )
         self.scribes = self._gauge(
             "scribes", "1 while the process runs that files what happened and tells of it."
         )

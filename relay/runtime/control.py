@@ -75,6 +75,7 @@ class RelayControl:
         self.events = EventControl(relay)
         self.operations = StoreOperations(
             store=relay.store,
+            message_log=relay.message_log,
             config=lambda: relay.config,
             clock=relay.queue_clock.now,
             recall=self._recall,
@@ -82,6 +83,7 @@ class RelayControl:
             queue_changed=lambda: relay.crew.tell(QueueChanged()),
             secrets_changed=self._secrets_changed,
             suspensions_changed=relay.suspender.refresh,
+            pauses_changed=relay.pausing.refresh,
             warmups_changed=relay.warmups.reload,
             source_faults=self._source_faults,
             providers=self._providers,

@@ -19,6 +19,7 @@ from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.limits.specs import Limit
 from relay.observe.merging import Family
+from relay.store.pauses import Pause
 from relay.store.values import Line, QueueFilter, Suspension, WarmupProgress
 
 R = TypeVar("R")
@@ -285,6 +286,22 @@ class Drain(Question[bool]):
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PausesAre(Question[bool]):
+    """New mail of these streams is refused from now on, and of no others; answered when it is."""
+
+    answer: ClassVar[Any] = bool
+    pauses: tuple[Pause, ...]
+
+
+# --- The scribe says
+
+
+@dataclass(frozen=True, slots=True)
+class PausesChanged:
+    """The store has other pauses."""
+
+
 # --- A worker says
 
 
@@ -401,5 +418,7 @@ KINDS: tuple[type, ...] = (
     SlotGranted,
     SlotWanted,
     LimitChanged,
+    PausesAre,
+    PausesChanged,
 )
 """Every message, in the order of their numbers on the line."""

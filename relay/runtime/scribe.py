@@ -31,6 +31,7 @@ from relay.observe.metrics import Metrics
 from relay.runtime import messages as say
 from relay.runtime.filing import FilingDesk
 from relay.runtime.gauges import wall_ms
+from relay.runtime.judging import Judging
 from relay.runtime.link import Handler, Link, connect
 from relay.runtime.loops import new_loop
 from relay.runtime.opening import make_log, make_store
@@ -127,6 +128,17 @@ class Scribe:
         await self.telling.open()
         self._background(self.telling.run(), "telling of events")
         self.events = EventDesk(self.telling, self.message_log, config.hostname, wall_ms)
+        self.judging = Judging(
+            tallies=self.message_log,
+            pauses=self.store.pauses,
+            config=lambda: self.config,
+            wall=self.queue_clock.now,
+            changed=lambda: self.link.tell(say.PausesChanged()),
+            metrics=self.metrics,
+            log=self.log,
+        )
+        await self.judging.open()
+        self._background(self.judging.run(), "judging of reputations")
         self._filing = self._background(self.desk.run(), "filing")
 
     def _configure(self, config: Config) -> None:
@@ -141,6 +153,7 @@ class Scribe:
         """What there is to tell, and to judge by, has become more."""
         if filing.events:
             self.telling.wake()
+        self.judging.add(filing.tallies)
 
     def _background(self, work: Coroutine[object, object, None], name: str) -> "asyncio.Task[None]":
         """Run a loop that ends with the scribe. Should it fail, the scribe ends."""
@@ -178,6 +191,7 @@ class Scribe:
             self.log.error("the scribe cannot take a configuration up", error=str(error))
             return False
         self._configure(config)
+        self.judging.reconsider()
         return True
 
     def _abandon(self, _: say.Abandon) -> None:

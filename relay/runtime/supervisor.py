@@ -50,8 +50,9 @@ from relay.runtime.forwarding import KINDS, Forwarding
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
 from relay.runtime.member import Member
-from relay.runtime.opening import make_store
+from relay.runtime.opening import make_log, make_store
 from relay.runtime.outbound_tls import OutboundTls
+from relay.runtime.pausing import Pausing
 from relay.runtime.pruning import prune_attempts
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
@@ -199,6 +200,9 @@ class Supervisor:
         self.store = make_store(config, self.metrics, self.log)
         await self.store.open()
         self._cleanup.push_async_callback(self.store.close)
+        self.message_log = make_log(config, self.log)
+        await self.message_log.open(reading=True)
+        self._cleanup.push_async_callback(self.message_log.close)
 
     async def _start_suspending(self) -> None:
         def changed(suspensions: Suspensions) -> None:
@@ -213,6 +217,8 @@ class Supervisor:
             changed,
         )
         await self.suspender.begin()
+        self.pausing = Pausing(self.store.pauses, lambda: self.crew, self.metrics)
+        await self.pausing.begin()
 
     async def _open_warmups(self, config: Config) -> None:
         self.warmups = WarmupClock(
@@ -271,7 +277,7 @@ class Supervisor:
             ["scribe"],
             "relay.runtime.scribe",
             begin=self._begin,
-            handlers=lambda _: {},
+            handlers=lambda _: {say.PausesChanged: lambda _: self.pausing.refresh()},
             joined=lambda _: None,
             lost=self._scribe_lost,
             changed=lambda: None,

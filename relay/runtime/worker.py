@@ -97,6 +97,7 @@ class Worker:
             say.WarmupsAre: self._warmups_are,
             say.SecretsChanged: self._load_secrets,
             say.Suspend: self._suspend,
+            say.PausesAre: self._pauses_are,
             say.AllowOnce: self._allow_once,
             say.Learned: lambda message: self.authenticator.learn(message.known),
             say.LimitChanged: self._limit_changed,
@@ -230,6 +231,8 @@ class Worker:
         self._cleanup.callback(self.authenticator.close)
         self.authenticator.load(config, await self.store.secrets())
         self.admission = Admission(config, self.limits, config.hostname, self.metrics)
+        # Before any mail comes; what is paused from now on is told by the supervisor.
+        self.admission.pause(await self.store.pauses.all())
         intake = Intake(self.store, self.scheduler, self.metrics, self.log, self.queue_clock)
         self.frontend = Frontend(
             config=config,
@@ -348,6 +351,10 @@ class Worker:
         suspensions = Suspensions(message.suspensions)
         self.health.rest(suspensions.sources)
         self.scheduler.suspend(suspensions)
+        return True
+
+    def _pauses_are(self, message: say.PausesAre) -> bool:
+        self.admission.pause(message.pauses)
         return True
 
     def _allow_once(self, message: say.AllowOnce) -> bool:

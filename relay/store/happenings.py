@@ -18,6 +18,7 @@ __all__ = [
     "Happening",
     "OutboxEntry",
     "Paused",
+    "PausedKind",
     "Rejected",
     "Returned",
     "Sent",

@@ -11,7 +11,8 @@ After either, nothing of the request is stored, and the store serves again when 
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from relay.store.happenings import Happening, OutboxEntry
+from relay.store.happenings import Happening, OutboxEntry, PausedKind
+from relay.store.pauses import FreshStart, Pause
 from relay.store.tls_values import StoredPolicy, TlsDay, TlsTally
 from relay.store.values import (
     Accepted,
@@ -175,6 +176,25 @@ class Outbox(Protocol):
 
     async def depth(self) -> tuple[int, int]:
         """About how many entries there are, and when the oldest one happened (0: there is none)."""
+
+
+class PauseStore(Protocol):
+    """Streams whose new mail is refused. What starts and ends a pause is told in the outbox."""
+
+    async def all(self) -> list[Pause]:
+        """By kind and name."""
+
+    async def put(self, pause: Pause) -> bool:
+        """Pause, and tell of it; False where that stream is paused already: nothing changes."""
+
+    async def lift(self, kind: PausedKind, name: str, at: int, reason: str) -> bool:
+        """End a pause, and tell of it; False where there is none."""
+
+    async def fresh_starts(self) -> list[FreshStart]:
+        """By dimension."""
+
+    async def start_afresh(self, start: FreshStart) -> None:
+        """Have the reputation of a dimension count from then on."""
 
 
 class UnclassifiedStore(Protocol):
@@ -379,6 +399,9 @@ class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorSto
 
     @property
     def outbox(self) -> Outbox: ...
+
+    @property
+    def pauses(self) -> PauseStore: ...
 
     @property
     def attempts(self) -> AttemptStore: ...

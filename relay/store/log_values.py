@@ -183,6 +183,16 @@ class Tally:
     bounced: int = 0
     complained: int = 0
 
+    def __add__(self, more: "Tally") -> "Tally":
+        """Of the same dimension and hour."""
+        return Tally(
+            self.dimension,
+            self.hour,
+            self.sent + more.sent,
+            self.bounced + more.bounced,
+            self.complained + more.complained,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Filing:

@@ -7,6 +7,7 @@ from relay.admin.operations import StoreOperations
 from relay.config.model import Config
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.sqlite import SqliteStore
+from relay.store.sqlite.log import SqliteLog
 from relay.store.values import Body, Message, NewMessage
 
 NOW = 1_795_550_000_000
@@ -60,8 +61,13 @@ async def operations_over(data_dir, **hooks):
     data_dir.mkdir(mode=0o700, exist_ok=True)
     store = SqliteStore(data_dir)
     await store.open()
+    log = SqliteLog(data_dir)
+    await log.open()
     config = a_config(data_dir)
     try:
-        yield StoreOperations(store=store, config=lambda: config, clock=lambda: NOW, **hooks)
+        yield StoreOperations(
+            store=store, message_log=log, config=lambda: config, clock=lambda: NOW, **hooks
+        )
     finally:
+        await log.close()
         await store.close()

@@ -6,6 +6,7 @@ from typing import get_args
 
 from relay.admission import refusals
 from relay.admission.submission import Reason
+from relay.store.pauses import Pause
 
 PAGE = (Path(__file__).parents[2] / "docs" / "replies.md").read_text("utf-8")
 
@@ -24,6 +25,15 @@ EXAMPLES = {
     "set_unknown": ("news",),
     "set_not_allowed": ("news", "app"),
     "set_paused": ("news",),
+    "stream_paused": (
+        Pause(
+            "set",
+            "news",
+            "11.22 % of the last 1,034 recipients were hard bounces (limit 10 %)",
+            "relay",
+            0,
+        ),
+    ),
     "set_missing": ("example.com", "app"),
     "rate_exceeded": (2.1, "The rate of credential app is 5/s."),
     "quota_exceeded": (1800.0, "The quota of the account is 50,000 in 24 hours."),

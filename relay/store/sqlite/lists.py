@@ -13,6 +13,7 @@ from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.delays import Delays
 from relay.store.sqlite.outbox import Outbox
+from relay.store.sqlite.pauses import Pauses
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suspensions import Suspensions
@@ -71,6 +72,7 @@ class Lists:
         self._writer = writer
         self._questions = questions
         self.outbox = Outbox(writer, questions)
+        self.pauses = Pauses(writer, questions)
         self.attempts = Attempts(writer, questions)
         self.suspensions = Suspensions(writer, questions)
         self.delays = Delays(writer, questions)

@@ -209,6 +209,24 @@ MIGRATIONS: tuple[str, ...] = (
     );
     INSERT INTO outbox_name VALUES (lower(hex(randomblob(8))));
 
+    -- Streams whose new mail is refused, and from when on the reputation of dimensions counts.
+    CREATE TABLE pause (
+        kind TEXT NOT NULL,                -- set, credential
+        name TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        made_by TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE fresh_start (
+        dimension TEXT PRIMARY KEY,
+        at INTEGER NOT NULL,
+        sent INTEGER NOT NULL,             -- what its hour had had until then
+        bounced INTEGER NOT NULL,
+        complained INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
     -- Reports that came in from outside: each counts once.
     CREATE TABLE heard (
         word TEXT PRIMARY KEY,

@@ -50,6 +50,7 @@ class SqliteLog:
         self._connection: sqlite3.Connection | None = None
         self._reader = Reader(self._path, lambda _: None)
         self._is_reading = False
+        self._inode = 0
 
     # Life
 
@@ -83,7 +84,7 @@ class SqliteLog:
         return gone
 
     async def tallies(self, since_hour: int) -> list[Tally]:
-        return await self._ask(filings.tallies_since, since_hour)
+        return [] if self._is_absent() else await self._ask(filings.tallies_since, since_hour)
 
     async def prune_tallies(self, before_hour: int) -> int:
         return await self._write(filings.prune_tallies, before_hour)
@@ -153,7 +154,17 @@ class SqliteLog:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
+        if self._is_reading:
+            self._look_for_another()
         return await self._reader.ask(question, *args, **kwargs)
+
+    def _look_for_another(self) -> None:
+        """The one who writes may have moved a damaged log aside and begun another."""
+        with contextlib.suppress(FileNotFoundError):
+            inode = self._path.stat().st_ino
+            if self._inode not in (0, inode):
+                self._reader.forget()
+            self._inode = inode
 
     async def _write(
         self,
