@@ -39,9 +39,10 @@ _ROUNDS = 5
 _WARM_UP = replace(BASE, messages=100)
 _INSERT = (
     "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count)"
-    " INSERT INTO suppression (key, address, reason, source, created_at, evidence, expires_at)"
-    " SELECT printf('%08xs@dest.test', i * :step), printf('%08xs@dest.test', i * :step),"
-    " 'bounce', 'benchmark', :now, '', NULL FROM n"
+    " INSERT INTO suppression (key, address, reason, source, created_at, evidence, expires_at,"
+    " message_id, remote_host, seen_at, made_by, note, bounces)"
+    " SELECT printf('%08xs@dest.test', i * :step), '', 'bounce', 'import', :now, '', NULL,"
+    " '', '', :now, 'benchmark', '', 1 FROM n"
 )
 
 
@@ -181,7 +182,7 @@ class Suppressing(Relay):
             self.serve(ports)
         if self._count:
             last = (self._count - 1) * self._step
-            self.command("suppression", "get", f"{last:08x}s@dest.test")  # fails where it is not
+            self.command("suppression", "why", f"{last:08x}s@dest.test")  # fails where it is not
 
     def _import(self, path: Path) -> None:
         with path.open("w") as file:
@@ -193,6 +194,7 @@ class Suppressing(Relay):
         values = {"count": self._count, "step": self._step, "now": int(time.time() * 1e3)}
         with sqlite3.connect(path) as database:
             database.execute(_INSERT, values)
+            database.execute("UPDATE suppression_count SET number = :count", values)
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         database.close()
 

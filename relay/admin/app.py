@@ -96,7 +96,7 @@ def control_app(control: Control, log: Logger) -> Starlette:
     """Every endpoint, for the control socket."""
 
     async def export(_: Request) -> Response:
-        lines = _json_lines(control.operations.suppressions())
+        lines = _json_lines(control.operations.suppressions.all())
         first = await anext(lines, b"")  # a store that fails is answered 503, not cut in the middle
         return StreamingResponse(_after(first, lines), media_type="application/x-ndjson")
 

@@ -12,7 +12,7 @@ value holds a stored secret; a `Login` holds a password made a moment ago, once.
 A request that cannot be met raises `Refused` with a sentence for the operator.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from relay.admin.pools import PoolOperations
     from relay.admin.reputation import ReputationOperations
     from relay.admin.summaries import SummaryOperations
+    from relay.admin.suppression import SuppressionOperations
     from relay.admin.suspensions import SuspensionOperations
     from relay.admin.tls import TlsOperations
     from relay.admin.top import Look
@@ -333,27 +334,6 @@ class MessageRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class AddressRequest:
-    """An address of the suppression list."""
-
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class SuppressRequest:
-    """Entries to add to the suppression list or to replace there; at most `MAX_BATCH`."""
-
-    entries: tuple[SuppressionEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AddressesRequest:
-    """Addresses to take off the suppression list; at most `MAX_BATCH`."""
-
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class CredentialRequest:
     """A credential by its name in the configuration."""
 
@@ -415,14 +395,8 @@ class Operations(Protocol):
     async def move(self, which: QueueFilter, pool: str) -> Changed:
         """Have the deliveries go through another pool from their next attempt on."""
 
-    async def suppress(self, request: SuppressRequest) -> Changed:
-        """Add or replace; `count` is how many were new."""
-
-    async def unsuppress(self, request: AddressesRequest) -> Changed: ...
-
-    async def suppression(self, request: AddressRequest) -> SuppressionEntry: ...
-
-    def suppressions(self) -> AsyncIterator[SuppressionEntry]: ...
+    @property
+    def suppressions(self) -> "SuppressionOperations": ...
 
     @property
     def suspensions(self) -> "SuspensionOperations": ...

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from relay.admin.control import (
-    AddressesRequest,
-    AddressRequest,
     BounceRequest,
     Changed,
     Control,
@@ -31,7 +29,6 @@ from relay.admin.control import (
     QueueDetail,
     Reloaded,
     Status,
-    SuppressRequest,
 )
 from relay.admin.events import (
     DestinationRequest,
@@ -50,6 +47,16 @@ from relay.admin.reputation import (
     StandingRequest,
 )
 from relay.admin.summaries import Summary, SummaryRequest
+from relay.admin.suppression import (
+    AddressesRequest,
+    AddressRequest,
+    Bulk,
+    BulkEnd,
+    BulkRequest,
+    ChangesRequest,
+    SuppressRequest,
+    WhySuppressed,
+)
 from relay.admin.suspensions import ResumeRequest, SuspendRequest
 from relay.admin.tls_values import (
     TlsCountsRequest,
@@ -63,6 +70,7 @@ from relay.admin.unclassified import UnclassifiedRequest
 from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
 from relay.feedback.restraints import Restraint
 from relay.store.pauses import Pause
+from relay.store.suppression_values import SuppressionChange, SuppressionCount
 from relay.store.tls_values import StoredPolicy, TlsDay
 from relay.store.values import (
     QueueEntry,
@@ -124,13 +132,40 @@ QUEUE_SUMMARY = Endpoint(
 )
 
 SUPPRESSION_ADD = Endpoint(
-    "/v1/suppression/add", SuppressRequest, Changed, lambda store, q: store.suppress(q)
+    "/v1/suppression/add", SuppressRequest, Changed, lambda store, q: store.suppressions.add(q)
 )
 SUPPRESSION_REMOVE = Endpoint(
-    "/v1/suppression/remove", AddressesRequest, Changed, lambda store, q: store.unsuppress(q)
+    "/v1/suppression/remove",
+    AddressesRequest,
+    Changed,
+    lambda store, q: store.suppressions.remove(q),
 )
 SUPPRESSION_GET = Endpoint(
-    "/v1/suppression/get", AddressRequest, SuppressionEntry, lambda store, q: store.suppression(q)
+    "/v1/suppression/get",
+    AddressRequest,
+    SuppressionEntry,
+    lambda store, q: store.suppressions.find(q),
+)
+SUPPRESSION_WHY = Endpoint(
+    "/v1/suppression/why", AddressRequest, WhySuppressed, lambda store, q: store.suppressions.why(q)
+)
+SUPPRESSION_COUNT = Endpoint(
+    "/v1/suppression/count",
+    Nothing,
+    list[SuppressionCount],
+    lambda store, _: store.suppressions.count(),
+)
+SUPPRESSION_BEGIN = Endpoint(
+    "/v1/suppression/begin", BulkRequest, Bulk, lambda store, q: store.suppressions.begin(q)
+)
+SUPPRESSION_END = Endpoint(
+    "/v1/suppression/end", BulkEnd, Changed, lambda store, q: store.suppressions.end(q)
+)
+SUPPRESSION_LOG = Endpoint(
+    "/v1/suppression/log",
+    ChangesRequest,
+    list[SuppressionChange],
+    lambda store, q: store.suppressions.changes(q),
 )
 
 POOLS = Endpoint("/v1/pools", Nothing, list[PoolSource], lambda store, _: store.pools.list())
@@ -261,6 +296,11 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     SUPPRESSION_ADD,
     SUPPRESSION_REMOVE,
     SUPPRESSION_GET,
+    SUPPRESSION_WHY,
+    SUPPRESSION_COUNT,
+    SUPPRESSION_BEGIN,
+    SUPPRESSION_END,
+    SUPPRESSION_LOG,
     TLS_POLICIES,
     TLS_COUNTS,
     TLS_REPORT,

@@ -1,4 +1,4 @@
-"""What operators do to the store: the queue, the suppression list, the secrets of credentials.
+"""What operators do to the store: the queue, and the secrets of credentials; the rest by its noun.
 
 Written once over a `Store` that is given to it. The runtime serves it on the control socket; the
 command line runs it in its own process, under the lock of the data directory, when no relay runs.
@@ -9,14 +9,11 @@ Fails with `Refused` (a sentence for the operator) or with the store's own `Stor
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import SystemRandom
 
 from relay.admin.control import (
-    MAX_BATCH,
-    AddressesRequest,
-    AddressRequest,
     Changed,
     CredentialRequest,
     CredentialStatus,
@@ -24,12 +21,12 @@ from relay.admin.control import (
     NewSecret,
     QueueDetail,
     Refused,
-    SuppressRequest,
 )
 from relay.admin.details import gone, queued
 from relay.admin.pools import PoolOperations
 from relay.admin.reputation import ReputationOperations
 from relay.admin.summaries import SummaryOperations, no_providers
+from relay.admin.suppression import SuppressionOperations
 from relay.admin.suspensions import SuspensionOperations
 from relay.admin.tls import TlsOperations
 from relay.admin.unclassified import UnclassifiedRequest
@@ -39,7 +36,6 @@ from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
 from relay.feedback.settle import settle
 from relay.feedback.told import given_up
-from relay.mail.address import AddressError, parse_mailbox
 from relay.mail.enhanced import printable_text
 from relay.mail.replies import Reply
 from relay.store.interface import Store
@@ -52,7 +48,6 @@ from relay.store.values import (
     QueueFilter,
     Secret,
     Settlement,
-    SuppressionEntry,
     UnclassifiedReply,
 )
 
@@ -119,6 +114,13 @@ class StoreOperations:
     providers: Callable[[], Awaitable[Mapping[str, str]]] = no_providers
     waiting: Callable[[], Awaitable[Mapping[str, int]]] | None = None
     why_lines_wait: AskWhy = nobody_knows
+
+    @property
+    def suppressions(self) -> SuppressionOperations:
+        """The addresses that are not sent to."""
+        return SuppressionOperations(
+            store=self.store.suppressions, config=self.config, clock=self.clock
+        )
 
     @property
     def suspensions(self) -> SuspensionOperations:
@@ -307,27 +309,6 @@ class StoreOperations:
             self.queue_changed()
         return changed
 
-    # The suppression list
-
-    async def suppress(self, request: SuppressRequest) -> Changed:
-        _bounded(request.entries)
-        for entry in request.entries:
-            _valid_address(entry.address)
-        return Changed(await self.store.suppress(request.entries))
-
-    async def unsuppress(self, request: AddressesRequest) -> Changed:
-        _bounded(request.addresses)
-        return Changed(await self.store.unsuppress(request.addresses))
-
-    async def suppression(self, request: AddressRequest) -> SuppressionEntry:
-        entry = await self.store.suppression(request.address, self.clock())
-        if entry is None:
-            raise Refused(f"{request.address} is not suppressed", "not_found")
-        return entry
-
-    def suppressions(self) -> AsyncIterator[SuppressionEntry]:
-        return self.store.suppressions()
-
     # Credentials
 
     async def credentials(self) -> list[CredentialStatus]:
@@ -377,18 +358,6 @@ def _given_up_for(reason: str) -> Reply:
     """What the sender reads."""
     said = printable_text(reason, _REASON_CHARACTERS)
     return replace(_GIVEN_UP, text=f"{_GIVEN_UP.text}: {said}") if said else _GIVEN_UP
-
-
-def _bounded(entries: Sequence[object]) -> None:
-    if len(entries) > MAX_BATCH:
-        raise Refused(f"{len(entries)} entries are more than {MAX_BATCH} in one request")
-
-
-def _valid_address(address: str) -> None:
-    try:
-        parse_mailbox(address)
-    except AddressError as error:
-        raise Refused(f"{address!r} is not an address: {error}") from None
 
 
 def _unknown(name: str, configured: Mapping[str, Credential]) -> str:

@@ -131,7 +131,7 @@ def _message(
     return NewMessage(
         message,
         due_at,
-        approved.configuration_set.suppression,
+        policy.suppression[approved.set_name],
         withheld=frozenset([a for a in simulated if simulation_of(a).is_suppressed]),
         rejected=submission.rejected,
     )

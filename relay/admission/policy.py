@@ -8,6 +8,7 @@ from typing import Self
 
 from relay.config.identities import find_identity
 from relay.config.model import Config, ConfigurationSet, Credential, Identity
+from relay.config.suppression import SuppressionReason, reasons_checked
 from relay.limits.specs import ACCOUNT, Limit, config_limits, credential_key, rate_key
 from relay.mail.envelope import Recipient
 from relay.mail.simulated import simulator_domain
@@ -62,6 +63,7 @@ class Policy:
     sets: Mapping[str, ConfigurationSet]
     default_set: str | None
     limits: Mapping[str, Limit]
+    suppression: Mapping[str, tuple[SuppressionReason, ...]]
     simulator: str = ""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
 
@@ -93,6 +95,10 @@ class Policy:
             default_set=config.default_configuration_set,
             limits=config_limits(config),
             simulator=simulator_domain(hostname) if config.simulator_addresses else "",
+            suppression={
+                name: reasons_checked(chosen.suppression, config.suppression)
+                for name, chosen in config.configuration_sets.items()
+            },
         )
 
     def simulated(self, recipients: Sequence[Recipient]) -> list[str]:

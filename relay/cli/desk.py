@@ -106,7 +106,7 @@ class _StoreDesk:
 
     @contextmanager
     def suppressions(self) -> Iterator[Iterator[SuppressionEntry]]:
-        yield self._in_turn(self._operations.suppressions())
+        yield self._in_turn(self._operations.suppressions.all())
 
     def _in_turn(self, entries: AsyncIterator[SuppressionEntry]) -> Iterator[SuppressionEntry]:
         async def following() -> SuppressionEntry | None:

@@ -88,7 +88,7 @@ def _show(found: Explanation, now: int) -> None:
                 "suppressed",
                 suppression
                 and f"{suppression.reason}, since {moment(suppression.created_at)}, "
-                f"by {suppression.source}: it would be accepted and not sent",
+                f"by {suppression.by or 'the relay'}: it would be accepted and not sent",
             ),
             ("pool", found.pool),
             ("route", found.route),

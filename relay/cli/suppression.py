@@ -1,23 +1,28 @@
 """`relay suppression`: the addresses that are not sent to."""
 
 import itertools
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from relay.admin.control import (
-    MAX_BATCH,
+from relay.admin.control import batches
+from relay.admin.endpoints import (
+    SUPPRESSION_ADD,
+    SUPPRESSION_COUNT,
+    SUPPRESSION_LOG,
+    SUPPRESSION_REMOVE,
+    SUPPRESSION_WHY,
+    Nothing,
+)
+from relay.admin.suppression import (
     AddressesRequest,
     AddressRequest,
+    ChangesRequest,
     SuppressRequest,
-    batches,
+    WhySuppressed,
 )
-from relay.admin.endpoints import SUPPRESSION_ADD, SUPPRESSION_GET, SUPPRESSION_REMOVE
-from relay.cli.desk import Desk, open_desk
+from relay.cli.desk import open_desk
 from relay.cli.failures import FAILED, OK, USAGE, CommandFailed
-from relay.cli.files import lines_of, peek, target
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import (
     moment,
@@ -26,42 +31,28 @@ from relay.cli.output import (
     print_json,
     print_table,
     say,
-    shown,
     utc_ms,
     warn,
 )
-from relay.cli.progress import Progress, progress
-from relay.cli.suppression_files import (
-    BadLine,
-    Defaults,
-    Format,
-    csv_lines,
-    format_of,
-    json_lines,
-    read_entries,
-)
+from relay.cli.suppression_bulk import export, import_list
+from relay.cli.who import who
 from relay.config.units import parse_duration
 from relay.mail.address import AddressError, parse_mailbox
-from relay.store.values import SuppressionEntry, SuppressionReason
+from relay.store.suppression_values import SuppressionChange
+from relay.store.values import SuppressionEntry, SuppressionReason, SuppressionSource
 
 app = App(
     name="suppression",
     help="Manage the list of addresses that are not sent to.",
     help_format="plaintext",
 )
+app.command(import_list, name="import")
+app.command(export)
 
 AddressArguments = Annotated[
     tuple[str, ...], Parameter(name="ADDRESS", help="Addresses.", negative="")
 ]
-ReasonOption = Annotated[SuppressionReason, Parameter(name="--reason", help="Why.")]
-FormatOption = Annotated[
-    Literal["csv", "json"] | None,
-    Parameter(name="--format", help="Default: by the file's name, else by its first line."),
-]
-
-_SOURCE = "relay suppression add"
-_IMPORT_SOURCE = "relay suppression import"
-_BAD_LINES_SHOWN = 20
+_OneAddress = Annotated[str, Parameter(name="ADDRESS", help="An address.")]
 
 
 @app.command
@@ -69,8 +60,9 @@ def add(
     addresses: AddressArguments,
     /,
     *,
-    reason: ReasonOption = "manual",
-    evidence: Annotated[str, Parameter(help="What shows it, for later readers.")] = "",
+    reason: Annotated[SuppressionReason, Parameter(help="Why.")] = "manual",
+    note: Annotated[str, Parameter(help="For later readers.")] = "",
+    evidence: Annotated[str, Parameter(help="What shows it: a reply, a complaint.")] = "",
     expires_after: Annotated[str, Parameter(help="As 30d; default: never.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -79,11 +71,16 @@ def add(
     now = utc_ms()
     expires_at = now + _milliseconds(expires_after) if expires_after else None
     entries = [
-        SuppressionEntry(_address(text), reason, _SOURCE, now, evidence, expires_at)
+        SuppressionEntry(
+            _address(text), reason, "operator", now, evidence, expires_at, by=who(), note=note
+        )
         for text in _some(addresses)
     ]
     with open_desk(config) as desk:
-        new = _add(desk, entries)
+        new = sum(
+            desk.call(SUPPRESSION_ADD, SuppressRequest(part, who())).count
+            for part in batches(entries)
+        )
     if as_json:
         print_json({"new": new, "replaced": len(entries) - new})
     else:
@@ -103,7 +100,8 @@ def remove(
     wanted = tuple(_address(text) for text in _some(addresses))
     with open_desk(config) as desk:
         count = sum(
-            desk.call(SUPPRESSION_REMOVE, AddressesRequest(part)).count for part in batches(wanted)
+            desk.call(SUPPRESSION_REMOVE, AddressesRequest(part, who())).count
+            for part in batches(wanted)
         )
     if as_json:
         print_json({"removed": count, "unknown": len(wanted) - count})
@@ -113,30 +111,20 @@ def remove(
 
 
 @app.command
-def get(
-    address: Annotated[str, Parameter(name="ADDRESS", help="An address.")],
-    /,
-    *,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
+def why(
+    address: _OneAddress, /, *, config: ConfigOption = None, as_json: JsonOption = False
 ) -> int:
-    """Show why an address is suppressed. Exits 1 when it is not."""
+    """Tell whether an address is suppressed, why, until when, and for which configuration sets.
+
+    Exits 1 when it is not.
+    """
     with open_desk(config) as desk:
-        entry = desk.call(SUPPRESSION_GET, AddressRequest(_address(address)))
+        found = desk.call(SUPPRESSION_WHY, AddressRequest(_address(address)))
     if as_json:
-        print_json(entry)
-        return OK
-    print_facts(
-        [
-            ("address", entry.address),
-            ("reason", entry.reason),
-            ("by", entry.source),
-            ("since", moment(entry.created_at)),
-            ("until", moment(entry.expires_at) if entry.expires_at else "removed"),
-            ("evidence", entry.evidence),
-        ]
-    )
-    return OK
+        print_json(found)
+    else:
+        _show(found)
+    return OK if found.in_force else FAILED
 
 
 @app.command(name="list")
@@ -145,14 +133,26 @@ def list_suppressions(
     reason: Annotated[
         SuppressionReason | None, Parameter(help="Only entries of this kind.")
     ] = None,
+    source: Annotated[
+        SuppressionSource | None, Parameter(help="Only entries that came from there.")
+    ] = None,
     domain: Annotated[str, Parameter(help="Only addresses of this domain.")] = "",
+    expired: Annotated[bool, Parameter(help="Those that have expired, too.", negative="")] = False,
     limit: Annotated[int, Parameter(help="At most so many entries.")] = 1_000,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """List entries in order of address. `export` prints all of them."""
+    now = utc_ms()
     with open_desk(config) as desk, desk.suppressions() as entries:
-        wanted = (e for e in entries if _matches(e, reason, domain.lower()))
+        wanted = (
+            e
+            for e in entries
+            if reason in (None, e.reason)
+            and source in (None, e.source)
+            and (not domain or e.address.lower().endswith(f"@{domain.lower()}"))
+            and (expired or e.is_in_force(now))
+        )
         found = list(itertools.islice(wanted, max(0, limit) + 1))
     more = len(found) > limit
     found = found[:limit]
@@ -162,7 +162,7 @@ def list_suppressions(
         say("no address is suppressed")
     else:
         print_table(
-            ("address", "reason", "since", "until", "by", "evidence"),
+            ("address", "reason", "since", "until", "source", "by", "evidence"),
             [
                 (
                     e.address,
@@ -170,7 +170,8 @@ def list_suppressions(
                     moment(e.created_at),
                     moment(e.expires_at) if e.expires_at else "",
                     e.source,
-                    e.evidence,
+                    e.by,
+                    e.note or e.evidence,
                 )
                 for e in found
             ],
@@ -180,85 +181,94 @@ def list_suppressions(
     return OK
 
 
-@app.command(name="import")
-def import_list(
-    file: Annotated[
-        Path,
-        Parameter(name="FILE", help="The file; `-` for standard input.", allow_leading_hyphen=True),
-    ],
-    /,
-    *,
-    file_format: FormatOption = None,
-    reason: ReasonOption = "manual",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> int:
-    """Import a CSV file (`address,reason`, or with a heading) or JSON lines.
-
-    Lines that cannot be taken are reported with their number and skipped; then it exits 1. --reason
-    is for lines that give none. An import that was cut off may simply be repeated.
-    """
-    defaults = Defaults(reason, _IMPORT_SOURCE, utc_ms())
-    with lines_of(file) as (stream, size), open_desk(config) as desk:
-        first, lines = peek(stream)
-        form: Format = file_format or format_of(file.name, first)
-        with progress("importing", size) as bar:
-            counts = _import(desk, read_entries(bar.watch(lines), form, defaults), bar)
-    taken, new, bad = counts
-    if as_json:
-        print_json({"new": new, "replaced": taken - new, "skipped": bad})
-    else:
-        say(f"{new:,} new, {taken - new:,} replaced, {bad:,} lines skipped")
-    return FAILED if bad else OK
-
-
 @app.command
-def export(
-    *,
-    output: Annotated[Path | None, Parameter(help="Write here, not to standard output.")] = None,
-    file_format: Annotated[
-        Format | None, Parameter(name="--format", help="Default: by the file's name, else csv.")
-    ] = None,
-    config: ConfigOption = None,
-) -> int:
-    """Export the whole list as CSV or JSON lines, which `import` reads again."""
-    form: Format = file_format or format_of(output.name if output else "", "")
-    with open_desk(config) as desk, desk.suppressions() as entries, target(output) as stream:
-        for line in csv_lines(entries) if form == "csv" else json_lines(entries):
-            stream.write(line)
+def count(*, config: ConfigOption = None, as_json: JsonOption = False) -> int:
+    """Count entries by reason and source. Those that have expired are there for their history."""
+    with open_desk(config) as desk:
+        found = desk.call(SUPPRESSION_COUNT, Nothing())
+    if as_json:
+        print_json(found)
+    elif not found:
+        say("no address is suppressed")
+    else:
+        print_table(
+            ("reason", "source", "in force", "expired"),
+            [(e.reason, e.source, f"{e.number - e.expired:,}", f"{e.expired:,}") for e in found],
+        )
     return OK
 
 
-def _import(
-    desk: Desk, found: Iterable[SuppressionEntry | BadLine], bar: Progress
-) -> tuple[int, int, int]:
-    """Entries taken, of them new, and lines skipped."""
-    taken = new = bad = 0
-    batch: list[SuppressionEntry] = []
-    for entry in found:
-        if isinstance(entry, BadLine):
-            bad += 1
-            if bad <= _BAD_LINES_SHOWN:
-                bar.say(f"line {entry.line}: {shown(entry.problem)}; skipped")
-            continue
-        batch.append(entry)
-        if len(batch) == MAX_BATCH:
-            new += _add(desk, batch)
-            taken += len(batch)
-            batch.clear()
-    if bad > _BAD_LINES_SHOWN:
-        bar.say(f"and {bad - _BAD_LINES_SHOWN:,} more lines are skipped")
-    return taken + len(batch), new + _add(desk, batch), bad
+@app.command
+def log(
+    address: Annotated[str, Parameter(name="ADDRESS", help="Of this address alone.")] = "",
+    /,
+    *,
+    limit: Annotated[int, Parameter(help="At most so many changes.")] = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Show who changed the list, when and why, newest first. An import is one line."""
+    wanted = _address(address) if address else ""
+    with open_desk(config) as desk:
+        found = desk.call(SUPPRESSION_LOG, ChangesRequest(wanted, limit))
+    if as_json:
+        print_json(found)
+    elif not found:
+        say("no change is known")
+    else:
+        _print_changes(found)
+    return OK
 
 
-def _add(desk: Desk, entries: list[SuppressionEntry]) -> int:
-    return sum(desk.call(SUPPRESSION_ADD, SuppressRequest(part)).count for part in batches(entries))
+def _show(found: WhySuppressed) -> None:
+    entry = found.entry
+    if entry is None:
+        say(f"{found.address} is not on the suppression list")
+    else:
+        holds = "is suppressed" if found.in_force else "is not suppressed any more"
+        say(f"{entry.address} {holds}")
+        print_facts(
+            [
+                ("reason", entry.reason),
+                ("from", entry.source),
+                ("by", entry.by or "the relay"),
+                ("since", moment(entry.created_at)),
+                ("until", moment(entry.expires_at) if entry.expires_at else "it is removed"),
+                ("evidence", entry.evidence),
+                ("said by", entry.remote_host),
+                ("seen", moment(entry.seen_at) if entry.seen_at else ""),
+                ("message", entry.message_id),
+                ("hard bounces", entry.bounces or ""),
+                ("note", entry.note),
+            ]
+        )
+    if found.sets:
+        say()
+        print_table(
+            ("configuration set", "is sent to", "why"),
+            [(s.configuration_set, "no" if s.holds else "yes", s.why) for s in found.sets],
+        )
+    if found.changes:
+        say()
+        _print_changes(found.changes)
 
 
-def _matches(entry: SuppressionEntry, reason: SuppressionReason | None, domain: str) -> bool:
-    return reason in (None, entry.reason) and (
-        not domain or entry.address.lower().endswith(f"@{domain}")
+def _print_changes(changes: "tuple[SuppressionChange, ...] | list[SuppressionChange]") -> None:
+    print_table(
+        ("time", "change", "address", "reason", "by", "detail"),
+        [
+            (moment(c.at), c.what, c.address, c.reason, c.by or "the relay", _detail(c))
+            for c in changes
+        ],
     )
+
+
+def _detail(change: SuppressionChange) -> str:
+    if change.what not in ("imported", "deleted"):
+        return change.detail
+    word = "new" if change.what == "imported" else "taken off"
+    end = "" if change.ended_at else "; under way, or cut off"
+    return f"{change.entries:,} addresses, {change.changed:,} {word}: {change.detail}{end}"
 
 
 def _some(addresses: tuple[str, ...]) -> tuple[str, ...]:

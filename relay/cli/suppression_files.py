@@ -1,7 +1,9 @@
 """Suppression lists as files: CSV (`address,reason`) and JSON lines, read and written.
 
-Pure: lines in, entries and complaints out. What SES exports (`EmailAddress`, `Reason`,
-`LastUpdateTime`) is read too. Lines are read one at a time, so that a list of any length passes.
+Pure: lines in, entries and complaints out. What SES lists (`EmailAddress`, `Reason`,
+`LastUpdateTime`) is read too, and what it takes in its import jobs (`address,REASON`, or
+`{"emailAddress": …, "reason": …}`) is read and written. Lines are read one at a time, so that a
+list of any length passes.
 """
 
 import csv
@@ -15,16 +17,40 @@ from typing import Literal, TypeGuard
 import msgspec
 
 from relay.mail.address import AddressError, parse_mailbox
-from relay.store.values import SuppressionEntry, SuppressionReason
+from relay.store.values import SuppressionEntry, SuppressionReason, SuppressionSource
 
 Format = Literal["csv", "json"]
-CSV_COLUMNS = ("address", "reason", "source", "created_at", "evidence", "expires_at")
+ExportFormat = Literal["csv", "json", "ses-csv", "ses-json"]
+CSV_COLUMNS = (
+    "address",
+    "reason",
+    "source",
+    "created_at",
+    "expires_at",
+    "evidence",
+    "message_id",
+    "remote_host",
+    "seen_at",
+    "by",
+    "note",
+    "bounces",
+)
 LONGEST_LINE = 10_000
-LONGEST_EVIDENCE = 1_000
+LONGEST_TEXT = 500
+_LONGEST_ID = 200
+_LONGEST_NAME = 64
+_DIGITS = 6
 
 _ADDRESS = ("address", "emailaddress", "email_address", "email", "destination")
+_PLAIN = frozenset((*_ADDRESS, "reason"))
 _TIME = ("created_at", "lastupdatetime", "last_update_time", "time")
 _REASONS: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
+_SOURCES: tuple[SuppressionSource, ...] = ("bounce", "complaint", "operator", "import")
+_SES_REASONS: dict[SuppressionReason, str] = {
+    "bounce": "BOUNCE",
+    "complaint": "COMPLAINT",
+    "manual": "BOUNCE",  # SES has no third one
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +66,9 @@ class Defaults:
     """What an entry is given where its line says nothing."""
 
     reason: SuppressionReason
-    source: str
     now: int
+    by: str = ""
+    note: str = ""
 
 
 class _Bad(ValueError):
@@ -94,17 +121,37 @@ def csv_lines(entries: Iterable[SuppressionEntry]) -> Iterator[str]:
                 entry.reason,
                 entry.source,
                 _iso(entry.created_at),
-                entry.evidence,
                 _iso(entry.expires_at) if entry.expires_at is not None else "",
+                entry.evidence,
+                entry.message_id,
+                entry.remote_host,
+                _iso(entry.seen_at) if entry.seen_at else "",
+                entry.by,
+                entry.note,
+                str(entry.bounces),
             )
         )
 
 
 def json_lines(entries: Iterable[SuppressionEntry]) -> Iterator[str]:
-    """JSON lines with the field names of `SuppressionEntry`, each line with its end."""
+    """JSON lines with the names of `CSV_COLUMNS`, each line with its end."""
     encoder = msgspec.json.Encoder()
     for entry in entries:
-        yield encoder.encode(entry).decode() + "\n"
+        yield encoder.encode({name: getattr(entry, name) for name in CSV_COLUMNS}).decode() + "\n"
+
+
+def ses_lines(
+    entries: Iterable[SuppressionEntry], form: Literal["ses-csv", "ses-json"]
+) -> Iterator[str]:
+    """What SES's import jobs take, each line with its end. SES has no `manual`: it is a bounce."""
+    encoder = msgspec.json.Encoder()
+    for entry in entries:
+        reason = _SES_REASONS[entry.reason]
+        if form == "ses-csv":
+            yield _csv_line((entry.address, reason))
+        else:
+            line = encoder.encode({"emailAddress": entry.address, "reason": reason})
+            yield line.decode() + "\n"
 
 
 def _heading(line: str) -> tuple[str, ...] | None:
@@ -148,19 +195,41 @@ def _entry(record: Mapping[str, object], defaults: Defaults) -> SuppressionEntry
     reason = _first(record, ("reason",)).strip().lower() or defaults.reason
     if not _is_reason(reason):
         raise _Bad(f"the reason {reason!r} is not one of {', '.join(_REASONS)}")
+    if record.keys() <= _PLAIN:  # the common case, and much cheaper
+        return SuppressionEntry(
+            address, reason, "import", defaults.now, by=defaults.by, note=defaults.note
+        )
     created_at = _time(record, _TIME)
+    source = _first(record, ("source",)).strip().lower()
     return SuppressionEntry(
         address=address,
         reason=reason,
-        source=_first(record, ("source",)).strip()[:100] or defaults.source,
+        source=source if _is_source(source) else "import",
         created_at=defaults.now if created_at is None else min(created_at, defaults.now),
-        evidence=_first(record, ("evidence",))[:LONGEST_EVIDENCE],
+        evidence=_first(record, ("evidence",))[:LONGEST_TEXT],
         expires_at=_time(record, ("expires_at",)),
+        message_id=_first(record, ("message_id",))[:_LONGEST_ID],
+        remote_host=_first(record, ("remote_host",))[:_LONGEST_ID],
+        seen_at=min(_time(record, ("seen_at",)) or 0, defaults.now),
+        by=_first(record, ("by",))[:_LONGEST_NAME] or defaults.by,
+        note=_first(record, ("note",))[:LONGEST_TEXT] or defaults.note,
+        bounces=_bounces(record),
     )
 
 
 def _is_reason(text: str) -> TypeGuard[SuppressionReason]:
     return text in _REASONS
+
+
+def _is_source(text: str) -> TypeGuard[SuppressionSource]:
+    return text in _SOURCES
+
+
+def _bounces(record: Mapping[str, object]) -> int:
+    text = _first(record, ("bounces",)).strip() or "0"
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise _Bad(f"the count of bounces {text[:40]!r} is not a number from 0 to 999999")
+    return int(text)
 
 
 def _first(record: Mapping[str, object], names: tuple[str, ...]) -> str:

@@ -1,6 +1,5 @@
 """`relay suspend`, `relay resume` and `relay suspensions`: have mail wait, and let it go again."""
 
-import getpass
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,6 +10,7 @@ from relay.cli.desk import open_desk
 from relay.cli.failures import OK, USAGE, CommandFailed
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import moment, print_json, print_table, say, shown, span, until, utc_ms
+from relay.cli.who import who
 from relay.config.units import parse_duration
 from relay.store.values import Suspension, SuspensionKind
 
@@ -41,7 +41,7 @@ def suspend(
     Mail of a suspended source leaves from the other sources of its pool where there are some.
     What waits ages: it bounces at its max_age.
     """
-    request = SuspendRequest(kind, name, reason, _who(), _seconds(for_) if for_ else None)
+    request = SuspendRequest(kind, name, reason, who(), _seconds(for_) if for_ else None)
     with open_desk(config) as desk:
         made = desk.call(SUSPEND, request)
     if as_json:
@@ -113,11 +113,3 @@ def _seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise CommandFailed(f"--for {text!r}: {error}", USAGE) from None
-
-
-def _who() -> str:
-    """The user who gives the order; where the host does not know the name, an operator."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

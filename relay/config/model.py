@@ -31,6 +31,7 @@ from relay.config.reactions import ReactionRule
 from relay.config.reputation import Reputation
 from relay.config.section import Section as _Section
 from relay.config.shaping import Provider, Shaping
+from relay.config.suppression import Suppression, SuppressionReason
 from relay.config.units import (
     MOST_DAYS,
     Rate,
@@ -91,7 +92,6 @@ Days = Annotated[int, BeforeValidator(parse_days)]
 RateLimit = Annotated[Rate, BeforeValidator(parse_rate)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 OnLimit = Literal["reject", "queue"]
-SuppressionReason = Literal["bounce", "complaint", "manual"]
 TlsPolicy = Literal["opportunistic", "require", "none"]
 
 
@@ -196,7 +196,11 @@ class ConfigurationSet(_Section):
     sending: Switch = Field(True, description="false pauses the set: its mail is refused by name")
     tls: TlsPolicy = "opportunistic"
     max_age: Duration = Field(50_400.0, ge=1, description="after which undelivered mail bounces")
-    suppression: tuple[SuppressionReason, ...] = ("bounce", "complaint", "manual")
+    suppression: tuple[SuppressionReason, ...] | None = Field(
+        None,
+        max_length=3,
+        description="entries that keep its mail from being sent; absent: as the account; []: none",
+    )
     priority: Literal["high", "normal", "low"] = Field(
         "normal", description="16 : 4 : 1, where mail of several sets waits for its turn"
     )
@@ -340,13 +344,6 @@ class Retry(_Section):
         description="intervals; the last one repeats until the message is too old",
     )
     jitter: float = Field(0.1, ge=0, le=0.5, description="share of each interval, plus or minus")
-
-
-class Suppression(_Section):
-    """Which outcomes enter the suppression list by themselves, and for how long."""
-
-    add_hard_bounces: Switch = True
-    expire_after: Timeout | None = None
 
 
 class StoreConfig(_Section):

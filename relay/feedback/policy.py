@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from relay.config.identities import find_identity
-from relay.config.model import Config, ConfigurationSet, SuppressionReason
+from relay.config.model import Config, ConfigurationSet
+from relay.config.suppression import (
+    ObservedReason,
+    SuppressionReason,
+    reasons_added,
+    reasons_checked,
+)
 from relay.feedback.classify import Classifier
 
 DELAY_NOTICE_MS = 3_600_000
@@ -22,15 +28,17 @@ class Policy:
     """What settling needs to know; times in milliseconds.
 
     `retry` are the intervals after the first, second, … attempt; the last one repeats. `jitter` is
-    the share of an interval by which it varies, plus or minus. `report_set` is the configuration
-    set through which reports to the sender go.
+    the share of an interval by which it varies, plus or minus. `suppresses` are the outcomes that
+    enter the suppression list; there a bounce lasts as long as the first of `bounces_last`, and
+    with each further one twice as long, up to the second (None: for good). `report_set` is the
+    configuration set through which reports to the sender go.
     """
 
     hostname: str
     retry: tuple[int, ...]
     jitter: float
-    suppress_hard_bounces: bool
-    suppression_lifetime: int | None
+    suppresses: tuple[ObservedReason, ...]
+    bounces_last: tuple[int, int] | None
     report_lifetime: int
     report_identity: str
     report_suppression: tuple[SuppressionReason, ...]
@@ -82,18 +90,19 @@ def _remaining_set(config: Config) -> str:
 
 def _policy(config: Config, name: str, configuration_set: ConfigurationSet) -> Policy:
     suppression = config.suppression
+    expire = suppression.expire
     sender = f"mailer-daemon@{config.hostname}"
     schedule = config.retry.schedule or (300.0,)
     return Policy(
         hostname=config.hostname,
         retry=tuple(max(1_000, round(seconds * 1000)) for seconds in schedule),
         jitter=config.retry.jitter,
-        suppress_hard_bounces=suppression.add_hard_bounces,
-        suppression_lifetime=(
-            None if suppression.expire_after is None else round(suppression.expire_after * 1000)
+        suppresses=reasons_added(configuration_set.suppression, suppression),
+        bounces_last=(
+            None if expire is None else (round(expire.first * 1000), round(expire.most * 1000))
         ),
         report_lifetime=round(configuration_set.max_age * 1000),
         report_identity=find_identity(config.identities, sender) or "",
-        report_suppression=configuration_set.suppression,
+        report_suppression=reasons_checked(configuration_set.suppression, suppression),
         report_set=name,
     )

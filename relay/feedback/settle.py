@@ -29,6 +29,7 @@ from relay.feedback.outcome import (
 )
 from relay.feedback.policy import Policies, Policy
 from relay.feedback.reports import reports_of
+from relay.feedback.suppressing import observed_entry
 from relay.mail.enhanced import printable_text, split_reply
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
@@ -246,23 +247,20 @@ def _said(result: RecipientResult) -> str:
 def _dead_addresses(
     delivery: Delivery, results: Sequence[RecipientResult], policy: Policy, now: int
 ) -> tuple[SuppressionEntry, ...]:
-    if not policy.suppress_hard_bounces:
-        return ()
-    until = None if policy.suppression_lifetime is None else now + policy.suppression_lifetime
-    return tuple(
-        SuppressionEntry(
-            address=result.recipient.address,
-            reason="bounce",
-            source="bounce",
-            created_at=now,
-            evidence=printable_text(
-                f"message {delivery.message.id}: {_said(result)}", REPLY_CHARACTERS
-            ),
-            expires_at=until,
+    found = (
+        observed_entry(
+            policy,
+            "bounce",
+            result.recipient.address,
+            at=now,
+            message_id=delivery.message.id,
+            diagnostic=str(result.reply),
+            remote_host=result.remote,
         )
         for result in results
         if _is_hard_bounce(result)
     )
+    return tuple(entry for entry in found if entry is not None)
 
 
 def _is_hard_bounce(result: RecipientResult) -> bool:

@@ -30,6 +30,7 @@ from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
+from relay.config.suppression import reasons_checked
 from relay.delivery.telling import Telling
 from relay.feedback.restraints import Restraint
 from relay.limits.specs import temper_key
@@ -52,7 +53,7 @@ from relay.runtime.messages import (
 )
 from relay.runtime.tls_outlook import look_out
 from relay.signing.keys import KeyRing
-from relay.store.values import Line, QueueFilter
+from relay.store.values import Line, QueueFilter, SuppressionEntry
 
 if TYPE_CHECKING:
     from relay.runtime.reload import Reloader
@@ -151,7 +152,7 @@ class RelayControl:
             outbound_connections=sum(state.outbound_connections for state in states),
             sources=self._sources(),
             limits=tuple(map(limit_status, relay.gauges.levels)),
-            suppressions=await relay.store.count_suppressions(),
+            suppressions=await relay.store.suppressions.count(),
             suspensions=relay.suspender.in_force.entries,
             free_bytes=relay.gauges.free_bytes or 0,
             certificate_expires_at=round((relay.gauges.certificate_expires_at or 0) * 1000),
@@ -227,7 +228,7 @@ class RelayControl:
             slowed = [temper_key(one.source, one.line) for one in held]
             known = replace(
                 known,
-                suppression=await relay.store.suppression(request.recipient, wall_ms()),
+                suppression=await self._suppression(request.recipient, known.configuration_set),
                 limits=tuple(await relay.limits.levels([*known.limit_keys, *slowed])),
                 sources=tuple(rested(source, held) for source in known.sources),
             )
@@ -246,6 +247,15 @@ class RelayControl:
     async def explain_message(self, request: MessageRequest) -> MessageExplanation:
         """See `runtime.explaining`."""
         return await explain_message(self._relay, request)
+
+    async def _suppression(self, recipient: str, name: str) -> SuppressionEntry | None:
+        """The entry that keeps mail of a configuration set to this recipient from being sent."""
+        config = self._relay.config
+        entry = await self._relay.store.suppressions.find(recipient)
+        if entry is None or not entry.is_in_force(wall_ms()):
+            return None
+        own = config.configuration_sets[name].suppression
+        return entry if entry.reason in reasons_checked(own, config.suppression) else None
 
     def _held_back(self, known: explaining.Explanation) -> tuple[Restraint, ...]:
         """What holds the sources of the pool back for this destination, once it was looked up."""

@@ -108,7 +108,7 @@ class Scribe:
         self.desk = FilingDesk(
             outbox=self.store.outbox,
             log=self.message_log,
-            suppressions=self.store,
+            suppressions=self.store.suppressions,
             rules=lambda: self.rules,
             filed=self._filed,
             wall=self.queue_clock.now,

@@ -13,6 +13,12 @@ from typing import Protocol
 
 from relay.store.happenings import Happening, OutboxEntry, PausedKind
 from relay.store.pauses import FreshStart, Pause
+from relay.store.suppression_values import (
+    Author,
+    BulkKind,
+    SuppressionChange,
+    SuppressionCount,
+)
 from relay.store.tls_values import StoredPolicy, TlsDay, TlsTally
 from relay.store.values import (
     Accepted,
@@ -292,23 +298,45 @@ class WarmupStore(Protocol):
 
 
 class SuppressionStore(Protocol):
-    """The suppression list. Matching ignores case; the original spelling is kept."""
+    """The suppression list and the log of its changes, each written in the transaction of the
+    change. Matching ignores case; the original spelling is kept."""
 
-    async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
-        """Add or replace entries; returns how many were new."""
+    async def put(self, entries: Sequence[SuppressionEntry], author: Author) -> int:
+        """Add or replace entries; how many were new. A count of bounces never gets smaller."""
 
     async def add_observed(self, entries: Sequence[SuppressionEntry]) -> None:
-        """Add what was observed of mail that had left, by the rule of settlements: an entry that is
-        in force for another reason stays."""
+        """Add what was observed of mail, by `suppression_rules.observe`."""
 
-    async def unsuppress(self, addresses: Sequence[str]) -> int: ...
+    async def remove(self, addresses: Sequence[str], author: Author) -> int:
+        """Take addresses off; how many were there."""
 
-    async def suppression(self, address: str, now: int) -> SuppressionEntry | None: ...
+    async def find(self, address: str) -> SuppressionEntry | None:
+        """The entry of an address, which may have expired."""
 
-    def suppressions(self) -> AsyncIterator[SuppressionEntry]:
-        """All entries in order of address, fetched in pages."""
+    def all(self) -> AsyncIterator[SuppressionEntry]:
+        """All entries in order of address, those that have expired too, fetched in pages."""
 
-    async def count_suppressions(self) -> int: ...
+    async def count(self) -> int:
+        """How many there are, those that have expired too. Costs nothing."""
+
+    async def tally(self, now: int) -> list[SuppressionCount]:
+        """Counts by reason and source. Seconds for millions, in short questions."""
+
+    async def prune(self, before: int, limit: int) -> int:
+        """Forget up to `limit` entries that expired before then (UTC ms); how many."""
+
+    async def begin(self, what: BulkKind, detail: str, author: Author) -> int:
+        """Note that an import begins; the `bulk` of the `Author` of each of its parts."""
+
+    async def end(self, bulk: int, at: int, more: str) -> None:
+        """Note that an import is over, with what else there is to say of it."""
+
+    async def changes(self, address: str, limit: int) -> list[SuppressionChange]:
+        """The last changes, newest first: of an address, or of all where it is empty."""
+
+    async def prune_changes(self, before: int, most: int, limit: int) -> int:
+        """Forget up to `limit` of the oldest changes that were made before then, or of which
+        there are more than `most`; how many."""
 
 
 class StsPolicyStore(Protocol):
@@ -394,7 +422,7 @@ class OperatorStore(Protocol):
     async def revoke_secrets(self, credential: str, now: int) -> int: ...
 
 
-class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorStore, Protocol):
+class Store(MessageStore, QueueStore, PermitStore, OperatorStore, Protocol):
     """Everything, plus its life. Rows of a kind of their own are reached by their noun."""
 
     @property
@@ -402,6 +430,9 @@ class Store(MessageStore, QueueStore, PermitStore, SuppressionStore, OperatorSto
 
     @property
     def pauses(self) -> PauseStore: ...
+
+    @property
+    def suppressions(self) -> SuppressionStore: ...
 
     @property
     def attempts(self) -> AttemptStore: ...

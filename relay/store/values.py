@@ -11,6 +11,7 @@ State = Literal["queued", "held", "suspended", "quarantined"]
 """queued: goes when it is due; held: an operator's word about this very mail; suspended: set aside
 for a `Suspension` in force; quarantined: damaged, set apart for people."""
 SuppressionReason = Literal["bounce", "complaint", "manual"]
+SuppressionSource = Literal["bounce", "complaint", "operator", "import"]
 QueueGrouping = Literal["set", "domain", "pool"]
 WarmupState = Literal["warming", "paused", "completed"]
 
@@ -127,14 +128,31 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class SuppressionEntry:
-    """An address that is not sent to, why, since when, on what evidence and until when."""
+    """An address that is not sent to, why, since when, on what evidence and until when.
+
+    `evidence` is what a peer said, with the message that it was said of, the host that said it and
+    (`seen_at`, 0: when the entry was made) the time. `by` is who added it, `""` where the relay
+    did; `note` is that person's. `bounces` counts hard bounces, also over earlier entries that
+    have expired. Where something is observed, `lasts_at_most` (ms) has the span from `created_at`
+    to `expires_at` grow with each bounce up to that; it is not kept.
+    """
 
     address: str
     reason: SuppressionReason
-    source: str
+    source: SuppressionSource
     created_at: int
     evidence: str = ""
     expires_at: int | None = None
+    message_id: str = ""
+    remote_host: str = ""
+    seen_at: int = 0
+    by: str = ""
+    note: str = ""
+    bounces: int = 0
+    lasts_at_most: int = 0
+
+    def is_in_force(self, now: int) -> bool:
+        return self.expires_at is None or self.expires_at > now
 
 
 Spoke = Literal["us", "peer", "note"]

@@ -2,14 +2,12 @@ import pytest
 
 from relay.admin.control import (
     MAX_BATCH,
-    AddressesRequest,
-    AddressRequest,
     CredentialRequest,
     MessageRequest,
     NewSecret,
     Refused,
-    SuppressRequest,
 )
+from relay.admin.suppression import AddressesRequest, AddressRequest, SuppressRequest
 from relay.config.passwords import verify
 from relay.frontend.authenticator import Authenticator
 from relay.store.secrets import encoded_hash
@@ -26,7 +24,7 @@ async def stored(operations, *messages):
 
 
 def entry(address, **more):
-    return SuppressionEntry(address, "manual", "test", NOW, **more)
+    return SuppressionEntry(address, "manual", "operator", NOW, **more)
 
 
 async def test_the_queue_is_listed_with_what_an_operator_asks_about(operations):
@@ -89,7 +87,7 @@ async def test_a_bounced_message_leaves_the_queue_and_its_sender_is_told(operati
 async def test_an_operators_bounce_does_not_suppress_anyone(operations):
     await stored(operations, a_message("a@one.test"))
     await operations.bounce(QueueFilter())
-    assert await operations.store.count_suppressions() == 0
+    assert await operations.store.suppressions.count() == 0
 
 
 async def test_a_bounced_report_is_not_reported_again(operations):
@@ -142,25 +140,27 @@ async def test_a_running_relay_is_told_of_each_change(tmp_path):
 
 
 async def test_suppression_is_added_found_in_any_case_and_removed(operations):
-    added = await operations.suppress(SuppressRequest((entry("Some.One@one.test"),)))
+    added = await operations.suppressions.add(SuppressRequest((entry("Some.One@one.test"),)))
     assert added.count == 1
-    found = await operations.suppression(AddressRequest("some.one@ONE.test"))
+    found = await operations.suppressions.find(AddressRequest("some.one@ONE.test"))
     assert found.address == "Some.One@one.test"
-    assert (await operations.unsuppress(AddressesRequest(("SOME.one@one.test",)))).count == 1
+    assert (
+        await operations.suppressions.remove(AddressesRequest(("SOME.one@one.test",)))
+    ).count == 1
     with pytest.raises(Refused, match="is not suppressed"):
-        await operations.suppression(AddressRequest("some.one@one.test"))
+        await operations.suppressions.find(AddressRequest("some.one@one.test"))
 
 
 async def test_one_bad_address_refuses_its_whole_batch(operations):
     with pytest.raises(Refused, match="is not an address"):
-        await operations.suppress(SuppressRequest((entry("good@one.test"), entry("bad"))))
-    assert await operations.store.count_suppressions() == 0
+        await operations.suppressions.add(SuppressRequest((entry("good@one.test"), entry("bad"))))
+    assert await operations.store.suppressions.count() == 0
 
 
 async def test_a_batch_beyond_the_bound_is_refused(operations):
     entries = tuple(entry(f"u{n}@one.test") for n in range(MAX_BATCH + 1))
     with pytest.raises(Refused, match="more than"):
-        await operations.suppress(SuppressRequest(entries))
+        await operations.suppressions.add(SuppressRequest(entries))
 
 
 async def test_an_added_password_logs_in_and_a_revoked_one_does_not(operations, tmp_path):

@@ -67,7 +67,7 @@ async def test_an_accepted_message_carries_all_that_later_stages_need(bench, sub
     one = submission("From: ann@sender.test\r\nX-SES-MESSAGE-TAGS: a=b\r\n")
     new = await bench().admit(one)
     assert isinstance(new, NewMessage)
-    assert (new.due_at, new.suppression) == (NOW, ("bounce",))
+    assert (new.due_at, new.suppression) == (NOW, ("bounce", "manual"))
     message = new.message
     assert (message.id, message.accepted_at) == (one.id, NOW)
     assert message.expires_at == NOW + 3_600_000

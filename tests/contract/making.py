@@ -8,10 +8,12 @@ from typing import Any
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store
 from relay.store.sqlite import SqliteStore
+from relay.store.suppression_values import Author
 from relay.store.values import Body, Delivery, Message, NewMessage, SuppressionReason
 
 NOW = 1_800_000_000_000
 LEASE = 30_000
+AUTHOR = Author("tester", NOW)
 HEADER = b"From: app@sender.test\r\nSubject: hello\r\n"
 
 _numbers = itertools.count(1)

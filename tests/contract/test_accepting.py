@@ -7,7 +7,7 @@ import pytest
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store, StoreError
 from relay.store.values import Owner, Suppressed, SuppressionEntry
-from tests.contract.making import NOW, SqliteKind, make_message, make_new, read, write_body
+from tests.contract.making import AUTHOR, NOW, SqliteKind, make_message, make_new, read, write_body
 
 
 async def test_a_message_comes_back_as_it_was_stored(store: Store, owner: Owner) -> None:
@@ -70,7 +70,7 @@ async def test_what_a_dead_owner_inserts_is_free_for_others(store: Store, owner:
 
 
 async def test_suppressed_recipients_are_recorded_and_not_queued(store: Store) -> None:
-    await store.suppress([SuppressionEntry("No@X.test", "bounce", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("No@X.test", "bounce", "operator", NOW)], AUTHOR)
     accepted = await store.insert(
         make_new("nO@x.test", "yes@x.test", suppression=["bounce", "manual"]), None
     )
@@ -79,14 +79,16 @@ async def test_suppressed_recipients_are_recorded_and_not_queued(store: Store) -
 
 
 async def test_only_the_reasons_that_the_message_names_suppress(store: Store) -> None:
-    await store.suppress([SuppressionEntry("a@x.test", "manual", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("a@x.test", "manual", "operator", NOW)], AUTHOR)
     accepted = await store.insert(make_new("a@x.test", suppression=["bounce"]), None)
     assert accepted.suppressed == ()
     assert len(accepted.deliveries) == 1
 
 
 async def test_an_expired_entry_does_not_suppress(store: Store) -> None:
-    await store.suppress([SuppressionEntry("a@x.test", "bounce", "test", 0, expires_at=NOW)])
+    await store.suppressions.put(
+        [SuppressionEntry("a@x.test", "bounce", "operator", 0, expires_at=NOW)], AUTHOR
+    )
     accepted = await store.insert(make_new("a@x.test", suppression=["bounce"]), None)
     assert len(accepted.deliveries) == 1
 
@@ -94,7 +96,7 @@ async def test_an_expired_entry_does_not_suppress(store: Store) -> None:
 async def test_a_message_to_nobody_but_suppressed_recipients_is_not_kept(
     store: Store, owner: Owner
 ) -> None:
-    await store.suppress([SuppressionEntry("a@x.test", "bounce", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("a@x.test", "bounce", "operator", NOW)], AUTHOR)
     body = await write_body(store, b"x" * 5_000)
     new = make_new("a@x.test", suppression=["bounce"], body=body)
     accepted = await store.insert(new, owner)
@@ -104,7 +106,7 @@ async def test_a_message_to_nobody_but_suppressed_recipients_is_not_kept(
 
 
 async def test_concurrent_inserts_get_each_their_own_answer(store: Store, owner: Owner) -> None:
-    await store.suppress([SuppressionEntry("a3@x.test", "bounce", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("a3@x.test", "bounce", "operator", NOW)], AUTHOR)
     news = [
         make_new(f"a{n}@x.test", *(f"b@y{m}.test" for m in range(n % 4)), suppression=["bounce"])
         for n in range(200)

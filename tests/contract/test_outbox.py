@@ -6,7 +6,7 @@ from relay.store.attempted import Attempted, Verdict
 from relay.store.happenings import Complained, Rejected, Sent
 from relay.store.interface import Store
 from relay.store.values import NewMessage, Owner, Settlement, Suppressed, SuppressionEntry
-from tests.contract.making import NOW, make_new
+from tests.contract.making import AUTHOR, NOW, make_new
 
 BOUNCED = Verdict("b@x.test", True, "Permanent", "NoEmail", "m", "r", "5.1.1", "550 no", "mx")
 
@@ -14,7 +14,7 @@ BOUNCED = Verdict("b@x.test", True, "Permanent", "NoEmail", "m", "r", "5.1.1", "
 async def test_an_insert_tells_of_the_message_and_of_who_is_suppressed(
     store: Store, owner: Owner
 ) -> None:
-    await store.suppress([SuppressionEntry("b@x.test", "bounce", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("b@x.test", "bounce", "operator", NOW)], AUTHOR)
     new = make_new("a@x.test", "b@x.test")
     new = NewMessage(new.message, new.due_at, ("bounce",))
     await store.insert(new, owner)
@@ -29,7 +29,7 @@ async def test_an_insert_tells_of_the_message_and_of_who_is_suppressed(
 async def test_a_message_whose_recipients_are_all_suppressed_is_told_of(
     store: Store, owner: Owner
 ) -> None:
-    await store.suppress([SuppressionEntry("a@x.test", "bounce", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("a@x.test", "bounce", "operator", NOW)], AUTHOR)
     new = make_new("a@x.test")
     await store.insert(NewMessage(new.message, new.due_at, ("bounce",)), owner)
     (entry,) = await store.outbox.read(0, 10)
@@ -109,7 +109,7 @@ async def test_an_outbox_keeps_its_name_and_knows_the_highest_id_that_it_gave(
 async def test_a_rejected_message_is_told_of_twice_and_never_queued(
     store: Store, owner: Owner
 ) -> None:
-    await store.suppress([SuppressionEntry("b@x.test", "bounce", "test", NOW)])
+    await store.suppressions.put([SuppressionEntry("b@x.test", "bounce", "import", NOW)], AUTHOR)
     new = make_new("a@x.test", "b@x.test")
     new = replace(new, suppression=("bounce",), rejected="Bad content")
     accepted = await store.insert(new, owner)
@@ -133,4 +133,4 @@ async def test_a_recipient_that_is_withheld_is_told_of_as_suppressed_and_is_on_n
     (entry,) = await store.outbox.read(0, 10)
     assert isinstance(entry.what, Sent)
     assert entry.what.suppressed == accepted.suppressed
-    assert await store.suppression("b@x.test", NOW) is None
+    assert await store.suppressions.find("b@x.test") is None

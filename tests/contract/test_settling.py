@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from relay.mail.envelope import Recipient
 from relay.store.interface import Store
 from relay.store.sqlite import SqliteStore
 from relay.store.values import Delivery, Owner, Settlement, SuppressionEntry
-from tests.contract.making import LEASE, NOW, make_message, make_new
+from tests.contract.making import AUTHOR, LEASE, NOW, make_message, make_new
 
 
 async def insert(store: Store, owner: Owner, *recipients: str) -> tuple[Delivery, ...]:
@@ -93,9 +94,9 @@ async def test_reports_and_suppressions_come_with_the_settlement(
 ) -> None:
     (delivery,) = await insert(store, owner, "a@x.test")
     report = make_new("app@sender.test", due_at=NOW + 1)
-    entry = SuppressionEntry("a@x.test", "bounce", "delivery", NOW, "550 5.1.1 unknown")
+    entry = SuppressionEntry("a@x.test", "bounce", "operator", NOW, "550 5.1.1 unknown")
     assert await store.settle(owner, Settlement(delivery, suppress=(entry,), reports=(report,)))
-    assert await store.suppression("A@X.test", NOW) == entry
+    assert await store.suppressions.find("A@X.test") == replace(entry, bounces=1, seen_at=NOW)
     (queued,) = await store.claim(owner, NOW + 1, 10)
     assert queued.message.id == report.message.id
 
@@ -108,7 +109,9 @@ async def test_a_report_to_a_suppressed_sender_is_told_of_and_not_queued(tmp_pat
     await store.open()
     try:
         owner = await store.register("worker", LEASE)
-        await store.suppress([SuppressionEntry("app@sender.test", "bounce", "delivery", NOW)])
+        await store.suppressions.put(
+            [SuppressionEntry("app@sender.test", "bounce", "operator", NOW)], AUTHOR
+        )
         (delivery,) = await insert(store, owner, "a@x.test")
         report = make_new("app@sender.test", suppression=("bounce",))
         assert await store.settle(owner, Settlement(delivery, reports=(report,)))
@@ -121,10 +124,10 @@ async def test_a_report_to_a_suppressed_sender_is_told_of_and_not_queued(tmp_pat
 async def test_a_settlement_without_its_claim_changes_nothing(store: Store, owner: Owner) -> None:
     (delivery,) = await insert(store, owner, "a@x.test")
     await store.release(owner, [(delivery.id, NOW)])
-    entry = SuppressionEntry("a@x.test", "bounce", "delivery", NOW)
+    entry = SuppressionEntry("a@x.test", "bounce", "operator", NOW)
     late = Settlement(delivery, suppress=(entry,), reports=(make_new(),))
     assert not await store.settle(owner, late)
-    assert await store.suppression("a@x.test", NOW) is None
+    assert await store.suppressions.find("a@x.test") is None
     assert sum(depth.queued for depth in await store.depths()) == 1
 
 
@@ -132,11 +135,11 @@ async def test_a_bounce_does_not_replace_what_an_operator_put_there(
     store: Store, owner: Owner
 ) -> None:
     manual = SuppressionEntry("a@x.test", "manual", "operator", NOW)
-    await store.suppress([manual])
+    await store.suppressions.put([manual], AUTHOR)
     (delivery,) = await insert(store, owner, "a@x.test")
-    bounce = SuppressionEntry("a@x.test", "bounce", "delivery", NOW, expires_at=NOW + 1_000)
+    bounce = SuppressionEntry("a@x.test", "bounce", "bounce", NOW, expires_at=NOW + 1_000)
     await store.settle(owner, Settlement(delivery, suppress=(bounce,)))
-    assert await store.suppression("a@x.test", NOW) == manual
+    assert await store.suppressions.find("a@x.test") == manual
 
 
 async def test_a_report_that_cannot_be_stored_undoes_its_settlement_alone(

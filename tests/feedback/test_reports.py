@@ -59,7 +59,7 @@ def test_a_failure_is_reported_to_the_sender_by_mail_that_nobody_reports_on(
     assert (message.credential, message.configuration_set) == ("relay", "news")
     assert report.due_at == message.accepted_at == NOW
     assert message.expires_at == NOW + 14 * HOUR
-    assert report.suppression == ("bounce",)
+    assert report.suppression == ("bounce", "manual")
     assert message.id != make_delivery("x@y.test").message.id
     assert parsed(report)["From"].addresses[0].addr_spec == "MAILER-DAEMON@relay.example.com"
     assert parsed(report).get_content_type() == "multipart/report"

@@ -208,7 +208,7 @@ def test_putting_off_is_no_attempt_and_ends_at_the_expiry(
 def test_a_hard_bounce_is_suppressed_with_its_evidence(
     make_delivery: Any, make_policies: Any
 ) -> None:
-    policies = make_policies(suppression={"expire_after": "10d"})
+    policies = make_policies(suppression={"expire": {"first": "10d", "most": "30d"}})
     delivery = make_delivery(BOB, EVE)
     hostile = Reply(550, "5.1.1", "user unknown\r\nX-Evil: \x1b[31m" + "x" * 2000)
     settlement = settle(
@@ -221,8 +221,10 @@ def test_a_hard_bounce_is_suppressed_with_its_evidence(
     (entry,) = settlement.suppress
     assert (entry.address, entry.reason, entry.source) == (BOB.address, "bounce", "bounce")
     assert entry.expires_at == NOW + 240 * HOUR
-    assert delivery.message.id in entry.evidence
-    assert "mx.example.org: 550 5.1.1 user unknown" in entry.evidence
+    assert entry.lasts_at_most == 720 * HOUR
+    assert (entry.message_id, entry.remote_host) == (delivery.message.id, "mx.example.org")
+    assert entry.evidence.startswith("550 5.1.1 user unknown")
+    assert (entry.seen_at, entry.by) == (NOW, "")
     assert entry.evidence.isprintable()
     assert len(entry.evidence) <= 512
     assert settlement.last_reply.isprintable()
@@ -262,7 +264,9 @@ def test_a_rule_that_gives_up_after_so_many_attempts_is_kept_to(
 
 
 def test_suppression_by_itself_can_be_switched_off(make_delivery: Any, make_policies: Any) -> None:
-    policies = make_policies(suppression={"add_hard_bounces": False})
+    policies = make_policies(
+        suppression={"reasons": ["complaint"]}, configuration_sets={"news": {"pool": "main"}}
+    )
     settlement = settle(
         make_delivery(BOB), [said(BOB, UNKNOWN)], policies=policies, now=NOW, rng=Random(1)
     )

@@ -15,6 +15,7 @@ from relay.observe.metrics import Metrics
 from relay.runtime.intake import Intake
 from relay.runtime.queue_clock import QueueClock
 from relay.store.sqlite import SqliteStore
+from relay.store.suppression_values import Author
 from relay.store.values import (
     Body,
     Delivery,
@@ -127,7 +128,9 @@ async def test_a_message_whose_owner_has_lost_its_lease_is_not_handed_over(
 async def test_a_message_to_suppressed_recipients_only_leaves_nothing_to_deliver(
     intake: Intake, scheduler: Waiting, store: SqliteStore
 ) -> None:
-    await store.suppress([SuppressionEntry("x@dest.test", "manual", "test", NOW)])
+    await store.suppressions.put(
+        [SuppressionEntry("x@dest.test", "manual", "operator", NOW)], Author("tester", NOW)
+    )
     accepted = await intake.accept(message("X@dest.test"))
     assert [suppressed.address for suppressed in accepted.suppressed] == ["X@dest.test"]
     assert scheduler.offered == scheduler.expected == []

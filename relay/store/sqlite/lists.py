@@ -1,14 +1,10 @@
-"""The part of the store that no message waits for: permits, suppression, operators, secrets."""
+"""The part of the store that no message waits for: permits, operators, secrets."""
 
-import asyncio
-import heapq
-import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from relay.mail.address import suppression_key
 from relay.store.interface import StoreUnavailable
-from relay.store.sqlite import groups, operators, permits, suppression
+from relay.store.sqlite import groups, operators, permits
 from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.delays import Delays
@@ -16,6 +12,7 @@ from relay.store.sqlite.outbox import Outbox
 from relay.store.sqlite.pauses import Pauses
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.sts_policies import StsPolicies
+from relay.store.sqlite.suppressions import Suppressions
 from relay.store.sqlite.suspensions import Suspensions
 from relay.store.sqlite.tls_tallies import TlsTallies
 from relay.store.sqlite.unclassified import Unclassified
@@ -32,27 +29,7 @@ from relay.store.values import (
     QueueGrouping,
     Secret,
     State,
-    SuppressionEntry,
 )
-
-_SUPPRESSION_BATCH = 500
-_RUN = 20_000
-_PAGE = 1_000
-
-
-async def _in_order_of_key(entries: Sequence[SuppressionEntry]) -> Iterator[SuppressionEntry]:
-    """A long list goes in several times as fast when neighbours in the index come together.
-
-    Sorted in runs, so that the loop is never held up, and merged while it goes in. Both are
-    stable: of two spellings of an address the last one wins.
-    """
-    if len(entries) <= _SUPPRESSION_BATCH:
-        return iter(entries)
-    runs = []
-    for start in range(0, len(entries), _RUN):
-        run = entries[start : start + _RUN]
-        runs.append(await asyncio.to_thread(sorted, run, key=_key))
-    return heapq.merge(*runs, key=_key)
 
 
 def chunked(identifiers: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -61,18 +38,15 @@ def chunked(identifiers: Sequence[int]) -> Iterator[Sequence[int]]:
         yield identifiers[start : start + operators.CHANGED]
 
 
-def _key(entry: SuppressionEntry) -> str:
-    return suppression_key(entry.address)
-
-
 class Lists:
-    """Implements `PermitStore`, `SuppressionStore` and most of `OperatorStore`."""
+    """Implements `PermitStore` and most of `OperatorStore`."""
 
     def __init__(self, writer: Writer, questions: Reader) -> None:
         self._writer = writer
         self._questions = questions
         self.outbox = Outbox(writer, questions)
         self.pauses = Pauses(writer, questions)
+        self.suppressions = Suppressions(writer, questions)
         self.attempts = Attempts(writer, questions)
         self.suspensions = Suspensions(writer, questions)
         self.delays = Delays(writer, questions)
@@ -91,38 +65,6 @@ class Lists:
 
     async def permits_used(self, keys: Sequence[str], window: int, now: int) -> dict[str, int]:
         return await self._questions.ask(permits.used, keys, window, now)
-
-    # Suppression
-
-    async def suppress(self, entries: Sequence[SuppressionEntry]) -> int:
-        """In batches that are small enough for others to come in between; each is durable alone."""
-        new = 0
-        ordered = await _in_order_of_key(entries)
-        while batch := list(itertools.islice(ordered, _SUPPRESSION_BATCH)):
-            new += await self._writer.submit(suppression.add, batch)
-        return new
-
-    async def add_observed(self, entries: Sequence[SuppressionEntry]) -> None:
-        await self._writer.submit(suppression.add_all_observed, entries)
-
-    async def unsuppress(self, addresses: Sequence[str]) -> int:
-        gone = 0
-        for start in range(0, len(addresses), _SUPPRESSION_BATCH):
-            batch = addresses[start : start + _SUPPRESSION_BATCH]
-            gone += await self._writer.submit(suppression.remove, batch)
-        return gone
-
-    async def suppression(self, address: str, now: int) -> SuppressionEntry | None:
-        return await self._questions.ask(suppression.find, address, now)
-
-    async def suppressions(self) -> AsyncIterator[SuppressionEntry]:
-        after = ""
-        while page := await self._questions.ask(suppression.page, after, _PAGE):
-            for after, entry in page:  # noqa: B007 - the last key starts the next page
-                yield entry
-
-    async def count_suppressions(self) -> int:
-        return await self._questions.ask(suppression.count)
 
     # Operators
 

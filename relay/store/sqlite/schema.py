@@ -232,6 +232,56 @@ MIGRATIONS: tuple[str, ...] = (
         word TEXT PRIMARY KEY,
         at INTEGER NOT NULL
     ) WITHOUT ROWID;
+
+    -- The suppression list in the order in which it grew; mail is compared with the index of keys.
+    ALTER TABLE suppression RENAME TO suppression_before;
+    CREATE TABLE suppression (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,                 -- address.suppression_key
+        address TEXT NOT NULL,             -- '': as the key
+        reason TEXT NOT NULL,
+        source TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        evidence TEXT NOT NULL,
+        expires_at INTEGER,
+        message_id TEXT NOT NULL,
+        remote_host TEXT NOT NULL,
+        seen_at INTEGER NOT NULL,
+        made_by TEXT NOT NULL,             -- '': the relay
+        note TEXT NOT NULL,
+        bounces INTEGER NOT NULL
+    );
+    INSERT INTO suppression (key, address, reason, source, created_at, evidence, expires_at,
+            message_id, remote_host, seen_at, made_by, note, bounces)
+        SELECT key, CASE address WHEN key THEN '' ELSE address END, reason,
+            CASE source WHEN 'bounce' THEN 'bounce' WHEN 'relay suppression import' THEN 'import'
+                ELSE 'operator' END,
+            created_at, evidence, expires_at, '', '', created_at, '', '', source = 'bounce'
+        FROM suppression_before ORDER BY key;
+    DROP TABLE suppression_before;
+    CREATE UNIQUE INDEX suppression_key ON suppression (key);
+    CREATE INDEX suppression_expiry ON suppression (expires_at) WHERE expires_at IS NOT NULL;
+
+    CREATE TABLE suppression_count (
+        number INTEGER NOT NULL
+    );
+    INSERT INTO suppression_count SELECT count(*) FROM suppression;
+
+    -- Who changed the list, when and why. Ids grow with time and have no gaps.
+    CREATE TABLE suppression_change (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,                 -- '': of many addresses
+        at INTEGER NOT NULL,
+        what TEXT NOT NULL,                -- suppression_values.ChangeKind
+        made_by TEXT NOT NULL,
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        entries INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        ended_at INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX suppression_change_key ON suppression_change (key, id) WHERE key <> '';
     """,
 )
 
