@@ -1,20 +1,13 @@
 """What real servers say to the real program becomes events as SES has them, of every kind."""
 
-import asyncio
+import base64
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.events.making import events_of, logged_message
-from relay.events.ses import render
-from relay.store.log_values import LoggedEvent, LoggedMessage
-from relay.store.sqlite import outbox
-from relay.store.sqlite.log import SqliteLog
 from tests.delivery.receiver import Happening, Scripted, Session
 from tests.e2e.internet import Internet, Sender, Sent
 from tests.e2e.program import wait_until
@@ -23,6 +16,7 @@ from tests.events.schemas import valid
 pytestmark = pytest.mark.xdist_group("events")  # one relay for all
 
 HOSTNAME = "relay.test"
+TEST_VIRUS = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-" + b"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 BOUNCES: dict[str, dict[str, Scripted]] = {
     "Permanent/NoEmail": {"RCPT": b"550 5.1.1 User unknown\r\n"},
     "Permanent/General": {"RCPT": b"550 5.2.1 This account has been disabled\r\n"},
@@ -49,11 +43,15 @@ class World:
     def __init__(self, directory: Path, internet: Internet) -> None:
         self.internet = internet
         self.sender = Sender(directory, internet, self._configure)
-        self._data = self.sender.program.directory / self.sender.program.document()["data_dir"]
+        self._file = self.sender.program.directory / "events.jsonl"
 
     @staticmethod
     def _configure(document: Any) -> None:
-        document["configuration_sets"]["hurried"] = {"pool": "default", "max_age": "2s"}
+        document["events"] = {"archive": {"type": "file", "path": "events.jsonl"}}
+        sets = document["configuration_sets"]
+        sets["hurried"] = {"pool": "default", "max_age": "2s"}
+        for configured in sets.values():
+            configured["events"] = ["archive"]
 
     def domain(self, name: str, script: dict[str, Scripted] | None = None) -> str:
         """A domain of its own for a case, whose server goes by `script`."""
@@ -71,24 +69,11 @@ class World:
         return self._events(sent)
 
     def _events(self, sent: Sent) -> list[dict[str, Any]]:
-        """Those that the log has, then those that are still to be made of the outbox; what is in
-        both, for a moment, is told by its id."""
-        message, filed = asyncio.run(self._filed(sent.id))
-        with closing(sqlite3.connect(self._data / "relay.db")) as db:
-            entries = [e for e in outbox.read(db, 0, 10_000) if e.message_id == sent.id]
-        if message is None and entries:
-            message = logged_message(entries[0], HOSTNAME)
-        waiting = [event for entry in entries for event in events_of(entry, message, HOSTNAME)]
-        events = {event.id: event for event in (*filed, *waiting)}
-        return [valid(render(event, message, HOSTNAME)) for event in events.values()]
-
-    async def _filed(self, message_id: str) -> tuple[LoggedMessage | None, list[LoggedEvent]]:
-        log = SqliteLog(self._data)
-        await log.open(reading=True)
-        try:
-            return await log.message(message_id), await log.events_of(message_id)
-        finally:
-            await log.close()
+        """As they stand in the file that they are told to."""
+        if not self._file.exists():
+            return []
+        *lines, _ = self._file.read_bytes().split(b"\n")
+        return [valid(line) for line in lines if f'"messageId":"{sent.id}"'.encode() in line]
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +186,15 @@ def test_who_is_on_the_list_bounces_or_complains_and_others_have_the_message(wor
     assert complaint["complaint"]["complaintSubType"] == "OnAccountSuppressionList"
     assert complaint["complaint"]["complainedRecipients"] == [{"emailAddress": bob}]
     assert delivery["delivery"]["recipients"] == [cid]
+
+
+def test_a_virus_is_rejected_after_it_was_accepted(world: World) -> None:
+    domain = world.domain("virus")
+    attachment = base64.b64encode(TEST_VIRUS).decode()
+    sent = world.sender.send(f"ann@{domain}", body=f"{attachment}\r\n")
+    send, reject = world.told(sent, "Send", "Reject")
+    assert reject["reject"] == {"reason": "Bad content"}
+    assert reject["mail"] == send["mail"]
 
 
 def test_no_two_events_share_an_id(world: World) -> None:
