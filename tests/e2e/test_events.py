@@ -3,7 +3,9 @@
 import base64
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,6 +13,13 @@ import pytest
 from tests.delivery.receiver import Happening, Scripted, Session
 from tests.e2e.internet import Internet, Sender, Sent
 from tests.e2e.program import wait_until
+from tests.events.consumers import (
+    PASSWORD,
+    USERNAME,
+    SnsRequest,
+    read_by_anymail,
+    read_by_django_ses,
+)
 from tests.events.schemas import valid
 
 pytestmark = pytest.mark.xdist_group("events")  # one relay for all
@@ -37,21 +46,64 @@ DELAYS: dict[str, dict[str, Scripted]] = {
 }
 
 
+OBJECTS = {"send_obj", "bounce_obj", "complaint_obj", "delivery_obj"}  # as django-ses calls them
+
+
+def bob_is_unknown(_: Session, line: str) -> Happening:
+    return b"550 5.1.1 User unknown\r\n" if "bob@" in line else b"250 2.1.5 Ok\r\n"
+
+
+class Endpoint:
+    """An HTTP endpoint that takes what SNS delivers."""
+
+    def __init__(self) -> None:
+        self.requests: list[SnsRequest] = []
+        requests = self.requests
+
+        class Take(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                requests.append((dict(self.headers), body))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *words: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 class World:
     """One relay for all cases, a domain for each."""
 
     def __init__(self, directory: Path, internet: Internet) -> None:
         self.internet = internet
+        self.endpoint = Endpoint()
         self.sender = Sender(directory, internet, self._configure)
         self._file = self.sender.program.directory / "events.jsonl"
 
-    @staticmethod
-    def _configure(document: Any) -> None:
-        document["events"] = {"archive": {"type": "file", "path": "events.jsonl"}}
+    def _configure(self, document: Any) -> None:
+        document["events"] = {
+            "archive": {"type": "file", "path": "events.jsonl"},
+            "consumer": {
+                "type": "sns",
+                "url": self.endpoint.url,
+                "allow": ["127.0.0.1"],
+                "username": USERNAME,
+                "password": PASSWORD,
+            },
+        }
         sets = document["configuration_sets"]
         sets["hurried"] = {"pool": "default", "max_age": "2s"}
         for configured in sets.values():
-            configured["events"] = ["archive"]
+            configured["events"] = ["archive", "consumer"]
 
     def domain(self, name: str, script: dict[str, Scripted] | None = None) -> str:
         """A domain of its own for a case, whose server goes by `script`."""
@@ -68,6 +120,15 @@ class World:
         )
         return self._events(sent)
 
+    def consumed(self, sent: Sent, count: int) -> list[SnsRequest]:
+        """The requests about a message, once there are so many."""
+
+        def found() -> list[SnsRequest]:
+            return [one for one in list(self.endpoint.requests) if sent.id.encode() in one[1]]
+
+        wait_until(lambda: len(found()) == count, 20, f"{count} requests about {sent.id}")
+        return found()
+
     def _events(self, sent: Sent) -> list[dict[str, Any]]:
         """As they stand in the file that they are told to."""
         if not self._file.exists():
@@ -82,6 +143,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world = World(tmp_path_factory.mktemp("events"), internet)
         yield world
         world.sender.program.stop()
+        world.endpoint.close()
 
 
 @pytest.mark.parametrize("kind", BOUNCES)
@@ -195,6 +257,35 @@ def test_a_virus_is_rejected_after_it_was_accepted(world: World) -> None:
     send, reject = world.told(sent, "Send", "Reject")
     assert reject["reject"] == {"reason": "Bad content"}
     assert reject["mail"] == send["mail"]
+
+
+def test_published_consumers_read_what_is_told(world: World) -> None:
+    domain = world.domain("consumed", {"RCPT": bob_is_unknown})
+    listed = f"cid@{domain}"
+    world.sender.program.run("suppression", "add", listed, "--reason", "complaint")
+    ann, bob = f"ann@{domain}", f"bob@{domain}"
+    sent = world.sender.send(ann, bob, listed)
+    requests = world.consumed(sent, 4)
+    events = read_by_anymail(requests)
+    assert [(event.event_type, event.recipient) for event in events] == [
+        ("sent", ann),
+        ("sent", bob),
+        ("sent", listed),
+        ("complained", listed),
+        ("delivered", ann),
+        ("bounced", bob),
+    ]
+    assert {event.message_id for event in events} == {sent.id}
+    assert events[-1].mta_response == "smtp; 550 5.1.1 User unknown"
+    assert len({event.event_id for event in events}) == 4
+    told = read_by_django_ses(requests)
+    assert [set(vars(one)) & OBJECTS for one in told] == [
+        {"send_obj"},
+        {"complaint_obj"},
+        {"delivery_obj"},
+        {"bounce_obj"},
+    ]
+    assert told[3].bounce_obj["bounceSubType"] == "NoEmail"
 
 
 def test_no_two_events_share_an_id(world: World) -> None:
