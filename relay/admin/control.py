@@ -32,6 +32,7 @@ from relay.store.values import (
 if TYPE_CHECKING:
     from relay.admin.events import EventOperations
     from relay.admin.explained import MessageExplanation
+    from relay.admin.messages import MessageOperations
     from relay.admin.pools import PoolOperations
     from relay.admin.reputation import ReputationOperations
     from relay.admin.summaries import SummaryOperations
@@ -400,6 +401,9 @@ class Operations(Protocol):
 
     @property
     def suspensions(self) -> "SuspensionOperations": ...
+
+    @property
+    def messages(self) -> "MessageOperations": ...
 
     @property
     def reputation(self) -> "ReputationOperations": ...

@@ -37,6 +37,7 @@ from relay.admin.events import (
     ReplayRequest,
 )
 from relay.admin.explained import MessageExplanation
+from relay.admin.messages import MessageTimeline, TimelineRequest
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.reputation import (
@@ -69,6 +70,7 @@ from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
 from relay.feedback.restraints import Restraint
+from relay.store.log_values import MessageQuery, SearchResult
 from relay.store.pauses import Pause
 from relay.store.suppression_values import SuppressionChange, SuppressionCount
 from relay.store.tls_values import StoredPolicy, TlsDay
@@ -179,6 +181,16 @@ TLS_COUNTS = Endpoint(
 )
 TLS_REPORT = Endpoint(
     "/v1/tls/report", TlsReportRequest, TlsReportText, lambda store, q: store.tls.report(q)
+)
+
+MESSAGES = Endpoint(
+    "/v1/messages", MessageQuery, SearchResult, lambda store, q: store.messages.search(q)
+)
+MESSAGE_TIMELINE = Endpoint(
+    "/v1/messages/show",
+    TimelineRequest,
+    MessageTimeline,
+    lambda store, q: store.messages.timeline(q),
 )
 
 REPUTATION = Endpoint(
@@ -306,6 +318,8 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     TLS_REPORT,
     POOLS,
     WARMUP,
+    MESSAGES,
+    MESSAGE_TIMELINE,
     REPUTATION,
     REPUTATION_PAUSE,
     REPUTATION_RESUME,

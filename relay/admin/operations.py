@@ -23,6 +23,7 @@ from relay.admin.control import (
     Refused,
 )
 from relay.admin.details import gone, queued
+from relay.admin.messages import MessageOperations
 from relay.admin.pools import PoolOperations
 from relay.admin.reputation import ReputationOperations
 from relay.admin.summaries import SummaryOperations, no_providers
@@ -131,6 +132,11 @@ class StoreOperations:
             clock=self.clock,
             changed=self.suspensions_changed,
         )
+
+    @property
+    def messages(self) -> MessageOperations:
+        """What became of messages."""
+        return MessageOperations(self.message_log, self.store.attempts)
 
     @property
     def reputation(self) -> ReputationOperations:

@@ -62,6 +62,7 @@ _COMMANDS = {
     "providers": "relay.cli.providers:app",
     "reactions": "relay.cli.reactions:app",
     "bounces": "relay.cli.bounces:app",
+    "messages": "relay.cli.messages:app",
     "reputation": "relay.cli.reputation:app",
     "suppression": "relay.cli.suppression:app",
     "credentials": "relay.cli.credentials:app",

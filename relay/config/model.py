@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.config.bounces import Bounces
 from relay.config.events import EventDestination
+from relay.config.message_log import MessageLog
 from relay.config.names import (
     parse_address,
     parse_bind_address,
@@ -402,6 +403,7 @@ class Config(_Section):
     )
     suppression: Suppression = Suppression()
     reputation: Reputation = Reputation()
+    message_log: MessageLog = MessageLog()
     store: StoreConfig = StoreConfig()
     metrics: Metrics = Metrics()
     logging: Logging = Logging()

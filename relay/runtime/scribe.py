@@ -35,6 +35,7 @@ from relay.runtime.judging import Judging
 from relay.runtime.link import Handler, Link, connect
 from relay.runtime.loops import new_loop
 from relay.runtime.opening import make_log, make_store
+from relay.runtime.pruning import prune_log
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.store.interface import StoreError
@@ -139,6 +140,16 @@ class Scribe:
         )
         await self.judging.open()
         self._background(self.judging.run(), "judging of reputations")
+        self._background(
+            prune_log(
+                self.message_log,
+                lambda: self.config,
+                self.telling.keep_from,
+                self.queue_clock.now,
+                self.log,
+            ),
+            "pruning of the message log",
+        )
         self._filing = self._background(self.desk.run(), "filing")
 
     def _configure(self, config: Config) -> None:

@@ -11,10 +11,10 @@ from typing import Protocol
 from relay.store.log_values import (
     DeadLetter,
     Filing,
-    FoundMessage,
     LoggedEvent,
     LoggedMessage,
     MessageQuery,
+    SearchResult,
     Tally,
     TellingCursor,
 )
@@ -31,7 +31,7 @@ class Filed(Protocol):
     async def events_of(self, message_id: str, limit: int = 1_000) -> list[LoggedEvent]:
         """Events of a message, oldest first."""
 
-    async def search(self, query: MessageQuery) -> list[FoundMessage]:
+    async def search(self, query: MessageQuery) -> SearchResult:
         """Newest first."""
 
 

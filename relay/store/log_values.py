@@ -236,6 +236,16 @@ class FoundMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search has found. `looked_back_to`: its time was up, and it looked no further back
+    than to messages that were accepted then (UTC ms); 0 where it looked at all of them, or found
+    as many as were wanted."""
+
+    messages: tuple[FoundMessage, ...] = ()
+    looked_back_to: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An event that a destination would not take, after `attempts`; `error` says why."""
 

@@ -91,7 +91,7 @@ def suppressed(of: LoggedMessage, *recipients: str) -> LoggedEvent:
 async def ids(log: MessageLog, **wanted: object) -> list[int]:
     """Numbers of the messages that a search finds, in its order."""
     found = await log.search(MessageQuery(**wanted))  # type: ignore[arg-type]
-    return [int(one.message.id[17:25], 16) for one in found]
+    return [int(one.message.id[17:25], 16) for one in found.messages]
 
 
 async def test_what_is_filed_is_found_again_as_it_was(log: MessageLog) -> None:
@@ -124,7 +124,7 @@ async def test_outboxes_are_told_apart(log: MessageLog) -> None:
     assert await log.filed_upto("second") == 0
     await log.file(Filing("second", 2, (message(1), message(2)), (sent(message(2)),)))
     assert (await log.filed_upto("first"), await log.filed_upto("second")) == (90, 2)
-    assert len(await log.search(MessageQuery())) == 2
+    assert len((await log.search(MessageQuery())).messages) == 2
 
 
 async def test_events_of_messages_that_are_not_known_are_kept_all_the_same(
@@ -144,7 +144,7 @@ async def test_each_recipient_has_the_status_that_his_last_event_gave_him(
     events = (sent(one), suppressed(one, "d@y.test"), delivered(one, "a@x.test"))
     await log.file(Filing("o", 1, (one,), events))
     await log.file(Filing("o", 2, (), (delayed(replace(one, recipients=("b@x.test",))),)))
-    (found,) = await log.search(MessageQuery())
+    (found,) = (await log.search(MessageQuery())).messages
     assert found.statuses == (
         ("a@x.test", "delivered"),
         ("B@x.test", "delayed"),
@@ -152,7 +152,7 @@ async def test_each_recipient_has_the_status_that_his_last_event_gave_him(
         ("d@y.test", "suppressed"),
     )
     await log.file(Filing("o", 3, (), (bounced(one, "B@X.test"),)))
-    (found,) = await log.search(MessageQuery(status="bounced"))
+    (found,) = (await log.search(MessageQuery(status="bounced"))).messages
     assert found.statuses[1] == ("B@x.test", "bounced")
 
 

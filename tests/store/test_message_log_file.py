@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.store.interface import StoreUnavailable
-from relay.store.log_values import Filing, MessageQuery
+from relay.store.log_values import Filing, MessageQuery, SearchResult
 from relay.store.sqlite.log import SqliteLog
 from tests.contract.test_message_log import message, sent
 
@@ -24,7 +24,7 @@ async def test_who_reads_finds_nothing_before_there_is_a_log_and_writes_nothing(
 ) -> None:
     log = SqliteLog(tmp_path)
     await log.open(reading=True)
-    assert await log.search(MessageQuery()) == []
+    assert await log.search(MessageQuery()) == SearchResult()
     assert await log.message("x") is None
     assert await log.events_of("x") == []
     with pytest.raises(StoreUnavailable, match="for reading"):

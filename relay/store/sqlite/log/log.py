@@ -19,10 +19,10 @@ from relay.store.interface import StoreUnavailable
 from relay.store.log_values import (
     DeadLetter,
     Filing,
-    FoundMessage,
     LoggedEvent,
     LoggedMessage,
     MessageQuery,
+    SearchResult,
     Tally,
     TellingCursor,
 )
@@ -102,8 +102,8 @@ class SqliteLog:
             return []
         return await self._ask(searches.events_of, message_id, limit)
 
-    async def search(self, query: MessageQuery) -> list[FoundMessage]:
-        return [] if self._is_absent() else await self._ask(searches.search, query)
+    async def search(self, query: MessageQuery) -> SearchResult:
+        return SearchResult() if self._is_absent() else await self._ask(searches.search, query)
 
     # Telling
 

@@ -10,7 +10,13 @@ import time
 from collections.abc import Sequence
 
 from relay.mail.address import suppression_key
-from relay.store.log_values import FoundMessage, LoggedEvent, LoggedMessage, MessageQuery
+from relay.store.log_values import (
+    FoundMessage,
+    LoggedEvent,
+    LoggedMessage,
+    MessageQuery,
+    SearchResult,
+)
 from relay.store.sqlite.log import rows
 from relay.store.sqlite.rows import chunks, values
 
@@ -49,13 +55,14 @@ def events_of(db: sqlite3.Connection, message_id: str, limit: int) -> list[Logge
     )
 
 
-def search(db: sqlite3.Connection, query: MessageQuery) -> list[FoundMessage]:
+def search(db: sqlite3.Connection, query: MessageQuery) -> SearchResult:
     """See `MessageLog.search`."""
     top = _row_before(db, query)
     conditions, parameters = _conditions(query)
     found: list[tuple[int, bytes, bytes]] = []
     deadline = time.monotonic() + _SECONDS
     indexed = bool(query.message_id) or _is_address(query.recipient)
+    looked_back_to = 0
     while top > 0 and len(found) < query.limit and time.monotonic() < deadline:
         bottom = 0 if indexed else _bottom(db, top)
         candidates = db.execute(
@@ -65,9 +72,12 @@ def search(db: sqlite3.Connection, query: MessageQuery) -> list[FoundMessage]:
         ).fetchall()
         found += candidates
         top = bottom
-        if top and _is_older(db, top, query.since):
+        if top and _accepted_at(db, top) < query.since:
             break
-    return [_found(db, *fields) for fields in found if rows.messages([fields[1:]])]
+        if time.monotonic() >= deadline and top > 0 and len(found) < query.limit:
+            looked_back_to = _accepted_at(db, top)
+    messages = tuple(_found(db, *fields) for fields in found if rows.messages([fields[1:]]))
+    return SearchResult(messages, looked_back_to)
 
 
 def _row_before(db: sqlite3.Connection, query: MessageQuery) -> int:
@@ -87,9 +97,10 @@ def _bottom(db: sqlite3.Connection, top: int) -> int:
     return found[0] if found else 0
 
 
-def _is_older(db: sqlite3.Connection, row: int, since: int) -> bool:
+def _accepted_at(db: sqlite3.Connection, row: int) -> int:
+    """0 where it is gone meanwhile: there is nothing older then."""
     found = db.execute("SELECT accepted_at FROM message WHERE id = ?", (row,)).fetchone()
-    return found is not None and found[0] < since
+    return found[0] if found else 0
 
 
 def _is_address(text: str) -> bool:
