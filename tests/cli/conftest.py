@@ -103,3 +103,20 @@ def queued(request, config_path):
 def anywhere(queued):
     """Commands of this test run with and without a running relay."""
     return queued
+
+
+@pytest.fixture(params=["offline", "online"])
+def filed(request, config_path):
+    """Put filings into the message log: of a running relay, or of one that nobody has open."""
+    if request.param == "online":
+        relay, on_its_loop = request.getfixturevalue("running")
+        return lambda filing: on_its_loop(relay.operations.message_log.file(filing))
+
+    def file_offline(filing):
+        async def file():
+            async with operations_over(config_path.parent / "data") as operations:
+                await operations.message_log.file(filing)
+
+        asyncio.run(file())
+
+    return file_offline
