@@ -14,7 +14,6 @@ from relay.events.notification import Notification
 from relay.events.patience import Failed, Outcome, Refused, Told
 
 try:
-    import nats
     from nats.aio.client import Client
     from nats.errors import Error as NatsError
     from nats.errors import MaxPayloadError
@@ -23,6 +22,9 @@ except ImportError as error:
     raise DestinationError(
         "type nats needs the client of NATS: pip install 'relay[nats]'"
     ) from error
+
+
+_BETWEEN_S = 0.1
 
 
 class NatsDestination:
@@ -35,13 +37,15 @@ class NatsDestination:
         self._config = config
         self._client: Client | None = None
         self._context = _context(config)
+        self._last_error: Exception | None = None
 
     async def tell(self, notifications: Sequence[Notification]) -> Sequence[Outcome]:
         try:
             stream = await self._stream()
         except (NatsError, OSError, TimeoutError) as error:
+            cause = self._last_error or error
             await self.close()
-            return [Failed(f"no connection: {_said(error)}")] * len(notifications)
+            return [Failed(f"no connection: {_said(cause)}")] * len(notifications)
         outcomes = await asyncio.gather(*(self._publish(stream, one) for one in notifications))
         if any(isinstance(outcome, Failed) for outcome in outcomes):
             await self.close()
@@ -66,14 +70,17 @@ class NatsDestination:
                 "token": config.token or None,
                 "user_credentials": str(config.credentials) if config.credentials else None,
             }
+            self._last_error = None
+            self._client = Client()
             async with asyncio.timeout(config.timeout):
-                self._client = await nats.connect(
+                await self._client.connect(
                     list(config.servers),
                     name="relay",
-                    allow_reconnect=False,
-                    max_reconnect_attempts=0,
+                    allow_reconnect=False,  # patience is the teller's, with each server tried twice
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=_BETWEEN_S,  # type: ignore[arg-type]  # it only sleeps it
                     connect_timeout=max(1, int(config.timeout)),
-                    error_cb=_ignore,
+                    error_cb=self._note,
                     tls=self._context,
                     **{key: value for key, value in logins.items() if value},
                 )
@@ -92,6 +99,10 @@ class NatsDestination:
         except (NatsError, OSError, TimeoutError) as error:
             return Failed(_said(error))
         return Told(f"{answer.stream} {answer.seq}")
+
+    async def _note(self, error: Exception) -> None:
+        """The client says why a server cannot be connected to here, and not where it gives up."""
+        self._last_error = error
 
 
 def subject_of(pattern: str, notification: Notification) -> str:
@@ -112,7 +123,3 @@ def _context(config: NatsStream) -> ssl.SSLContext | None:
 
 def _said(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-async def _ignore(error: Exception) -> None:
-    """What fails is told by the publishing that it fails for."""
