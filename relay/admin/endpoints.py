@@ -68,7 +68,7 @@ from relay.admin.tls_values import (
 )
 from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
-from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
+from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult
 from relay.feedback.restraints import Restraint
 from relay.store.log_values import MessageQuery, SearchResult
 from relay.store.pauses import Pause
@@ -274,7 +274,7 @@ EVENTS = LiveEndpoint(
     "/v1/events", Nothing, list[DestinationState], lambda relay, _: relay.events.states()
 )
 EVENTS_TEST = LiveEndpoint(
-    "/v1/events/test", DestinationRequest, list[TestResult], lambda relay, q: relay.events.test(q)
+    "/v1/events/test", DestinationRequest, list[TrialResult], lambda relay, q: relay.events.test(q)
 )
 EVENTS_DEAD = LiveEndpoint(
     "/v1/events/dead", LettersRequest, list[ShownLetter], lambda relay, q: relay.events.letters(q)

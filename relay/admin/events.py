@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.admin.control import Changed
-from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
+from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class EventOperations(Protocol):
     async def states(self) -> list[DestinationState]:
         """All destinations, by name."""
 
-    async def test(self, request: DestinationRequest) -> list[TestResult]:
+    async def test(self, request: DestinationRequest) -> list[TrialResult]:
         """Tell a destination of events that never happened, one of each type that it is told."""
 
     async def letters(self, request: LettersRequest) -> list[ShownLetter]:

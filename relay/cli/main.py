@@ -63,6 +63,7 @@ _COMMANDS = {
     "reactions": "relay.cli.reactions:app",
     "bounces": "relay.cli.bounces:app",
     "messages": "relay.cli.messages:app",
+    "events": "relay.cli.events:app",
     "reputation": "relay.cli.reputation:app",
     "suppression": "relay.cli.suppression:app",
     "credentials": "relay.cli.credentials:app",

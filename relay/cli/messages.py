@@ -1,9 +1,7 @@
 """`relay messages`: what became of mail, from the message log."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -12,7 +10,7 @@ from relay.admin.endpoints import MESSAGE_TIMELINE, MESSAGES
 from relay.admin.messages import MessageTimeline, TimelineRequest, ToldEvent
 from relay.cli.attempts import print_attempts
 from relay.cli.desk import open_desk
-from relay.cli.failures import OK, USAGE, CommandFailed
+from relay.cli.failures import OK
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import (
     moment,
@@ -25,7 +23,7 @@ from relay.cli.output import (
     utc_ms,
     warn,
 )
-from relay.config.units import parse_duration
+from relay.cli.times import parse_time
 from relay.store.log_values import FoundMessage, MessageQuery, RecipientStatus
 
 app = App(
@@ -34,7 +32,6 @@ app = App(
     help_format="plaintext",
 )
 
-_AGO = re.compile(r"\d[\d.,]*\s*[a-z]", re.IGNORECASE)
 _WORST: tuple[RecipientStatus, ...] = (
     "complained", "rejected", "bounced", "suppressed", "delayed", "queued", "delivered",
 )  # fmt: skip
@@ -71,8 +68,8 @@ class Wanted:
             configuration_set=self.configuration_set,
             credential=self.credential,
             status=self.status or "",
-            since=_time("--since", self.since, now) if self.since else 0,
-            until=_time("--until", self.until, now) if self.until else None,
+            since=parse_time("--since", self.since, now) if self.since else 0,
+            until=parse_time("--until", self.until, now) if self.until else None,
             limit=limit,
             before=before,
         )
@@ -194,21 +191,3 @@ def _print_timeline(found: MessageTimeline, *, dialogues: bool) -> None:
             say(shown(f"  {what.summary}"))
         else:
             print_attempts([what], dialogues=dialogues)
-
-
-def _time(option: str, text: str, now: int) -> int:
-    """UTC milliseconds. Raises `CommandFailed`."""
-    if _AGO.search(text) and "-" not in text:
-        try:
-            return now - round(parse_duration(text) * 1000)
-        except ValueError as error:
-            raise CommandFailed(f"{option} {text!r}: {error}", USAGE) from None
-    try:
-        told = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandFailed(
-            f"{option} {text!r}: allowed is a day or a time as 2026-11-24T19:42 (UTC), or how long"
-            " ago, as 2h",
-            USAGE,
-        ) from None
-    return round((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1000)

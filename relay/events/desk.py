@@ -9,7 +9,7 @@ from relay.events.patience import Failed, Outcome, Refused, Told
 from relay.events.reader import ReadableLog
 from relay.events.replaying import is_past, number_before, tell_again
 from relay.events.samples import samples
-from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult, shown
+from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult, shown
 from relay.events.teller import Teller
 from relay.events.telling import EventTelling
 from relay.store.log_values import DeadLetter, LoggedEvent
@@ -34,7 +34,7 @@ class EventDesk:
         """All destinations, by name."""
         return await self._telling.states()
 
-    async def test(self, name: str) -> list[TestResult]:
+    async def test(self, name: str) -> list[TrialResult]:
         """Tell a destination of events that never happened, one of each type that it is told.
         Raises `UnknownDestination`."""
         teller = self._telling.teller(name)
@@ -44,7 +44,7 @@ class EventDesk:
         for one in notifications:
             outcome = (await _try(teller, [one]))[0]
             results.append(
-                TestResult(one.event.type, one.event.id, isinstance(outcome, Told), _said(outcome))
+                TrialResult(one.event.type, one.event.id, isinstance(outcome, Told), _said(outcome))
             )
             if isinstance(outcome, Failed):
                 break

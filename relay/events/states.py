@@ -35,7 +35,7 @@ class DestinationState:
 
 
 @dataclass(frozen=True, slots=True)
-class TestResult:
+class TrialResult:
     """What a destination said to a test event."""
 
     type: str

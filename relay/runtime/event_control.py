@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.admin.control import Changed, Refused
 from relay.admin.events import DestinationRequest, LettersNamed, LettersRequest, ReplayRequest
-from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
+from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult
 from relay.runtime.messages import (
     ForgetDeadLetters,
     Question,
@@ -12,7 +12,7 @@ from relay.runtime.messages import (
     ReplayEvents,
     TellDeadLetters,
     TellDestinations,
-    TestDestination,
+    TryDestination,
 )
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ class EventControl:
     async def states(self) -> list[DestinationState]:
         return await self._ask(TellDestinations())
 
-    async def test(self, request: DestinationRequest) -> list[TestResult]:
+    async def test(self, request: DestinationRequest) -> list[TrialResult]:
         self._check(request.destination)
-        return await self._ask(TestDestination(request.destination))
+        return await self._ask(TryDestination(request.destination))
 
     async def letters(self, request: LettersRequest) -> list[ShownLetter]:
         question = TellDeadLetters(request.destination, request.after, max(1, request.limit))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from relay.admin.tls_values import BrokenTls
 from relay.delivery.backlog import Backlog
 from relay.delivery.whereabouts import Found
-from relay.events.states import DestinationState, Replayed, ShownLetter, TestResult
+from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult
 from relay.feedback.restraints import Complaint, Rest
 from relay.frontend.authenticator import Known
 from relay.frontend.blocks import Block
@@ -133,10 +133,10 @@ class TellDestinations(Question[list[DestinationState]]):
 
 
 @dataclass(frozen=True, slots=True)
-class TestDestination(Question[list[TestResult]]):
+class TryDestination(Question[list[TrialResult]]):
     """Tell a destination of events that never happened."""
 
-    answer: ClassVar[Any] = list[TestResult]
+    answer: ClassVar[Any] = list[TrialResult]
     name: str
 
 
@@ -383,7 +383,7 @@ KINDS: tuple[type, ...] = (
     Report,
     WhichTlsIsBroken,
     TellDestinations,
-    TestDestination,
+    TryDestination,
     TellDeadLetters,
     ForgetDeadLetters,
     ReplayDeadLetters,

@@ -72,7 +72,7 @@ class Scribe:
             say.Report: lambda _: say.State(0, 0),
             say.Drain: self._drain,
             say.TellDestinations: lambda _: self.events.states(),
-            say.TestDestination: lambda q: self.events.test(q.name),
+            say.TryDestination: lambda q: self.events.test(q.name),
             say.TellDeadLetters: lambda q: self.events.dead_letters(q.name, q.after, q.limit),
             say.ForgetDeadLetters: lambda q: self.events.forget(q.name, q.ids),
             say.ReplayDeadLetters: lambda q: self.events.replay_dead(q.name, q.ids, q.after),
