@@ -9,6 +9,7 @@ every host has been tried.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -82,7 +83,8 @@ class Connection:
 
 
 class Connections:
-    """Opens connections, and knows all that are open."""
+    """Opens connections, and knows all that are open. `simulator` gives one to the mailbox
+    simulator."""
 
     def __init__(
         self,
@@ -90,9 +92,11 @@ class Connections:
         metrics: Metrics,
         *,
         contexts: TlsContexts | None = None,
+        simulator: Callable[[], socket.socket] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bounds = config.delivery
+        self._simulator = simulator
         self._metrics = metrics
         self._contexts = contexts or TlsContexts.make()
         self._bad_hosts: Remembered[BadHostKey, bool] = Remembered(
@@ -238,7 +242,7 @@ class Connections:
     ) -> Connection:
         """One connection. Raises `ConnectFailure` and `SourceUnavailable`."""
         try:
-            smtp = await set_up(path, host, demand, self._contexts, self._bounds)
+            smtp = await set_up(path, host, demand, self._contexts, self._bounds, self._simulator)
         except ConnectFailure as error:
             if error.phase == "tls" and error.tls:
                 sessions.append(TlsSession(host, demand, error.tls, error.reply.text))

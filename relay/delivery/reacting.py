@@ -28,17 +28,20 @@ _NOBODY: frozenset[str] = frozenset()
 @dataclass(frozen=True, slots=True)
 class Sent:
     """How mail went when it was answered: `began` is in monotonic seconds of the machine. `line`
-    is the word of the destination's limits, `provider` its definition's name or an empty one."""
+    is the word of the destination's limits, `provider` its definition's name or an empty one.
+    `is_simulated`: nobody was told anything, and what is answered says nothing of how we send."""
 
     source: str
     line: str
     provider: str
     began: float
+    is_simulated: bool = False
 
 
 def sent_by(path: Path, began: float) -> Sent:
     """How mail went that took `path`."""
-    return Sent(path.source, path.site.line, path.site.provider, began)
+    site = path.site
+    return Sent(path.source, site.line, site.provider, began, site.kind == "simulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Reacting:
 
     def judge_refusal(self, reply: Reply, phase: Phase, sent: Sent) -> Judgement | None:
         """The same for a connection that was refused: nobody's mail was looked at."""
-        rule = self.rules.find(reply, phase, sent.provider)
+        rule = None if sent.is_simulated else self.rules.find(reply, phase, sent.provider)
         if rule is None:
             return None
         self._apply(rule, reply, sent)
@@ -132,7 +135,7 @@ class Reacting:
         )
 
     def _find(self, result: RecipientResult, sent: Sent) -> Rule | None:
-        if result.kind == "delivered":
+        if result.kind == "delivered" or sent.is_simulated:
             return None
         return self.rules.find(result.reply, result.phase, sent.provider)
 

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from aiosmtplib import SMTP, SMTPException, SMTPHeloError
@@ -30,14 +31,23 @@ _NOT_OUR_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENO
 
 
 async def set_up(
-    path: Path, host: Host, demand: Demand, contexts: TlsContexts, bounds: Bounds
+    path: Path,
+    host: Host,
+    demand: Demand,
+    contexts: TlsContexts,
+    bounds: Bounds,
+    simulator: Callable[[], socket.socket] | None = None,
 ) -> SMTP:
     """A session with `host` that fulfils `demand`, logged in where the path has a login; whoever
-    takes it over, or gives it up, calls `abandon`.
+    takes it over, or gives it up, calls `abandon`. `simulator` gives a connection to the mailbox
+    simulator, for a path that leads there.
 
     Raises `ConnectFailure` and `SourceUnavailable`.
     """
-    sock = await _connect(path, host, bounds)
+    if path.site.kind == "simulator":
+        sock = _connect_inside(host, simulator)
+    else:
+        sock = await _connect(path, host, bounds)
     context = contexts.context(demand.trust, path.destination.ca)
     smtp = SMTP(
         hostname=host.name,
@@ -99,6 +109,17 @@ async def _connect(path: Path, host: Host, bounds: Bounds) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _connect_inside(host: Host, simulator: Callable[[], socket.socket] | None) -> socket.socket:
+    """One end of a pair of sockets, whose other end the simulator has: nobody else can reach it."""
+    try:
+        if simulator is not None:
+            return simulator()
+        text = "there is no mailbox simulator here"
+    except OSError as error:
+        text = f"no connection to {host}: {os.strerror(error.errno or 0)}"
+    raise ConnectFailure("connect", Reply(451, "4.4.1", text), "", "refused")
 
 
 def _bind(sock: socket.socket, source: str) -> None:

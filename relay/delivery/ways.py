@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from relay.delivery.lanes import Lane, LaneKey, Line, Way
 from relay.delivery.path import Path
-from relay.limits.shapes import Shapes
+from relay.limits.shapes import Shape, Shapes
 from relay.limits.specs import Limit, delivery_keys, line_key, path_keys, temper_key
 from relay.limits.warmup import warmup_keys
 from relay.routing.plan import Candidate, Plan
@@ -12,6 +12,7 @@ from relay.routing.sites import Site
 from relay.store.values import Delivery
 
 _MOST_REMEMBERED = 10_000  # ways that are not in use
+_INSIDE = Shape(connections=8, messages_per_connection=1_000)  # to the mailbox simulator
 
 
 class Ways:
@@ -57,13 +58,17 @@ class Ways:
         way = self._ways.get(path)
         if way is None:
             line = self._lines.setdefault(path.line, Line(path.line))
-            shape = self.shapes.of(path.source, path.site.line)
+            inside = path.site.kind == "simulator"
+            shape = _INSIDE if inside else self.shapes.of(path.source, path.site.line)
             way = self._ways[path] = Way(path, line, shape)
         return way
 
     def _limited(self, way: Way, configuration_set: str, pool: str) -> tuple[str, ...]:
-        """The keys that have a limit, of those that mail on a way is charged to."""
+        """The keys that have a limit, of those that mail on a way is charged to. What goes no
+        further than the mailbox simulator is charged to none."""
         source, site = way.path.source, way.path.site
+        if site.kind == "simulator":
+            return ()
         keys = (
             *delivery_keys(configuration_set, pool, source),
             *warmup_keys(source, site.provider),

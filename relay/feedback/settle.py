@@ -33,6 +33,7 @@ from relay.feedback.suppressing import observed_entry
 from relay.mail.enhanced import printable_text, split_reply
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
+from relay.mail.simulated import is_simulator_address
 from relay.store.values import Delivery, Settlement, SuppressionEntry
 
 BELIEVED = 5
@@ -259,6 +260,7 @@ def _dead_addresses(
         )
         for result in results
         if _is_hard_bounce(result)
+        and not is_simulator_address(result.recipient.address, policy.hostname)
     )
     return tuple(entry for entry in found if entry is not None)
 

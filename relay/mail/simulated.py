@@ -76,5 +76,9 @@ def is_simulator_address(address: str, hostname: str) -> bool:
 
 def simulated(address: str) -> Simulated:
     """What the mailbox of an address of the simulator does; only the local part is looked at."""
-    mailbox = address.rpartition("@")[0].partition("+")[0].lower()
-    return MAILBOXES.get(mailbox, UNKNOWN)
+    return MAILBOXES.get(mailbox_of(address), UNKNOWN)
+
+
+def mailbox_of(address: str) -> str:
+    """The name of a mailbox, without its label."""
+    return address.rpartition("@")[0].partition("+")[0].lower()

@@ -153,6 +153,8 @@ def _return_path(config: Config, identity: str) -> str:
 
 def _tls_from(config: Config, plan: Plan) -> str:
     """Whose word on TLS counts."""
+    if plan.route.kind == "simulator":
+        return "it does not leave this host"
     route = config.routes.get(plan.route.match)
     if route is not None and route.tls is not None:
         return f"of route {plan.route.match}"
@@ -240,7 +242,7 @@ def at_site(explanation: Explanation, site: Site, shapes: Shapes) -> Explanation
     there at most, with the limits that this means."""
     keys: list[str] = []
     sources = []
-    for source in explanation.sources:
+    for source in explanation.sources if site.kind != "simulator" else ():
         shape = shapes.of(source.address, site.line)
         keys += path_keys(shape, source.address, site.line)
         keys += warmup_keys(source.address, site.provider)
@@ -252,7 +254,7 @@ def at_site(explanation: Explanation, site: Site, shapes: Shapes) -> Explanation
         policy=site.policy,
         site=site.name,
         provider=site.provider,
-        sources=tuple(sources),
+        sources=tuple(sources) or explanation.sources,
         limit_keys=tuple(dict.fromkeys([*explanation.limit_keys, *keys])),
     )
 
@@ -260,6 +262,8 @@ def at_site(explanation: Explanation, site: Site, shapes: Shapes) -> Explanation
 def _limit_keys(plan: Plan, credential: str) -> tuple[str, ...]:
     """The keys of every limit that the message meets, from acceptance to delivery."""
     keys = [ACCOUNT, *([credential_key(credential)] if credential else [])]
+    if plan.route.kind == "simulator":
+        return tuple(keys)
     for candidate in plan.candidates:
         keys += delivery_keys(plan.configuration_set, plan.pool, candidate.address)
         keys += warmup_keys(candidate.address)

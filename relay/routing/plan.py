@@ -20,7 +20,8 @@ Family = Literal[4, 6]
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where mail goes: to the MX hosts of the recipient's domain, or to one smarthost.
+    """Where mail goes: to the MX hosts of the recipient's domain, to one smarthost, or (no further
+    than this process) to the mailbox simulator.
 
     `tls` is the policy in force, after the route's word and the configuration set's:
 
@@ -36,7 +37,7 @@ class Destination:
     `host` is a name or an IP address without brackets, `""` for `mx`; `port` is 25 for `mx`.
     """
 
-    kind: Literal["mx", "smarthost"]
+    kind: Literal["mx", "smarthost", "simulator"]
     host: str = ""
     port: int = 25
     tls: DestinationTls = "opportunistic"
@@ -47,6 +48,8 @@ class Destination:
     def __str__(self) -> str:
         if self.kind == "mx":
             return "mx"
+        if self.kind == "simulator":
+            return "the mailbox simulator"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 from ipaddress import ip_address
 from random import Random, SystemRandom
 
-from relay.config.model import Config
+from relay.config.model import Config, Source
 from relay.config.providers import providers_of
 from relay.limits.shapes import Shapes
 from relay.mail.replies import Reply
+from relay.mail.simulated import simulator_domain
 from relay.routing import mx, sources
 from relay.routing.addresses import DestinationRule, OwnAddresses
 from relay.routing.answers import AddressAnswer, TransportResolver
@@ -24,6 +25,10 @@ from relay.routing.plan import Candidate, Destination, Family, Host, Plan, Routi
 from relay.routing.providers import Providers
 from relay.routing.routes import RouteTable, RouteTarget
 from relay.routing.sites import Policies, Site, Sites
+
+SIMULATOR = "simulator"
+"""What the mailbox simulator has in the place of a pool."""
+_LOOPBACK = "127.0.0.1"
 
 
 class Router:
@@ -42,7 +47,8 @@ class Router:
         self._health = health
         self._rng = rng or SystemRandom()
         self.shapes = Shapes(config)
-        self._routes = RouteTable(config.routes)
+        simulator = simulator_domain(config.hostname) if config.simulator_addresses else ""
+        self._routes = RouteTable(config.routes, simulator)
         self._sites = Sites(
             Providers(providers_of(config)), resolver, _own_names(config), policies=policies
         )
@@ -78,6 +84,9 @@ class Router:
         if chosen is None:
             text = f"configuration set {configuration_set} is no longer configured"
             raise RoutingFailure(Reply(451, "4.3.5", text), "local")
+        if target.is_simulator:
+            route = self._destination(target, configuration_set)
+            return Plan(configuration_set, SIMULATOR, (_inside(self._config.hostname),), route)
         name = pool if pool in self._config.pools else chosen.pool
         return Plan(
             configuration_set=configuration_set,
@@ -138,6 +147,8 @@ class Router:
         """
         if site.kind == "smarthost":
             return await self._smarthost(destination, family)
+        if site.kind == "simulator":
+            return (Host(site.name, _LOOPBACK, 25),)
         if site.kind == "literal":
             return self._literal(site.name, site.port, family)
         return await self._mail_hosts(site, family)
@@ -225,6 +236,12 @@ class Router:
             *(self._resolver.addresses(exchange.name, family) for exchange in found)
         )
         return list(zip(found, answers, strict=True))
+
+
+def _inside(hostname: str) -> Candidate:
+    """The source of mail that stays in this process. It is no pool's: whatever rests, warms up or
+    is at its limit, the simulator is there."""
+    return Candidate(Source(address=_LOOPBACK), hostname, weight=1)
 
 
 def _own_names(config: Config) -> frozenset[str]:

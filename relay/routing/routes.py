@@ -2,7 +2,8 @@
 
 In order: the domain itself (`example.com`); the nearest parent given as `*.example.com` (its
 subdomains, not `example.com` itself); `*`; and where nothing matches, the domain's MX. An address
-literal such as `[192.0.2.1]` matches `*` only. Pure. Never resolves a name. What it cannot read
+literal such as `[192.0.2.1]` matches `*` only. No route has a say on the domain of the mailbox
+simulator. Pure. Never resolves a name. What it cannot read
 raises `ValueError` with a sentence that says what is allowed.
 """
 
@@ -18,7 +19,8 @@ from relay.routing.transport import DestinationTls
 
 @dataclass(frozen=True, slots=True)
 class RouteTarget:
-    """A route as read from the configuration; `tls` is None where the configuration set decides."""
+    """A route as read from the configuration; `tls` is None where the configuration set decides.
+    `is_simulator`: it leads to the mailbox simulator, and no further than this process."""
 
     match: str
     host: str = ""
@@ -26,9 +28,12 @@ class RouteTarget:
     tls: DestinationTls | None = None
     login: RouteLogin | None = None
     ca: Path | None = None
+    is_simulator: bool = False
 
     def destination(self, configuration_set: ConfigurationSet) -> Destination:
         """The destination with the TLS policy in force: the route's beats the set's."""
+        if self.is_simulator:
+            return Destination(kind="simulator", tls="none", match=self.match)
         return Destination(
             kind="smarthost" if self.host else "mx",
             host=self.host,
@@ -41,14 +46,17 @@ class RouteTarget:
 
 
 class RouteTable:
-    """The routes of a configuration, compiled for look-up by recipient domain."""
+    """The routes of a configuration, compiled for look-up by recipient domain. `simulator` is the
+    domain of the mailbox simulator, `""` where there is none."""
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    def __init__(self, routes: Mapping[str, Route], simulator: str = "") -> None:
         self._exact: dict[str, RouteTarget] = {}
         self._below: dict[str, RouteTarget] = {}
         self._default = RouteTarget(match="")
         for pattern, route in routes.items():
             self._add(parse_route_match(pattern), read_route(pattern, route))
+        if simulator:
+            self._add(simulator, RouteTarget(simulator, is_simulator=True))
 
     def _add(self, pattern: str, target: RouteTarget) -> None:
         if pattern == "*":

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from math import inf
 from typing import Literal, Protocol
@@ -27,7 +28,7 @@ from relay.routing.transport import OPPORTUNISTIC, TransportPolicy
 KNOWN_SITES = 20_000  # domains
 OTHER = "other"
 
-Kind = Literal["mx", "smarthost", "literal"]
+Kind = Literal["mx", "smarthost", "literal", "simulator"]
 SiteKey = tuple[Kind, tuple[Exchange, ...], int, str, TransportPolicy]
 
 
@@ -121,6 +122,8 @@ class Sites:
         """The site for mail to `domain` by `destination`, as far as that needs no question."""
         if destination.kind == "smarthost":
             return self._smarthost(destination)
+        if destination.kind == "simulator":
+            return simulator_site(destination.match)
         entry = self._known.get(domain)
         if entry is not None:
             if self._clock() < entry[0]:
@@ -175,6 +178,12 @@ class Sites:
             site = Site("smarthost", str(destination), exchanges, destination.port)
             self._smarthosts[key] = site
         return site
+
+
+@cache
+def simulator_site(domain: str) -> Site:
+    """The site of the mailbox simulator, whose domain this is."""
+    return Site("simulator", domain, (Exchange(0, domain),))
 
 
 def literal_site(domain: str) -> Site:

@@ -12,6 +12,7 @@ from relay.config.names import parse_nameserver
 from relay.config.resolv_conf import untrusted_name_servers
 from relay.delivery.tls import AuthorityError, TlsContexts
 from relay.frontend.tls import TlsError, server_context
+from relay.mail.simulated import simulator_domain
 from relay.mail.verp import VerpKey
 from relay.routing.answers import TransportResolver
 from relay.routing.health import SourceHealth
@@ -83,7 +84,8 @@ def assemble(
     if keyring is None or tls is None or contexts is None or problems:
         raise AssemblyError(tuple(problems))
     router = Router(config, resolver, health, policies=policies)
-    return_paths = ReturnPaths(config.identities, return_path_keys)
+    simulator = simulator_domain(config.hostname) if config.simulator_addresses else ""
+    return_paths = ReturnPaths(config.identities, return_path_keys, simulator)
     return Assembly(config, keyring, router, tls, contexts, return_paths)
 
 

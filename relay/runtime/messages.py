@@ -322,6 +322,14 @@ class MayGo(Question[Lease]):
 
 
 @dataclass(frozen=True, slots=True)
+class ComesFirst(Question[bool]):
+    """Has nobody of that name come to the greylisting mailbox of the simulator before?"""
+
+    answer: ClassVar[Any] = bool
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
 class HowFull(Question[list[Level]]):
     """The levels of limits; of all where no keys are named."""
 
@@ -406,6 +414,7 @@ KINDS: tuple[type, ...] = (
     Drain,
     Registered,
     MayGo,
+    ComesFirst,
     HowFull,
     GiveBack,
     Complained,

@@ -25,6 +25,7 @@ from relay.events.desk import EventDesk
 from relay.events.filing import Rules
 from relay.events.telling import EventTelling
 from relay.feedback.policy import Policies
+from relay.mail.simulated import simulator_domain
 from relay.observe.logging import Logger, make_logger
 from relay.observe.merging import Family, take_stock
 from relay.observe.metrics import Metrics
@@ -157,7 +158,8 @@ class Scribe:
         self.rules = Rules(
             config.hostname,
             Policies.of(config),
-            frozenset(name.rpartition("@")[2] for name in config.identities),
+            frozenset(name.rpartition("@")[2] for name in config.identities)
+            | {simulator_domain(config.hostname)},
         )
 
     def _filed(self, filing: Filing) -> None:

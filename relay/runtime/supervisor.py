@@ -63,6 +63,7 @@ from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
 from relay.runtime.tls_duties import run_tls_duties
 from relay.runtime.warmup_clock import WarmupClock
+from relay.simulator.greylist import Greylist
 from relay.simulator.server import start_simulator
 from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
@@ -93,6 +94,7 @@ class Supervisor:
         self._config = config
         self._configuration = pickle.dumps(config)
         self._login_key = secrets.token_bytes(32)
+        self.greylist = Greylist()
         self._cleanup = AsyncExitStack()
         self._failed: asyncio.Future[str] | None = None
         self._tasks: set[asyncio.Task[None]] = set()

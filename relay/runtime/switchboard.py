@@ -59,6 +59,7 @@ class Switchboard:
         return {
             say.Registered: registered,
             say.MayGo: lambda message: self._relay.limits.lease(message.request),
+            say.ComesFirst: lambda message: self._relay.greylist.is_first(message.who),
             say.HowFull: lambda message: self._relay.limits.levels(message.keys),
             say.Complained: lambda message: self._relay.restraining.hear(message.complaint),
             say.GiveBack: lambda message: self._relay.limits.give_back(message.returned),

@@ -44,13 +44,15 @@ from relay.runtime.distant import DistantGatekeeper, DistantLessor, DistantSlots
 from relay.runtime.door_line import DoorEnd
 from relay.runtime.gauges import wall_ms
 from relay.runtime.intake import Intake
-from relay.runtime.link import Handler, Link, connect
+from relay.runtime.link import Handler, Link, LinkFault, LinkLost, connect
 from relay.runtime.loops import new_loop
 from relay.runtime.opening import make_store
 from relay.runtime.outbound_tls import OutboundTls
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.share import share_of_worker
+from relay.simulator.inside import InsideSimulator
+from relay.simulator.sequels import Sequels
 from relay.store.interface import StoreError
 from relay.store.values import Owner
 
@@ -188,7 +190,13 @@ class Worker:
         self.config = config
         owner = await self._register(config)
         self._cleanup.push_async_callback(self._resign)
-        self.connections = Connections(config, self.metrics, contexts=assembly.contexts)
+        self._start_simulator(assembly)
+        self.connections = Connections(
+            config,
+            self.metrics,
+            contexts=assembly.contexts,
+            simulator=self.simulator.connect,
+        )
         self._cleanup.callback(self.connections.close)
         self.scheduler = Scheduler(
             store=self.store,
@@ -212,6 +220,32 @@ class Worker:
         # Before any mail goes; what is ordered from now on is told by the supervisor.
         self._suspend(say.Suspend(tuple(await self.store.suspensions.all())))
         self._background(self.scheduler.run(), "scheduler")
+
+    def _start_simulator(self, assembly: Assembly) -> None:
+        """The mailbox simulator: it takes mail as long as there are connections to it."""
+        self.sequels = Sequels(
+            self.store,
+            assembly.config,
+            assembly.return_paths.keys,
+            queued=self._queued,
+            now=self.queue_clock.now,
+            log=self.log,
+        )
+        self._cleanup.push_async_callback(self.sequels.close)
+        self.simulator = InsideSimulator(
+            assembly.config.hostname, self._comes_first, self.sequels.follow
+        )
+        self._cleanup.push_async_callback(self.simulator.close)
+
+    def _queued(self, due_at: int, configuration_set: str) -> None:
+        self.scheduler.expect(due_at, configuration_set)
+
+    async def _comes_first(self, who: str) -> bool:
+        """Where nobody can say it is greylisted, to come again."""
+        try:
+            return await self.link.ask(say.ComesFirst(who))
+        except (LinkLost, LinkFault):
+            return True
 
     async def _register(self, config: Config) -> Owner:
         """A new epoch, which the supervisor is told: it frees our claims when we die."""
@@ -294,6 +328,7 @@ class Worker:
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.outbound_tls.reconfigure(config)
         self.connections.reconfigure(config, assembly.contexts)
+        self.sequels.reconfigure(config, assembly.return_paths.keys)
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring, assembly.return_paths)
         self.config = config
         return True

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from relay.config.identities import mail_from_for
 from relay.config.model import Config, Identity
-from relay.mail.envelope import Recipient
+from relay.mail.envelope import Recipient, domain_of
 from relay.mail.verp import VerpKey, make
 from relay.store.values import Message
 
@@ -18,11 +18,17 @@ NUMBERED_AT_MOST = 1_000
 
 
 class ReturnPaths:
-    """Of one configuration; `keys` are empty where no identity has a MAIL FROM domain."""
+    """Of one configuration; `keys` are empty where nothing needs them. Mail to `simulator`, the
+    domain of the mailbox simulator (`""`: there is none), has such a return-path always: the
+    simulator must know what it complains of."""
 
-    def __init__(self, identities: Mapping[str, Identity], keys: Sequence[VerpKey]) -> None:
+    def __init__(
+        self, identities: Mapping[str, Identity], keys: Sequence[VerpKey], simulator: str = ""
+    ) -> None:
         self._identities = identities
+        self.keys = tuple(keys)
         self._key = keys[0] if keys else None
+        self._simulator = simulator
         self._domains: dict[str, str] = {}
 
     def of(self, message: Message, recipients: tuple[Recipient, ...]) -> str:
@@ -33,7 +39,9 @@ class ReturnPaths:
             return reverse_path
         domain = self._domain(message.identity)
         if not domain:
-            return reverse_path
+            if not self._simulator or domain_of(recipients[0].address) != self._simulator:
+                return reverse_path
+            domain = self._simulator
         return make(message.id, _number(message, recipients), domain, self._key)
 
     def _domain(self, identity: str) -> str:
@@ -48,8 +56,10 @@ class ReturnPaths:
 
 
 def uses_return_paths(config: Config) -> bool:
-    """Whether any identity has a MAIL FROM domain, so that keys are needed."""
-    return any(identity.mail_from for identity in config.identities.values())
+    """Whether keys are needed: an identity has a MAIL FROM domain, or there is the simulator."""
+    return config.simulator_addresses or any(
+        identity.mail_from for identity in config.identities.values()
+    )
 
 
 def _number(message: Message, recipients: tuple[Recipient, ...]) -> int | None:

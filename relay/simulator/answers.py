@@ -1,23 +1,16 @@
-"""How the simulator answers a recipient, by the local part of its address.
-
-`bounce@` is unknown, `full@` has no room, `tempfail@` fails for now, `greylist@` fails once; a
-`+label` may follow. Every other address is taken.
+"""How the development server answers a recipient: as the mailbox simulator does a mailbox of that
+name, whatever the domain. Every other address is taken.
 """
 
 from relay.mail.replies import Reply
+from relay.mail.simulated import MAILBOXES, mailbox_of
 
-ACCEPTED = Reply(250, "2.1.5", "Ok")
-_GREYLISTED = Reply(451, "4.7.1", "Greylisted, please try again in a moment")
-_ANSWERS = {
-    "bounce": Reply(550, "5.1.1", "No such user here"),
-    "full": Reply(452, "4.2.2", "The mailbox is full"),
-    "tempfail": Reply(451, "4.3.0", "The mailbox is not available now"),
-}
+_ACCEPTED = Reply(250, "2.1.5", "Ok")
 
 
 def answer(address: str, seen_before: bool) -> Reply:
     """The reply to RCPT for `address`; `seen_before` says whether it was tried earlier."""
-    mailbox = address.partition("@")[0].partition("+")[0].lower()
-    if mailbox == "greylist" and not seen_before:
-        return _GREYLISTED
-    return _ANSWERS.get(mailbox, ACCEPTED)
+    mailbox = MAILBOXES.get(mailbox_of(address))
+    if mailbox is None:
+        return _ACCEPTED
+    return mailbox.reply if seen_before or mailbox.at_first is None else mailbox.at_first

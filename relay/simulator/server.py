@@ -4,7 +4,6 @@ import asyncio
 import os
 import ssl
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -14,10 +13,10 @@ from relay.mail.address import AddressError, parse_path
 from relay.mail.headers import header_field
 from relay.observe.logging import Logger
 from relay.simulator.answers import answer
+from relay.simulator.greylist import Greylist
 from relay.simulator.mailbox import Mailbox
 from relay.simulator.verify import authentication_results
 
-_REMEMBERED = 10_000
 _LARGEST = 50_000_000
 
 
@@ -37,15 +36,12 @@ class _Handler:
         self._records = records
         self._name = name
         self._log = log
-        self._tried: OrderedDict[str, None] = OrderedDict()
+        self._greylist = Greylist()
 
     async def handle_RCPT(
         self, _: SMTP, session: Session, envelope: Envelope, address: str, __: list[str]
     ) -> str:
-        reply = answer(address, address in self._tried)
-        self._tried[address] = None
-        if len(self._tried) > _REMEMBERED:
-            self._tried.popitem(last=False)
+        reply = answer(address, not self._greylist.is_first(address))
         if reply.is_positive:
             envelope.rcpt_tos.append(address)
         return str(reply)

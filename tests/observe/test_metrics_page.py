@@ -29,7 +29,6 @@ BOUNDED = {
     "result",
     "source",
     "state",
-    "type",
     "version",
 }
 

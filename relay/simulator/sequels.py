@@ -1,0 +1,132 @@
+"""What follows when a simulated mailbox has taken a message: an auto-reply, or a complaint.
+
+It follows a moment later, when the delivery is settled, as it would in life; so the complaint is
+told after the delivery. A process that dies in that moment takes it with it: what a simulator does
+need not outlive it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from relay.config.model import Config
+from relay.mail.simulated import Sequel
+from relay.mail.verp import NotOurs, VerpKey, read
+from relay.observe.logging import Logger
+from relay.simulator.auto_reply import auto_reply
+from relay.store.happenings import Complained
+from relay.store.interface import Outbox, StoreError
+from relay.store.values import Accepted, Message, NewMessage, Owner
+
+AFTER_SECONDS = 1.0
+MOST_TO_COME = 1_000
+_LIFETIME_MS = 30 * 86_400_000
+_USER_AGENT = "relay-mailbox-simulator/1.0"
+
+
+class SequelStore(Protocol):
+    """What this needs of the store."""
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    async def find_message(self, message_id: str) -> Message | None: ...
+
+    async def insert(self, new: NewMessage, owner: Owner | None) -> Accepted: ...
+
+
+class Sequels:
+    """Made in a running loop. `queued` is told when mail of a set is due that was stored here;
+    `now` gives UTC milliseconds."""
+
+    def __init__(
+        self,
+        store: SequelStore,
+        config: Config,
+        keys: Sequence[VerpKey],
+        *,
+        queued: Callable[[int, str], object],
+        now: Callable[[], int],
+        log: Logger,
+        after: float = AFTER_SECONDS,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._keys = keys
+        self._queued = queued
+        self._now = now
+        self._log = log
+        self._after = after
+        self._closing = asyncio.Event()
+        self._to_come: dict[tuple[Sequel, str, str], asyncio.Task[None]] = {}
+
+    def reconfigure(self, config: Config, keys: Sequence[VerpKey]) -> None:
+        self._config, self._keys = config, keys
+
+    async def follow(self, sequel: Sequel, reverse_path: str, mailbox: str) -> bool:
+        """Have something follow; False where that cannot be promised now. Nothing follows on mail
+        under the null reverse-path, nor on what the relay has not sent."""
+        try:
+            returned = read(reverse_path, self._keys, now=self._now(), lifetime=_LIFETIME_MS)
+        except NotOurs:
+            return True
+        # A message is answered once, however many of its recipients are away (RFC 3834 section 2).
+        key = (sequel, returned.message_id, "" if sequel == "auto_reply" else mailbox)
+        if key in self._to_come:
+            return True
+        if len(self._to_come) >= MOST_TO_COME:
+            return False
+        try:
+            message = await self._store.find_message(returned.message_id)
+        except StoreError:
+            return False
+        if message is not None:
+            task = asyncio.create_task(self._come(sequel, message, mailbox), name="sequel")
+            self._to_come[key] = task
+            task.add_done_callback(lambda _: self._to_come.pop(key, None))
+        return True
+
+    async def close(self) -> None:
+        """Wait for nothing any more: what is to come comes now."""
+        self._closing.set()
+        await asyncio.gather(*self._to_come.values(), return_exceptions=True)
+
+    async def _come(self, sequel: Sequel, message: Message, mailbox: str) -> None:
+        try:
+            async with asyncio.timeout(self._after):
+                await self._closing.wait()
+        except TimeoutError:
+            pass  # as it should be
+        try:
+            if sequel == "complaint":
+                await self._complain(message, mailbox)
+            else:
+                await self._reply(message, mailbox)
+        except StoreError as error:
+            self._log.warning(
+                "what should follow simulated mail could not be stored",
+                message_id=message.id,
+                sequel=sequel,
+                error=str(error),
+            )
+
+    async def _complain(self, message: Message, mailbox: str) -> None:
+        now = self._now()
+        addresses = [recipient.address for recipient in message.envelope.recipients]
+        number = addresses.index(mailbox) if mailbox in addresses else None
+        what = Complained(number, mailbox, "abuse", _USER_AGENT, arrived_at=now)
+        await self._store.outbox.add(
+            message.id, now, what, once=f"simulated complaint {message.id} {mailbox}"
+        )
+
+    async def _reply(self, message: Message, mailbox: str) -> None:
+        configured = self._config.configuration_sets.get(message.configuration_set)
+        reply = auto_reply(
+            message,
+            mailbox,
+            hostname=self._config.hostname,
+            suppression=configured.suppression if configured else (),
+            now=self._now(),
+        )
+        await self._store.insert(reply, None)
+        self._queued(reply.due_at, message.configuration_set)
