@@ -27,6 +27,7 @@ from relay.delivery.connections import Connections
 from relay.delivery.scheduler import Scheduler
 from relay.delivery.tls import TlsContexts
 from relay.delivery.tls_tally import TlsTallies
+from relay.feedback.policy import Policies
 from relay.frontend.authenticator import AuthenticationUnavailable, Authenticator
 from relay.frontend.frontend import Frontend, PreparedFrontend
 from relay.frontend.tls import TlsError
@@ -225,7 +226,7 @@ class Worker:
         """The mailbox simulator: it takes mail as long as there are connections to it."""
         self.sequels = Sequels(
             self.store,
-            assembly.config,
+            Policies.of(assembly.config),
             assembly.return_paths.keys,
             queued=self._queued,
             now=self.queue_clock.now,
@@ -328,7 +329,7 @@ class Worker:
         self.resolver.reconfigure(name_servers(config), dnssec=config.transport.dane)
         self.outbound_tls.reconfigure(config)
         self.connections.reconfigure(config, assembly.contexts)
-        self.sequels.reconfigure(config, assembly.return_paths.keys)
+        self.sequels.reconfigure(Policies.of(config), assembly.return_paths.keys)
         self.scheduler.reconfigure(config, assembly.router, assembly.keyring, assembly.return_paths)
         self.config = config
         return True

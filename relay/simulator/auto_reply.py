@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 
 from relay.config.names import RESERVED_CREDENTIAL
+from relay.feedback.policy import Policy
 from relay.feedback.reports import whole_body
 from relay.mail.dates import format_date
 from relay.mail.encoded_words import decode_words
@@ -11,7 +12,7 @@ from relay.mail.enhanced import printable_text
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.headers import HeaderError, Headers, header_field
 from relay.mail.message_id import new_message_id
-from relay.store.values import Message, NewMessage, SuppressionReason
+from relay.store.values import Message, NewMessage
 
 _SUBJECT_CHARACTERS = 200
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>").fullmatch
@@ -23,18 +24,11 @@ _TEXT = (
 )
 
 
-def auto_reply(
-    message: Message,
-    mailbox: str,
-    *,
-    hostname: str,
-    suppression: tuple[SuppressionReason, ...],
-    now: int,
-) -> NewMessage:
+def auto_reply(message: Message, mailbox: str, policy: Policy, now: int) -> NewMessage:
     """What `mailbox` answers to `message`: mail to its reverse-path, which is not empty.
 
-    It goes as the relay's own reports do, under the null reverse-path, so that nothing answers it.
-    `suppression` is that of the message's configuration set; `now` is UTC milliseconds.
+    It goes as the relay's own reports do, by `policy`, and under the null reverse-path, so that
+    nothing answers it. `now` is UTC milliseconds.
     """
     to = message.envelope.reverse_path
     reply_id = new_message_id(now)
@@ -44,7 +38,7 @@ def auto_reply(
         header_field("To", f"<{to}>", smtputf8=True),
         header_field("Subject", f"Automatic reply: {subject}".rstrip(": ")),
         header_field("Date", format_date(now)),
-        header_field("Message-ID", f"<{reply_id}@{hostname}>"),
+        header_field("Message-ID", f"<{reply_id}@{policy.hostname}>"),
         header_field("Auto-Submitted", "auto-replied"),
         header_field("Precedence", "bulk"),
         header_field("MIME-Version", "1.0"),
@@ -56,16 +50,16 @@ def auto_reply(
         Message(
             id=reply_id,
             accepted_at=now,
-            expires_at=now + (message.expires_at - message.accepted_at),
+            expires_at=now + policy.report_lifetime,
             envelope=Envelope("", (Recipient(to, notify=("NEVER",)),), smtputf8=not to.isascii()),
             credential=RESERVED_CREDENTIAL,
-            configuration_set=message.configuration_set,
+            configuration_set=policy.report_set,
             identity="",
             header=b"".join(fields),
             body=whole_body(_TEXT),
         ),
         due_at=now,
-        suppression=suppression,
+        suppression=policy.report_suppression,
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from relay.config.model import Config
+from relay.feedback.policy import Policies
 from relay.mail.simulated import Sequel
 from relay.mail.verp import NotOurs, VerpKey, read
 from relay.observe.logging import Logger
@@ -42,7 +42,7 @@ class Sequels:
     def __init__(
         self,
         store: SequelStore,
-        config: Config,
+        policies: Policies,
         keys: Sequence[VerpKey],
         *,
         queued: Callable[[int, str], object],
@@ -51,7 +51,7 @@ class Sequels:
         after: float = AFTER_SECONDS,
     ) -> None:
         self._store = store
-        self._config = config
+        self._policies = policies
         self._keys = keys
         self._queued = queued
         self._now = now
@@ -60,8 +60,8 @@ class Sequels:
         self._closing = asyncio.Event()
         self._to_come: dict[tuple[Sequel, str, str], asyncio.Task[None]] = {}
 
-    def reconfigure(self, config: Config, keys: Sequence[VerpKey]) -> None:
-        self._config, self._keys = config, keys
+    def reconfigure(self, policies: Policies, keys: Sequence[VerpKey]) -> None:
+        self._policies, self._keys = policies, keys
 
     async def follow(self, sequel: Sequel, reverse_path: str, mailbox: str) -> bool:
         """Have something follow; False where that cannot be promised now. Nothing follows on mail
@@ -120,13 +120,7 @@ class Sequels:
         )
 
     async def _reply(self, message: Message, mailbox: str) -> None:
-        configured = self._config.configuration_sets.get(message.configuration_set)
-        reply = auto_reply(
-            message,
-            mailbox,
-            hostname=self._config.hostname,
-            suppression=configured.suppression if configured else (),
-            now=self._now(),
-        )
+        policy = self._policies.of_set(message.configuration_set)
+        reply = auto_reply(message, mailbox, policy, self._now())
         await self._store.insert(reply, None)
-        self._queued(reply.due_at, message.configuration_set)
+        self._queued(reply.due_at, reply.message.configuration_set)

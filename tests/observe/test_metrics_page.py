@@ -29,6 +29,7 @@ BOUNDED = {
     "result",
     "source",
     "state",
+    "type",
     "version",
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.feedback.policy import Policies
 from relay.mail.envelope import Recipient
 from relay.mail.message_id import new_message_id
 from relay.mail.verp import VerpKey, make
@@ -78,7 +79,7 @@ def sequels(store: FakeStore, queued: list[tuple[int, str]], message: Message, t
     def make_sequels(after: float = 0.0) -> Sequels:
         return Sequels(
             store,  # type: ignore[arg-type]
-            make_config(tmp_path),
+            Policies.of(make_config(tmp_path)),
             [KEY],
             queued=lambda at, name: queued.append((at, name)),
             now=lambda: message.accepted_at + 5_000,
@@ -121,7 +122,7 @@ async def test_an_answer_goes_to_the_sender_as_mail_that_nothing_answers(
     assert mail["Auto-Submitted"] == "auto-replied"
     assert mail["Subject"] == "Automatic reply: fünf"
     assert mail["In-Reply-To"] == mail["References"] == "<1@client.test>"
-    assert queued == [(new.due_at, message.configuration_set)]
+    assert queued == [(new.due_at, new.message.configuration_set)]
 
 
 async def test_a_message_is_answered_once_and_complained_of_by_each(
