@@ -3,20 +3,18 @@
 import base64
 import re
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from tests.delivery.receiver import Happening, Scripted, Session
+from tests.e2e.endpoint import Endpoint, Request
 from tests.e2e.internet import Internet, Sender, Sent
 from tests.e2e.program import wait_until
 from tests.events.consumers import (
     PASSWORD,
     USERNAME,
-    SnsRequest,
     read_by_anymail,
     read_by_django_ses,
 )
@@ -51,33 +49,6 @@ OBJECTS = {"send_obj", "bounce_obj", "complaint_obj", "delivery_obj"}  # as djan
 
 def bob_is_unknown(_: Session, line: str) -> Happening:
     return b"550 5.1.1 User unknown\r\n" if "bob@" in line else b"250 2.1.5 Ok\r\n"
-
-
-class Endpoint:
-    """An HTTP endpoint that takes what SNS delivers."""
-
-    def __init__(self) -> None:
-        self.requests: list[SnsRequest] = []
-        requests = self.requests
-
-        class Take(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                requests.append((dict(self.headers), body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *words: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class World:
@@ -120,10 +91,10 @@ class World:
         )
         return self._events(sent)
 
-    def consumed(self, sent: Sent, count: int) -> list[SnsRequest]:
+    def consumed(self, sent: Sent, count: int) -> list[Request]:
         """The requests about a message, once there are so many."""
 
-        def found() -> list[SnsRequest]:
+        def found() -> list[Request]:
             return [one for one in list(self.endpoint.requests) if sent.id.encode() in one[1]]
 
         wait_until(lambda: len(found()) == count, 20, f"{count} requests about {sent.id}")
