@@ -100,11 +100,15 @@ class Relay:
     def command(self, *words: str, given: bytes | None = None) -> bytes:
         """What `relay WORDS` prints for this configuration."""
         return subprocess.run(
-            [*_RELAY, *words, "--config", str(self._dir / "relay.yaml")],
-            check=True,
-            capture_output=True,
-            input=given,
+            self.command_line(*words), check=True, capture_output=True, input=given
         ).stdout
+
+    def command_line(self, *words: str) -> list[str]:
+        """`relay WORDS` for this configuration."""
+        return [*_RELAY, *words, "--config", str(self._dir / "relay.yaml")]
+
+    def data_dir(self) -> Path:
+        return self._dir / "data"
 
     def stop(self) -> None:
         self._process.terminate()

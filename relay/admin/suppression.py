@@ -200,6 +200,8 @@ def _checked(entry: SuppressionEntry, by: str) -> SuppressionEntry:
         address = parse_mailbox(entry.address)
     except AddressError as error:
         raise Refused(f"{entry.address!r} is not an address: {error}") from None
+    if address == entry.address and entry.by == by and not _texts(entry) and not entry.bounces:
+        return entry  # most of a long list, which nothing has to be done about
     return replace(
         entry,
         address=address,
@@ -210,6 +212,10 @@ def _checked(entry: SuppressionEntry, by: str) -> SuppressionEntry:
         by=printable_text(entry.by, _WHO_CHARACTERS) or by,
         bounces=max(0, min(entry.bounces, 1_000_000)),
     )
+
+
+def _texts(entry: SuppressionEntry) -> str:
+    return entry.evidence or entry.note or entry.message_id or entry.remote_host
 
 
 def _bounded(entries: Sequence[object]) -> None:

@@ -150,6 +150,9 @@ class Metrics:
             "configuration_set",
             "reason",
         )
+        self.suppressions = self._gauge(
+            "suppressions", "Entries of the suppression list, those that have expired included."
+        )
         self.suspended = self._counter(
             "deliveries_suspended_total", "Deliveries set aside for a suspension.", "kind"
         )

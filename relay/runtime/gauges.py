@@ -60,6 +60,7 @@ class Gauges:
         try:
             self.free_bytes = await self._store.free_space()
             self.depths = await self._store.depths()
+            suppressions = await self._store.suppressions.count()
             self.levels = await self._limits.levels()
         except StoreError as error:
             if not self.store_error:
@@ -68,6 +69,7 @@ class Gauges:
             return
         self.store_error = ""
         self._metrics.store_free_bytes.set(self.free_bytes)
+        self._metrics.suppressions.set(suppressions)
         self._show_depths()
         self._show_quotas()
 

@@ -53,7 +53,7 @@ from relay.runtime.member import Member
 from relay.runtime.opening import make_log, make_store
 from relay.runtime.outbound_tls import OutboundTls
 from relay.runtime.pausing import Pausing
-from relay.runtime.pruning import prune_attempts
+from relay.runtime.pruning import prune_attempts, prune_suppressions
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.reins import SupervisorReins
@@ -187,6 +187,12 @@ class Supervisor:
                 self.store.attempts, lambda: self.config, self.queue_clock.now, self.log
             ),
             "pruning of dialogues",
+        )
+        self._background(
+            prune_suppressions(
+                self.store.suppressions, lambda: self.config, self.queue_clock.now, self.log
+            ),
+            "pruning of the suppression list",
         )
         await self._start_admin(public, control)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from relay.store.happenings import Sent
 from relay.store.sqlite import SqliteStore
 from relay.store.sqlite.schema import MIGRATIONS
-from relay.store.values import QueueFilter, Settlement
+from relay.store.values import QueueFilter, Settlement, SuppressionEntry
 
 ID = "0100019aa51c7e30-00000001-0000-4000-8000-000000000000-000000"
 ACCEPTED_AT, EXPIRES_AT = 1_800_000_000_000, 1_800_050_400_000
@@ -81,5 +81,28 @@ async def test_mail_of_version_1_is_told_of_like_mail_of_today(tmp_path: Path) -
         assert isinstance(entry.what, Sent)
         assert entry.what.message.header == HEADER
         assert entry.what.message.tags == (("kind", "test"),)
+    finally:
+        await store.close()
+
+
+async def test_the_suppression_list_of_version_1_is_kept(tmp_path: Path) -> None:
+    make_version_1(tmp_path / "relay.db")
+    rows = [
+        ("a@x.test", "A@x.test", "bounce", "bounce", 7, "550 no", 9),
+        ("b@x.test", "b@x.test", "manual", "relay suppression add", 8, "told us", None),
+        ("c@x.test", "c@x.test", "complaint", "relay suppression import", 9, "", None),
+    ]
+    with closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as db:
+        db.executemany("INSERT INTO suppression VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    store = SqliteStore(tmp_path)
+    await store.open()
+    try:
+        assert await store.suppressions.count() == 3
+        first, second, third = [entry async for entry in store.suppressions.all()]
+        assert first == SuppressionEntry(
+            "A@x.test", "bounce", "bounce", 7, "550 no", 9, seen_at=7, bounces=1
+        )
+        assert (second.source, second.evidence, second.bounces) == ("operator", "told us", 0)
+        assert (third.address, third.source) == ("c@x.test", "import")
     finally:
         await store.close()
