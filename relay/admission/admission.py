@@ -14,6 +14,7 @@ from relay.admission.checks import Approved, examine
 from relay.admission.final_header import final_header
 from relay.admission.policy import Policy
 from relay.admission.submission import Refusal, Submission
+from relay.admission.wanted_fields import wanted_fields
 from relay.config.model import Config
 from relay.limits.gatekeeper import NOW, Decision, Gatekeeper
 from relay.limits.specs import counted_key, describe
@@ -121,7 +122,15 @@ def _message(
         credential=submission.credential,
         configuration_set=approved.set_name,
         identity=approved.identity,
-        header=final_header(submission, approved.reading, policy),
+        header=final_header(submission, approved.reading, policy)
+        + wanted_fields(
+            submission,
+            approved.reading,
+            set_name=approved.set_name,
+            configured=approved.configuration_set,
+            identity=approved.identity,
+            tags=approved.tags,
+        ),
         body=submission.body,
         tags=approved.tags,
         tls_optional=approved.reading.tls_optional,

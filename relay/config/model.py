@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.config.bounces import Bounces
 from relay.config.events import EventDestination
+from relay.config.headers import FeedbackSender, Unsubscribe
 from relay.config.message_log import MessageLog
 from relay.config.names import (
     parse_address,
@@ -209,6 +210,10 @@ class ConfigurationSet(_Section):
         None, description="by which it is warned of and paused; absent: as reputation says"
     )
     movable: Switch = Field(True, description="whether operators may move its mail to other pools")
+    feedback_id: FeedbackSender | None = Field(
+        None, description="its mail has a Feedback-ID, whose last part this is"
+    )
+    unsubscribe: Unsubscribe | None = Field(None, description="its mail has List-Unsubscribe")
     events: tuple[Name, ...] = Field(
         (), max_length=10, description="destinations that are told what becomes of its mail"
     )
