@@ -1,5 +1,6 @@
 """The store and the message log, as the processes of the relay have them."""
 
+from collections.abc import Callable
 from functools import partial
 
 from relay.config.model import Config
@@ -27,6 +28,8 @@ def make_store(config: Config, metrics: Metrics, log: Logger) -> SqliteStore:
     )
 
 
-def make_log(config: Config, log: Logger) -> SqliteLog:
-    """A message log, not opened yet."""
-    return SqliteLog(config.data_dir, log=log)
+def make_log(
+    config: Config, log: Logger, on_damage: Callable[[], None] = lambda: None
+) -> SqliteLog:
+    """A message log, not opened yet. `on_damage` is called should it have to be begun anew."""
+    return SqliteLog(config.data_dir, log=log, on_damage=on_damage)

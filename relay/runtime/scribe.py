@@ -104,7 +104,7 @@ class Scribe:
         self.store = make_store(config, self.metrics, self.log)
         await self.store.open(joining=True)
         self._cleanup.push_async_callback(self.store.close)
-        self.message_log = make_log(config, self.log)
+        self.message_log = make_log(config, self.log, self._log_lost)
         await self.message_log.open()
         self._cleanup.push_async_callback(self.message_log.close)
         self.desk = FilingDesk(
@@ -186,6 +186,11 @@ class Scribe:
         task.add_done_callback(ended)
         self._cleanup.push_async_callback(cancel)
         return task
+
+    def _log_lost(self) -> None:
+        """The next scribe begins another: cursors, and what is remembered here, are of the old."""
+        if not self._stopping:
+            self._end(1)
 
     # Reloading
 

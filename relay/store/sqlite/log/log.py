@@ -2,7 +2,8 @@
 
 Its one writer is the scribe, so that writing needs no turn. Everything that is asked for is one
 transaction, on stable storage when it returns. A log that turns out to be damaged is moved aside
-and begun anew: mail depends on nothing in it.
+and begun anew when it is opened again: mail depends on nothing in it. Until then nothing is
+written, for whoever writes knows numbers of events that the new one would give to others.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from relay.observe.logging import Logger, make_logger
-from relay.store.interface import StoreUnavailable
+from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.log_values import (
     DeadLetter,
     Filing,
@@ -41,16 +43,25 @@ _SHRUNK_AT_ONCE = 2_000  # pages
 
 
 class SqliteLog:
-    """Implements `relay.store.log_interface.MessageLog` on `data_dir/log.db`."""
+    """Implements `relay.store.log_interface.MessageLog` on `data_dir/log.db`. `on_damage` is called
+    when a log that was open had to be moved aside, on the loop."""
 
-    def __init__(self, data_dir: Path, *, log: Logger | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        log: Logger | None = None,
+        on_damage: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = data_dir / NAME
         self._log = log or make_logger(level="error")
+        self._on_damage = on_damage
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="relay-log-writer")
         self._connection: sqlite3.Connection | None = None
         self._reader = Reader(self._path, lambda _: None)
         self._is_reading = False
         self._inode = 0
+        self._is_aside = False
 
     # Life
 
@@ -58,7 +69,16 @@ class SqliteLog:
         """See `MessageLog`."""
         self._is_reading = reading
         if not reading:
-            await self._write(lambda _: None)
+            try:
+                await self._begin()
+            except StoreError:
+                if not self._is_aside:
+                    raise
+                await self._begin()
+
+    async def _begin(self) -> None:
+        self._is_aside = False
+        await self._run(lambda _: None, is_opening=True)
 
     async def close(self) -> None:
         """What was asked for before is done first."""
@@ -156,7 +176,15 @@ class SqliteLog:
     ) -> R:
         if self._is_reading:
             self._look_for_another()
-        return await self._reader.ask(question, *args, **kwargs)
+            return await self._reader.ask(question, *args, **kwargs)
+        self._must_be_there()
+        try:
+            return await self._reader.ask(question, *args, **kwargs)
+        except StoreError as error:
+            damage = error.__cause__
+            if isinstance(damage, sqlite3.Error) and primary_code(damage) in _DAMAGED:
+                await self._abandon(damage)
+            raise
 
     def _look_for_another(self) -> None:
         """The one who writes may have moved a damaged log aside and begun another."""
@@ -188,17 +216,27 @@ class SqliteLog:
 
         return await self._run(in_transaction)
 
-    async def _run(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    async def _run(self, work: Callable[[sqlite3.Connection], R], *, is_opening: bool = False) -> R:
         if self._is_reading:
             raise StoreUnavailable("The message log was opened for reading.")
-        loop = asyncio.get_running_loop()
+        self._must_be_there()
         try:
-            return await loop.run_in_executor(self._writing, self._with_connection, work)
+            return await self._in_writing(self._with_connection, work)
         except (sqlite3.Error, OSError) as error:
+            if primary_code(error) in _DAMAGED:
+                await self._abandon(error, is_known=is_opening)
             raise translate(error, self._path.parent) from error
 
-    def _with_connection(self, work: Callable[[sqlite3.Connection], R]) -> R:
+    def _must_be_there(self) -> None:
+        if self._is_aside:
+            raise StoreUnavailable("The message log was damaged, and is moved aside.")
+
+    async def _in_writing(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """On the thread that writes."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writing, partial(work, *args, **kwargs))
+
+    def _with_connection(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
             if self._connection is None:
                 self._connection = connect_log(self._path)
@@ -206,8 +244,6 @@ class SqliteLog:
         except sqlite3.Error as error:
             if breaks_connection(error):
                 self._disconnect()
-            if primary_code(error) in _DAMAGED:
-                self._move_aside(error)
             raise
 
     def _disconnect(self) -> None:
@@ -216,18 +252,35 @@ class SqliteLog:
                 self._connection.close()
             self._connection = None
 
-    def _move_aside(self, damage: sqlite3.Error) -> None:
-        """The next that is written begins another log. What was filed and is still to be told is
-        lost with this one; nothing else depends on it."""
-        aside = self._path.with_name(f"{NAME}.damaged-{time.time_ns() // 1_000_000}")
+    # Damage
+
+    async def _abandon(self, damage: Exception, *, is_known: bool = False) -> None:
+        """Once, whoever meets it first. What was filed and is still to be told is lost with this
+        log; nothing else depends on it."""
+        if self._is_aside:
+            return
+        self._is_aside = True
+        try:
+            aside = await self._in_writing(self._move_aside)
+        except OSError as error:
+            self._log.error("a damaged message log cannot be moved aside", error=str(error))
+            raise translate(error, self._path.parent) from error
+        finally:
+            if not is_known:
+                self._on_damage()
         self._log.error(
             "the message log is damaged: it is moved aside, and another one begun",
             damage=str(damage),
             moved_to=str(aside),
         )
+
+    def _move_aside(self) -> Path:
+        self._disconnect()
+        aside = self._path.with_name(f"{NAME}.damaged-{time.time_ns() // 1_000_000}")
         self._path.rename(aside)
         for rest in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 self._path.with_name(NAME + rest).rename(aside.with_name(aside.name + rest))
         # What reads still has the old file open.
         self._reader.forget()
+        return aside
