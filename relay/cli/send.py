@@ -29,6 +29,7 @@ from relay.cli.place import find_config
 from relay.config.identities import find_identity
 from relay.config.model import Config
 from relay.config.names import Endpoint, parse_endpoint
+from relay.config.returns import LISTENER as RETURNS
 
 _PATIENCE_S = 30.0
 
@@ -127,7 +128,9 @@ def usual_credential(config: Config, sender: str) -> str:
 
 
 def choose_listener(listeners: tuple[ListenerStatus, ...], name: str) -> ListenerStatus:
-    """The listener of that name; without one the first with STARTTLS, or else the first."""
+    """The listener of that name; without one the first with STARTTLS, or else the first. The one
+    for what comes back takes no mail of clients."""
+    listeners = tuple(listener for listener in listeners if listener.name != RETURNS)
     for listener in sorted(listeners, key=lambda each: each.tls != "starttls"):
         if name in ("", listener.name):
             return listener

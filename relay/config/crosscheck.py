@@ -20,6 +20,7 @@ from relay.config.names import (
 from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
 from relay.config.provider_checks import check_providers
 from relay.config.providers import shipped_providers
+from relay.config.returns import LISTENER
 from relay.config.shaping import DEFAULT
 from relay.config.transport_keys import transport_problems
 from relay.config.units import parse_duration, parse_size
@@ -113,6 +114,23 @@ def _reserved(document: Document) -> Iterator[Problem]:
         if name == RESERVED_CREDENTIAL:
             path = ("credentials", name)
             yield document.problem(path, f"the name {name}", "another: this one is the relay's own")
+
+
+def _returns(document: Document) -> Iterator[Problem]:
+    """The listener for what comes back: its name is not for others, and there must be something to
+    come back."""
+    if LISTENER in document.names("listeners"):
+        path = ("listeners", LISTENER)
+        yield document.problem(path, f"the name {LISTENER}", "another: returns is a section")
+    if not isinstance(document.at(("returns",)), dict):
+        return
+    identities = document.names("identities")
+    if identities and not any(document.text(("identities", n, "mail_from")) for n in identities):
+        yield document.problem(
+            ("returns",),
+            "a listener for reports, and no identity with a mail_from that they could come to",
+            "mail_from in one of the identities",
+        )
 
 
 def _same_name_twice(document: Document) -> Iterator[Problem]:
@@ -211,6 +229,8 @@ def _addresses(document: Document) -> Iterator[Problem]:
     paths += [("metrics", "address")]
     if isinstance(document.at(("simulator",)), dict):
         paths.append(("simulator", "address"))
+    if isinstance(document.at(("returns",)), dict):
+        paths.append(("returns", "address"))
     defaults = {
         ("metrics", "address"): "127.0.0.1:2580",
         ("simulator", "address"): "127.0.0.1:2526",
@@ -327,6 +347,7 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _references,
     _credential_defaults,
     _reserved,
+    _returns,
     _same_name_twice,
     _selectors,
     _rule_names,

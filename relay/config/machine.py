@@ -71,6 +71,8 @@ def _bind_addresses(config: Config, document: Document) -> Iterator[Problem]:
         for name, listener in config.listeners.items()
     ]
     wanted.append((("metrics", "address"), config.metrics.address))
+    if config.returns:
+        wanted.append((("returns", "address"), config.returns.address))
     if config.simulator:
         wanted.append((("simulator", "address"), config.simulator.address))
     lowest = _lowest_free_port()

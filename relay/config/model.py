@@ -31,6 +31,7 @@ from relay.config.passwords import check_hash, is_hash
 from relay.config.paths import FilePath
 from relay.config.reactions import ReactionRule
 from relay.config.reputation import Reputation
+from relay.config.returns import Returns
 from relay.config.section import Section as _Section
 from relay.config.shaping import Provider, Shaping
 from relay.config.suppression import Suppression, SuppressionReason
@@ -403,6 +404,9 @@ class Config(_Section):
         (), max_length=1_000, description="what to do when a provider says this or that"
     )
     bounces: Bounces = Bounces()
+    returns: Returns | None = Field(
+        None, description="where reports and complaints come in; absent: nowhere"
+    )
     events: Mapping[Name, EventDestination] = Field(
         {}, max_length=100, description="who is told what becomes of mail"
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from relay.events.making import events_of, logged_message
 from relay.feedback.policy import Policies
+from relay.feedback.returned import understand
 from relay.feedback.tallying import tallies_of
 from relay.store.happenings import Complained, OutboxEntry, Returned, Sent, Unreadable
 from relay.store.log_values import Filing, LoggedEvent, LoggedMessage, Tally
@@ -89,9 +90,21 @@ def make_filing(
             messages.append(message)
         else:
             message = memory.get(entry.message_id)
-        if isinstance(what, Unreadable | Returned | Complained):
+        if isinstance(what, Unreadable):
             continue
-        made = events_of(entry, message, rules.hostname)
+        if isinstance(what, Returned | Complained):
+            earlier = [e for e in events if e.message_id == entry.message_id]
+            understood = understand(
+                entry,
+                message,
+                (*past.get(entry.message_id, ()), *earlier),
+                policies=rules.policies,
+                hostname=rules.hostname,
+            )
+            made = understood.events
+            suppress += understood.suppress
+        else:
+            made = events_of(entry, message, rules.hostname)
         events += made
         if message is not None:
             _count(tallies, made, message, rules)

@@ -13,7 +13,7 @@ from relay.frontend.intake import Sender
 from relay.frontend.replies import Answer
 from relay.frontend.service import Service
 from relay.frontend.transaction import Transaction
-from relay.mail.envelope import Envelope
+from relay.mail.envelope import Envelope, Recipient
 
 _BEFORE_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT"})
 _HELO = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}").fullmatch
@@ -40,8 +40,11 @@ class Dialogue:
         return self._transaction is None
 
     def out_of_order(self, verb: str) -> Answer | None:
-        """The refusal of a known command because TLS must come first (RFC 3207 §4)."""
-        return None if self.tls or verb in _BEFORE_TLS else replies.STARTTLS_FIRST
+        """The refusal of a known command because TLS must come first (RFC 3207 §4). A public
+        server may not demand it: what comes back is taken without."""
+        if self.tls or verb in _BEFORE_TLS or self._service.returns is not None:
+            return None
+        return replies.STARTTLS_FIRST
 
     # --- greeting, TLS, login
 
@@ -81,6 +84,8 @@ class Dialogue:
 
     def auth(self) -> Answer | None:
         """Why no login may begin."""
+        if self._service.returns is not None:
+            return replies.NO_LOGIN_HERE
         if not self._extended:
             return replies.GREET_FIRST
         return replies.ALREADY_LOGGED_IN if self.credential else None
@@ -102,7 +107,7 @@ class Dialogue:
     def _not_ready(self) -> Answer | None:
         if not self.client_name:
             return replies.GREET_FIRST
-        if not self.credential:
+        if not self.credential and self._service.returns is None:
             return replies.LOGIN_FIRST
         return replies.NESTED_MAIL if self._transaction is not None else None
 
@@ -121,6 +126,9 @@ class Dialogue:
         recipient = parse_rcpt(
             argument, smtputf8=transaction.mail.smtputf8, extended=self._extended
         )
+        returns = self._service.returns
+        if returns is not None and isinstance(recipient, Recipient):
+            recipient = returns.refusal(recipient.address) or recipient
         return transaction.add(recipient, self._service.bounds.recipients)
 
     def data(self, argument: str) -> Answer:

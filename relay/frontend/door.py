@@ -14,7 +14,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.config.model import Config
+from relay.config.listening import every_listener, returns_bounds
+from relay.config.model import Bounds, Config
+from relay.config.returns import LISTENER as RETURNS
 from relay.frontend.authenticator import is_within
 from relay.frontend.guard import Guard
 from relay.frontend.listener import Listener
@@ -56,6 +58,7 @@ class Door:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.guard = Guard(config.bounds, clock)
+        self._returns_guard = Guard(_returns_bounds(config), clock)
         self.log = log
         self._config = config
         self._hand_over = hand_over
@@ -120,7 +123,7 @@ class Door:
         """
         kept = self._kept(config)
         bound: dict[str, Listener] = {}
-        for name, settings in config.listeners.items():
+        for name, settings in every_listener(config).items():
             if name in kept:
                 continue
             try:
@@ -137,14 +140,16 @@ class Door:
     def put_in_force(self, prepared: PreparedDoor) -> None:
         """Listen where the configuration says, and nowhere else; count with its bounds."""
         kept = set(prepared.kept.values())
+        settings = every_listener(prepared.config)
         for listener in self._listeners.values():
             if listener not in kept:
                 listener.stop()
         for name, listener in prepared.kept.items():
-            listener.name, listener.settings = name, prepared.config.listeners[name]
+            listener.name, listener.settings = name, settings[name]
         self._config = prepared.config
         self._listeners = {**prepared.kept, **prepared.bound}
         self.guard.bounds = prepared.config.bounds
+        self._returns_guard.bounds = _returns_bounds(prepared.config)
         if not self._paused:
             for listener in prepared.bound.values():
                 listener.start()
@@ -154,7 +159,7 @@ class Door:
         if visit.verdict:
             self._refused -= 1
             return
-        self.guard.disconnect(visit.client)
+        self._guard_of(visit.listener).disconnect(visit.client)
         self._open[visit.listener] -= 1
         self._metrics.child(self._metrics.connections, visit.listener).dec()
 
@@ -183,7 +188,7 @@ class Door:
         implicit = listener.settings.tls == "implicit"
         if not is_within(client, listener.settings.networks):
             return Visit(listener.name, client, implicit, "access denied")
-        verdict = self.guard.connect(client)
+        verdict = self._guard_of(listener.name).connect(client)
         blocked_for = self.guard.client_blocked(client) if verdict == "blocked" else 0.0
         return Visit(listener.name, client, implicit, verdict, blocked_for)
 
@@ -193,15 +198,25 @@ class Door:
             self._waiting.append((visit, connection))
             self.pause()
 
+    def _guard_of(self, listener: str) -> Guard:
+        """What comes back is counted apart from clients."""
+        return self._returns_guard if listener == RETURNS else self.guard
+
     def _kept(self, config: Config) -> dict[str, Listener]:
         """Open listeners by their name in `config`: those with the same address, renamed or not."""
         left = dict(self._listeners)
         kept: dict[str, Listener] = {}
-        for name, settings in config.listeners.items():
+        for name, settings in every_listener(config).items():
             same = [old for old, one in left.items() if one.settings.address == settings.address]
             if same:
                 kept[name] = left.pop(name if name in same else same[0])
         return kept
+
+
+def _returns_bounds(config: Config) -> Bounds:
+    return (
+        config.bounds if config.returns is None else returns_bounds(config.bounds, config.returns)
+    )
 
 
 def _reason(visit: Visit) -> str:

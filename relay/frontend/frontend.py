@@ -10,17 +10,21 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from relay.config.listening import returns_bounds
 from relay.config.model import Config, Tls
+from relay.config.returns import LISTENER as RETURNS
 from relay.frontend.authenticator import Authenticator
 from relay.frontend.gatekeeper import Gatekeeper
+from relay.frontend.returns import Returns
 from relay.frontend.service import Accept, Admission, Service, SpoolStore
 from relay.frontend.session import SmtpSession
 from relay.frontend.tls import server_context
 from relay.frontend.visit import Visit
+from relay.mail.verp import VerpKey
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
@@ -35,10 +39,12 @@ def _wall() -> int:
 
 @dataclass(frozen=True, slots=True)
 class PreparedFrontend:
-    """A configuration whose certificate and key were read. Put it in force, or forget it."""
+    """A configuration whose certificate and key were read. Put it in force, or forget it.
+    `return_path_keys` are those by which return-paths are recognised."""
 
     config: Config
     tls: ssl.SSLContext
+    return_path_keys: tuple[VerpKey, ...] = ()
 
 
 class Frontend:
@@ -55,23 +61,30 @@ class Frontend:
         gatekeeper: Gatekeeper,
         metrics: Metrics,
         log: Logger,
+        return_path_keys: Sequence[VerpKey] = (),
         tls: Callable[[Tls], ssl.SSLContext] = server_context,
         wall: Callable[[], int] = _wall,
     ) -> None:
         self._config = config
+        self._return_path_keys = tuple(return_path_keys)
+        self._wall = wall
         self._make_tls = tls
         self._log = log
         self._metrics = metrics
-        self._service = Service(
-            admission=admission,
-            store=store,
-            accept=accept,
-            authenticator=authenticator,
-            metrics=metrics,
-            log=log,
-            gatekeeper=gatekeeper,
-            bounds=config.bounds,
-            wall=wall,
+        # One for clients, one for what comes back.
+        self._service, self._returns = (
+            Service(
+                admission=admission,
+                store=store,
+                accept=accept,
+                authenticator=authenticator,
+                metrics=metrics,
+                log=log,
+                gatekeeper=gatekeeper,
+                bounds=config.bounds,
+                wall=wall,
+            )
+            for _ in range(2)
         )
         self._gatekeeper = gatekeeper
         self._sessions: set[SmtpSession] = set()
@@ -79,7 +92,9 @@ class Frontend:
         self._nobody = asyncio.Event()
         self._nobody.set()
         self._disk_watch: asyncio.Task[None] | None = None
-        metrics.bytes_in_flight.set_function(lambda: float(self._service.budget.held))
+        metrics.bytes_in_flight.set_function(
+            lambda: float(self._service.budget.held + self._returns.budget.held)
+        )
 
     def __repr__(self) -> str:
         held = self._service.budget.held
@@ -92,25 +107,40 @@ class Frontend:
 
     async def start(self) -> None:
         """Be ready to adopt connections. Raises `TlsError`."""
-        self.put_in_force(self.prepare(self._config))
+        self.put_in_force(self.prepare(self._config, self._return_path_keys))
         await self._check_disk()
         self._disk_watch = asyncio.create_task(self._watch_disk())
 
-    def prepare(self, config: Config) -> PreparedFrontend:
+    def prepare(self, config: Config, return_path_keys: Sequence[VerpKey] = ()) -> PreparedFrontend:
         """Read certificate and key (again). Raises `TlsError`."""
-        return PreparedFrontend(config, self._make_tls(config.tls))
+        return PreparedFrontend(config, self._make_tls(config.tls), tuple(return_path_keys))
 
     def put_in_force(self, prepared: PreparedFrontend) -> None:
-        """Serve by a configuration; open sessions go on, with the new bounds."""
-        self._config = prepared.config
-        self._service.configure(prepared.config, prepared.tls)
+        """Serve by a configuration; open sessions go on, with the new bounds. Those for what comes
+        back go on by the old one where the new one has no listener for it."""
+        config = self._config = prepared.config
+        self._service.configure(config, prepared.tls, config.bounds)
+        if config.returns is None:
+            return
+        returns = Returns(
+            config,
+            config.returns,
+            prepared.return_path_keys,
+            book=self._service.store.outbox,
+            metrics=self._metrics,
+            log=self._log,
+            wall=self._wall,
+        )
+        bounds = returns_bounds(config.bounds, config.returns)
+        self._returns.configure(config, prepared.tls, bounds, returns)
 
     def adopt(self, visit: Visit, connection: socket.socket) -> None:
         """Begin a session on a connection that came through the door; the socket is ours now.
 
         The gatekeeper is told when it has ended.
         """
-        session = SmtpSession(self._service, visit, self._ended, asyncio.get_running_loop())
+        service = self._returns if visit.listener == RETURNS else self._service
+        session = SmtpSession(service, visit, self._ended, asyncio.get_running_loop())
         self._sessions.add(session)
         self._nobody.clear()
         task = asyncio.create_task(self._begin(session, connection))
@@ -140,7 +170,7 @@ class Frontend:
         Sessions without a message hear 421 at once. A message that is being stored when its
         connection is cut is stored; its client does not hear so and will send it again.
         """
-        self._service.draining = True
+        self._service.draining = self._returns.draining = True
         for session in tuple(self._sessions):
             session.interrupt()
         await self._wait_for_sessions(grace_s)
@@ -190,6 +220,6 @@ class Frontend:
         self._metrics.store_free_bytes.set(free)
         low = free < self._service.bounds.minimum_free_disk
         if low != self._service.disk_low:
-            self._service.disk_low = low
+            self._service.disk_low = self._returns.disk_low = low
             tell = self._log.error if low else self._log.info
             tell("disk space is low: mail is refused" if low else "disk space is enough", free=free)

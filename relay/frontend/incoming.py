@@ -154,6 +154,13 @@ class Incoming:
             return answer
         return headers, body
 
+    async def whole(self) -> bytes | Answer:
+        """The message as it came, however its header is written; or the refusal. For what is read
+        here and not passed on: it was not spilled, because it is small."""
+        if self.refusal is not None:
+            return self.refusal
+        return b"".join((self._header, b"\r\n", *self._held))
+
     async def discard(self) -> None:
         """Forget the message. Not after it was stored."""
         self._held.clear()

@@ -13,6 +13,7 @@ from relay.admission.submission import Refusal, Submission
 from relay.frontend import replies
 from relay.frontend.incoming import Incoming, store_answer
 from relay.frontend.replies import Answer
+from relay.frontend.returns import Returns
 from relay.frontend.service import Service
 from relay.frontend.visit import Visit
 from relay.mail.envelope import Envelope
@@ -78,7 +79,7 @@ class Reception:
 
     @property
     def is_full(self) -> bool:
-        return self._incoming.is_full
+        return self._service.returns is None and self._incoming.is_full
 
     @property
     def is_refused(self) -> bool:
@@ -118,6 +119,8 @@ class Reception:
         is not all read. `is_lost` tells whether the client is gone."""
         service, visit, sender = self._service, self._visit, self._sender
         incoming = self._incoming
+        if service.returns is not None:
+            return await self._hand_in(service.returns)
         stored = False
         try:
             admitted = await _admit(service, visit, sender, self._envelope, incoming)
@@ -139,6 +142,26 @@ class Reception:
                 await incoming.discard()
         _tell_accepted(service, visit, admitted, told=not is_lost())
         return replies.accepted(admitted.message.id)
+
+    async def _hand_in(self, returns: Returns) -> bytes | Answer:
+        """What came back goes to its desk, and is kept nowhere."""
+        incoming = self._incoming
+        try:
+            octets = await incoming.whole()
+            if not isinstance(octets, Answer):
+                (recipient,) = self._envelope.recipients
+                answer = await returns.take(recipient.address, octets, self._visit.client)
+            elif incoming.ended:
+                answer = octets
+            else:
+                answer = replace(octets, closes=True, is_early=True)
+        finally:
+            await incoming.discard()
+        if answer.reason:
+            metrics, listener = self._service.metrics, self._visit.listener
+            metrics.child(metrics.commands_refused, listener, answer.reason).inc()
+            return answer
+        return answer.octets
 
 
 async def _admit(

@@ -150,6 +150,22 @@ DISK_LOW = refuse(452, "4.3.1", "Insufficient system storage; try again later", 
 STORE_FULL = refuse(452, "4.3.1", "Insufficient system storage; try again later", "store full")
 STORE_FAILED = refuse(451, "4.3.0", "Temporary service failure; try again later", "store failed")
 
+# --- the listener for what comes back
+NO_LOGIN_HERE = error(502, "5.5.1", "Nobody logs in here", "order")
+NO_RELAYING = error(
+    550, "5.7.1", "Relaying denied: this host takes reports about its own mail alone", "relaying"
+)
+NO_SUCH_MAILBOX = error(
+    550, "5.1.1", "No such mailbox: this domain takes reports about its own mail alone", "mailbox"
+)
+REPORT_TAKEN = _ok(250, "2.6.0", "Ok")
+NOT_A_REPORT = refuse(
+    550,
+    "5.7.1",
+    "Message refused: it is no delivery report and no complaint, and nobody reads mail here",
+    "not a report",
+)
+
 # --- what a message may be
 NUL_IN_MESSAGE = refuse(554, "5.6.0", "Message refused: it has a NUL character", "nul")
 
@@ -181,6 +197,20 @@ def blocked(seconds: float) -> Answer:
         "blocked",
         closes=True,
     )
+
+
+def no_return_path(problem: str) -> Answer:
+    """`problem` is why, from `it` on."""
+    text = f"No such mailbox: this is no return-path of this host's, {problem}"
+    return error(550, "5.7.1", text, "return-path")
+
+
+def write_to(address: str) -> Answer:
+    """People are told where somebody reads their mail (RFC 5321 §3.4)."""
+    if not address:
+        return NO_SUCH_MAILBOX
+    text = f"Nobody reads mail here; please write to <{echo(address)}>"
+    return refuse(551, "5.1.6", text, "mailbox")
 
 
 def too_long(limit: int) -> Answer:

@@ -16,6 +16,7 @@ from relay.frontend.budget import Budget
 from relay.frontend.gatekeeper import Gatekeeper
 from relay.frontend.incoming import Limits
 from relay.frontend.replies import Answer
+from relay.frontend.returns import ReportBook, Returns
 from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
@@ -34,12 +35,16 @@ class Admission(Protocol):
 class SpoolStore(MessageStore, Protocol):
     """What the front end asks of the store."""
 
+    @property
+    def outbox(self) -> ReportBook: ...
+
     async def free_space(self) -> int:
         """Octets free on the medium."""
 
 
 class Service:
-    """Shared by sessions; changed by the `Frontend` alone."""
+    """Shared by sessions; changed by the `Frontend` alone. Where it has `returns`, its sessions
+    take what comes back: nobody logs in, TLS is not demanded, and mail is handed in there."""
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Service:
         bounds: Bounds,
         wall: Callable[[], int],
     ) -> None:
+        self.returns: Returns | None = None
         self.admission = admission
         self.store = store
         self.accept = accept
@@ -79,13 +85,20 @@ class Service:
             raise RuntimeError("the front end has no TLS context before it is configured")
         return self._tls
 
-    def configure(self, config: Config, tls: ssl.SSLContext) -> None:
-        """Put a configuration in force."""
+    def configure(
+        self,
+        config: Config,
+        tls: ssl.SSLContext,
+        bounds: Bounds,
+        returns: Returns | None = None,
+    ) -> None:
+        """Put a configuration in force: for clients, or for what comes back."""
         self._tls = tls
         self.hostname = config.hostname
-        self.bounds = config.bounds
-        self.limits = Limits(config.bounds.message_size, config.bounds.header_size)
-        self.budget.limit = config.bounds.bytes_in_flight
+        self.bounds = bounds
+        self.returns = returns
+        self.limits = Limits(bounds.message_size, bounds.header_size)
+        self.budget.limit = bounds.bytes_in_flight
         self.relaxed = any(
             key.canonicalization == "relaxed/relaxed"
             for identity in config.identities.values()
@@ -93,14 +106,15 @@ class Service:
         )
         self.greeting = Answer(Reply(220, "", f"{config.hostname} ESMTP relay"))
         self.hello = Answer(Reply(250, "", config.hostname))
-        extensions = (
+        extensions = [
             config.hostname,
             "PIPELINING",
-            f"SIZE {config.bounds.message_size}",
+            f"SIZE {bounds.message_size}",
             "8BITMIME",
             "SMTPUTF8",
-            "DSN",
+            *(["DSN"] if returns is None else []),
             "ENHANCEDSTATUSCODES",
-        )
-        self.extensions_clear = Answer(Reply(250, "", "\n".join((*extensions, "STARTTLS"))))
-        self.extensions_tls = Answer(Reply(250, "", "\n".join((*extensions, "AUTH PLAIN LOGIN"))))
+        ]
+        logins = ["AUTH PLAIN LOGIN"] if returns is None else []
+        self.extensions_clear = Answer(Reply(250, "", "\n".join([*extensions, "STARTTLS"])))
+        self.extensions_tls = Answer(Reply(250, "", "\n".join([*extensions, *logins])))

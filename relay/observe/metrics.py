@@ -122,6 +122,12 @@ class Metrics:
             "credential",
             "configuration_set",
         )
+        self.returns = self._counter(
+            "returns_total", "What came back, and what became of it.", "kind", "outcome"
+        )
+        self.returns_forgotten = self._counter(
+            "returns_forgotten_total", "Reports about messages that the message log has not."
+        )
         self.bytes_in_flight = self._part(
             "in_flight_bytes", "Message octets held in memory by sessions."
         )

@@ -10,6 +10,7 @@ judged here. Pure.
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
+from relay.config.listening import every_listener
 from relay.config.model import Config
 from relay.config.names import parse_bind_address
 
@@ -59,7 +60,7 @@ class OwnAddresses:
             source.address for pool in config.pools.values() for source in pool.sources
         }
         listening: set[tuple[IpAddress | None, int]] = set()
-        for listener in config.listeners.values():
+        for listener in every_listener(config).values():
             endpoint = parse_bind_address(listener.address)
             address = endpoint.address or ip_address("127.0.0.1")  # the one name is localhost
             if address.is_unspecified:

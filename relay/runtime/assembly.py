@@ -42,6 +42,7 @@ class Assembly:
     tls: ssl.SSLContext
     contexts: TlsContexts
     return_paths: ReturnPaths
+    return_path_keys: tuple[VerpKey, ...] = ()
 
 
 def assemble(
@@ -86,7 +87,7 @@ def assemble(
     router = Router(config, resolver, health, policies=policies)
     simulator = simulator_domain(config.hostname) if config.simulator_addresses else ""
     return_paths = ReturnPaths(config.identities, return_path_keys, simulator)
-    return Assembly(config, keyring, router, tls, contexts, return_paths)
+    return Assembly(config, keyring, router, tls, contexts, return_paths, return_path_keys)
 
 
 def published_records(keyring: KeyRing) -> dict[str, str]:

@@ -30,6 +30,7 @@ from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
+from relay.config.listening import every_listener
 from relay.config.suppression import reasons_checked
 from relay.delivery.telling import Telling
 from relay.feedback.restraints import Restraint
@@ -159,7 +160,7 @@ class RelayControl:
         )
 
     def _listeners(self) -> tuple[ListenerStatus, ...]:
-        configured = self._relay.config.listeners
+        configured = every_listener(self._relay.config)
         return tuple(
             ListenerStatus(
                 name=name,

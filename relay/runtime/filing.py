@@ -13,7 +13,7 @@ from collections.abc import Callable
 from relay.events.filing import Made, Memory, Rules, make_filing, strangers, told_from_outside
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
-from relay.store.happenings import OutboxEntry, Unreadable
+from relay.store.happenings import OutboxEntry, Sent, Unreadable
 from relay.store.interface import Outbox, StoreError, SuppressionStore
 from relay.store.log_interface import MessageLog
 from relay.store.log_values import Filing
@@ -137,11 +137,21 @@ class FilingDesk:
                 )
         if unknown := strangers(entries, self._memory):
             self._memory.put(await self._log.messages(sorted(unknown)))
-        past = {
-            message_id: await self._log.events_of(message_id)
-            for message_id in told_from_outside(entries)
-        }
+        outside = told_from_outside(entries)
+        self._tell_of_forgotten(entries, outside)
+        past = {message_id: await self._log.events_of(message_id) for message_id in sorted(outside)}
         return make_filing(self._name, entries, self._memory, past, self._rules())
+
+    def _tell_of_forgotten(self, entries: list[OutboxEntry], outside: set[str]) -> None:
+        """Reports about messages that the log has no more: who they were to, nobody knows."""
+        here = {entry.message_id for entry in entries if isinstance(entry.what, Sent)}
+        for message_id in outside - here:
+            if self._memory.get(message_id) is None:
+                self._metrics.returns_forgotten.inc()
+                self._logger.warning(
+                    "a report came about a message that the log does not have: it changes nothing",
+                    message_id=message_id,
+                )
 
     def _count(self, filing: Filing) -> None:
         sets = {}

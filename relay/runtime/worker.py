@@ -278,6 +278,7 @@ class Worker:
             gatekeeper=self.gatekeeper,
             metrics=self.metrics,
             log=self.log,
+            return_path_keys=assembly.return_path_keys,
         )
         await self.frontend.start()
         self._door.open(self.frontend.adopt, self.gatekeeper.closed)
@@ -309,7 +310,8 @@ class Worker:
             config = self._share(message.configuration)
             assembly = await self._assemble(config)
             self._secrets = await self.store.secrets()
-            self._prepared = assembly, self.frontend.prepare(config)
+            prepared = self.frontend.prepare(config, assembly.return_path_keys)
+            self._prepared = assembly, prepared
         except AssemblyError as error:
             return error.problems
         except (TlsError, OSError, StoreError) as error:

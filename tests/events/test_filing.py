@@ -3,7 +3,7 @@
 from relay.events.filing import Memory, Rules, make_filing, strangers
 from relay.feedback.policy import Policies
 from relay.store.attempted import Attempted, Verdict
-from relay.store.happenings import OutboxEntry, Paused, Sent, Unreadable
+from relay.store.happenings import OutboxEntry, Paused, Returned, Sent, Unreadable
 from relay.store.log_values import Tally
 from tests.contract.making import NOW, make_message
 from tests.limits.making import make_config
@@ -90,3 +90,18 @@ def test_the_memory_forgets_the_oldest() -> None:
         if number == 0:
             first = some
     assert strangers([first[1]], memory) == {first[1].message_id}
+
+
+def test_a_report_is_understood_by_what_is_filed_with_it_and_counts_once() -> None:
+    some = entries("a@x.test")
+    message_id = some[0].message_id
+    dead = Returned(0, "a@x.test", "failed", "5.1.1", "550 5.1.1 User unknown")
+    some += [OutboxEntry(number, message_id, NOW + 9, dead) for number in (5, 6)]
+
+    made = make_filing("o", some, Memory(), {}, rules())
+
+    assert [event.type for event in made.filing.events] == ["Send", "Delivery", "Bounce"]
+    assert [entry.address for entry in made.suppress] == ["a@x.test"]
+    tallies = {tally.dimension: tally for tally in made.filing.tallies}
+    assert tallies["account"] == Tally("account", HOUR, 1, 1, 0)
+    assert tallies["source:192.0.2.1"].bounced == 1

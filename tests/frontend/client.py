@@ -33,7 +33,8 @@ class Client:
 
     async def open(self, first: bytes = b"") -> None:
         host, port = self._house.address(self._listener)
-        implicit = self._house.config.listeners[self._listener].tls == "implicit"
+        listeners = self._house.config.listeners
+        implicit = self._listener in listeners and listeners[self._listener].tls == "implicit"
         self.reader, self.writer = await asyncio.open_connection(
             host,
             port,

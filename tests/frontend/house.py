@@ -4,7 +4,7 @@ import asyncio
 import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,10 @@ from relay.frontend.door import Door
 from relay.frontend.frontend import Frontend
 from relay.frontend.gatekeeper import LocalGatekeeper
 from relay.frontend.visit import Visit
+from relay.mail.verp import VerpKey
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
+from relay.store.happenings import Happening
 from relay.store.values import Accepted, Body, Message, NewMessage
 
 HOSTNAME = "relay.test"
@@ -68,8 +70,23 @@ class MemoryStore:
         self.free = 10**12
         self.bodies = 0
         self.discarded = 0
+        self.happened: list[tuple[str, Happening]] = []
+        self.heard: set[str] = set()
         self.gate: asyncio.Event | None = None
         self.accepting = asyncio.Event()
+
+    @property
+    def outbox(self) -> "MemoryStore":
+        return self
+
+    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
+        if self.write_error is not None:
+            raise self.write_error
+        if once in self.heard:
+            return False
+        self.heard.add(once)
+        self.happened.append((message_id, what))
+        return True
 
     def new_body(self) -> MemoryBody:
         self.bodies += 1
@@ -182,7 +199,11 @@ def make_config(authority: Authority, directory: Path, **changes: object) -> Con
 
 @asynccontextmanager
 async def open_house(
-    config: Config, authority: Authority, *, clock: Callable[[], float] | None = None
+    config: Config,
+    authority: Authority,
+    *,
+    clock: Callable[[], float] | None = None,
+    return_path_keys: Sequence[VerpKey] = (),
 ) -> AsyncIterator[House]:
     """A running front end; drained at the end."""
     store, admission, metrics, log = MemoryStore(), OpenAdmission(), Metrics(), io.StringIO()
@@ -210,6 +231,7 @@ async def open_house(
         gatekeeper=LocalGatekeeper(door),
         metrics=metrics,
         log=logger,
+        return_path_keys=return_path_keys,
     )
     await frontend.start()
     house = House(

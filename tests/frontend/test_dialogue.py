@@ -34,6 +34,7 @@ def make_dialogue(**bounds: object) -> Dialogue:
         bounds=Bounds.model_validate(bounds),
         budget=Budget(1_000),
         disk_low=False,
+        returns=None,
         hello=replies.OK,
         extensions_clear=replies.OK,
         extensions_tls=replies.OK,
