@@ -23,7 +23,8 @@ from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
 from relay.store.log_values import TellingCursor
 
-_SAVE_EVERY_S = 1.0
+_SAVE_EVERY_S = 0.25
+_LOOK_EVERY_S = 1.0
 _FORGET_AFTER_S = 86_400.0
 _STOP_S = 5.0
 
@@ -77,6 +78,8 @@ class EventTelling:
         self._is_running = True
         for name in self._tellers:
             self._start(name)
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
         try:
             while True:
                 if self._tasks:
@@ -88,7 +91,13 @@ class EventTelling:
                 else:
                     await asyncio.sleep(_SAVE_EVERY_S)
                 self._raise_failures()
-                await self._look()
+                try:
+                    await self._save()
+                    if loop.time() >= look_at:
+                        look_at = loop.time() + _LOOK_EVERY_S
+                        await self._look()
+                except StoreError as error:
+                    self._cannot_save(error)
         finally:
             self._is_running = False
             await self._stop(list(self._tasks))
@@ -209,23 +218,19 @@ class EventTelling:
                 raise RuntimeError(f"the teller of {name} has ended")
 
     async def _look(self) -> None:
-        """Store what has moved, note how far all are, and forget those who are long gone."""
-        try:
-            self._newest = await self._log.newest_event()
-            self._letters = await self._log.count_dead_letters()
-            await self._save()
-            now = asyncio.get_running_loop().time()
-            for name in [name for name, at in self._forget_at.items() if at <= now]:
-                await self._log.forget_cursor(name)
-                self._saved.pop(name, None)
-                del self._forget_at[name]
-        except StoreError as error:
-            self._cannot_save(error)
+        """Note how far all are, and forget those who are long gone. Raises `StoreError`."""
+        self._newest = await self._log.newest_event()
+        self._letters = await self._log.count_dead_letters()
         for teller in self._tellers.values():
             teller.newest = self._newest
             if teller.backlog > teller.config.backlog:
                 teller.wake()
             self._set_gauges(self._state(teller))
+        now = asyncio.get_running_loop().time()
+        for name in [name for name, at in self._forget_at.items() if at <= now]:
+            await self._log.forget_cursor(name)
+            self._saved.pop(name, None)
+            del self._forget_at[name]
 
     def _cannot_save(self, error: StoreError) -> None:
         self._logger.warning("cursors of event destinations wait to be stored", error=str(error))
