@@ -10,11 +10,12 @@ Request = tuple[dict[str, str], bytes]
 
 
 class Endpoint:
-    """Notes each request, whatever it answers. `status` says which answer the nth one gets, from 0;
+    """Notes each request, whatever it answers, and in `taken` those that it took. `status` says which answer the nth one gets, from 0;
     it may be replaced at any time."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.taken: list[Request] = []
         self.status: Callable[[int], int] = lambda number: 200
         endpoint = self
 
@@ -25,7 +26,10 @@ class Endpoint:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 number = len(endpoint.requests)
                 endpoint.requests.append((dict(self.headers), body))
-                self.send_response(endpoint.status(number))
+                status = endpoint.status(number)
+                if 200 <= status < 300:
+                    endpoint.taken.append((dict(self.headers), body))
+                self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
