@@ -10,8 +10,8 @@ Request = tuple[dict[str, str], bytes]
 
 
 class Endpoint:
-    """Notes each request, whatever it answers, and in `taken` those that it took. `status` says which answer the nth one gets, from 0;
-    it may be replaced at any time."""
+    """Notes each request, whatever it answers, and in `taken` those that it took. `status` says
+    which answer the nth one gets, from 0; it may be replaced at any time."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
