@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from relay.events.destinations.interface import DestinationError
 from relay.events.matching import Matching
 from relay.events.patience import Failed, Refused
-from relay.store.log_values import DeliveryFacts, PauseFacts, TellingCursor
+from relay.store.log_values import PauseFacts, TellingCursor
 from tests.events.telling_world import NOW, World, message
 from tests.limits.simulation import now, simulate
 
@@ -310,10 +310,16 @@ def test_an_adapter_that_fails_in_an_unforeseen_way_is_a_destination_in_trouble(
     assert "failed in an unforeseen way" in play(act).logged.getvalue()
 
 
-def test_an_event_that_cannot_be_written_keeps_no_other_from_being_told(play):
+def test_an_event_that_cannot_be_written_keeps_no_other_from_being_told(play, monkeypatch):
+    def render(event, message, hostname):
+        if event.id == "event-1":
+            raise OverflowError("a mistake of ours")
+        return b"{}"
+
+    monkeypatch.setattr("relay.events.notification.render", render)
+
     async def act(world):
-        world.log.happen("a", type="Delivery", at=10**18, facts=DeliveryFacts(1, "250 Ok"))
-        world.log.happen("b")
+        world.log.happen("a", "b")
         world.start()
         await world.all_told()
         assert world.receiver.told == ["event-2"]
