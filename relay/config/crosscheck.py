@@ -280,7 +280,14 @@ def _simulator(document: Document) -> Iterator[Problem]:
 
 def _routes(document: Document) -> Iterator[Problem]:
     routes = document.names("routes")
+    simulator = f"simulator.{document.text(('hostname',)) or ''}".lower()
     for name in routes:
+        if name.lower() == simulator and document.text(("simulator_addresses",)) != "false":
+            yield document.problem(
+                ("routes", name),
+                "a route for the domain of the mailbox simulator",
+                "another domain, or simulator_addresses: false",
+            )
         tls, to = ("routes", name, "tls"), document.text(("routes", name, "to")) or ""
         if to.lower() == "mx" and document.at(("routes", name, "login")) is not None:
             yield document.problem(

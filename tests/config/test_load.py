@@ -255,6 +255,13 @@ def test_names_are_in_normal_form(tmp_path: Path) -> None:
         ),
         (
             "data_dir: data",
+            "data_dir: data\nroutes: {Simulator.relay.test: {to: mx}}",
+            'relay.yaml:3:32: routes."Simulator.relay.test": '
+            "a route for the domain of the mailbox simulator; "
+            "allowed: another domain, or simulator_addresses: false",
+        ),
+        (
+            "data_dir: data",
             'data_dir: data\nroutes: {"*": {to: mx, tls: implicit}}',
             "relay.yaml:3:29: routes.\"*\".tls: 'implicit' for mx; "
             "allowed: opportunistic, require, none, verify",
