@@ -166,11 +166,12 @@ class _Maker:
             return self._message.accepted_at
         return accepted_at(self._entry.message_id) or self._entry.at
 
-    @property
-    def _counts(self) -> bool:
-        """Whether reputation counts what becomes of the message."""
+    def _counts(self, recipient: str) -> bool:
+        """Whether reputation counts what becomes of a recipient of the message."""
         known = self._message
-        return known is None or not (known.is_simulated or known.credential == RESERVED_CREDENTIAL)
+        if known is not None and (known.is_simulated or known.credential == RESERVED_CREDENTIAL):
+            return False
+        return not is_simulator_address(recipient, self._hostname)
 
     def _bounce(self, at: int, verdicts: list[Verdict], way: Way) -> LoggedEvent:
         """Recipients who are given up alike."""
@@ -185,7 +186,7 @@ class _Maker:
             reporting_mta=self._hostname,
             category=category,
             rule=rule,
-            counts=kind == "Permanent" and self._counts,
+            counts=kind == "Permanent" and self._counts(first.address),  # all of one domain
             way=way,
         )
         return self.event("Bounce", at, _addresses(verdicts), facts, number)

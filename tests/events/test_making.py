@@ -224,6 +224,14 @@ def test_hard_bounces_of_simulated_mail_and_of_our_reports_do_not_count(
     assert not event.facts.counts
 
 
+def test_a_simulated_recipient_beside_real_ones_does_not_count() -> None:
+    box = f"bounce@simulator.{HOSTNAME}"
+    for address, counts in ((box, False), (ANN, True)):
+        (event,) = events_of(attempted(verdict(address)), logged(ANN, box), HOSTNAME)
+        assert isinstance(event.facts, BounceFacts)
+        assert event.facts.counts is counts
+
+
 def test_mail_that_expired_bounces_with_ses_status_for_that() -> None:
     expired = delayed(ANN, bounced=True, category="expired")
     (event,) = events_of(attempted(expired, at=EXPIRES_AT), logged(), HOSTNAME)
