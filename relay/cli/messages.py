@@ -101,10 +101,11 @@ def list_messages(
     else:
         say("no message is found")
     if result.looked_back_to:
-        last = result.messages[-1].message.id if result.messages else ""
-        further = f", or go on with --before {last}" if last else ""
+        # A second later, for the seconds are cut: one may be shown twice, and none is left out.
+        until = moment(result.looked_back_to + 1_000).replace(" ", "T")
         warn(
-            f"looked back to {moment(result.looked_back_to)}: narrow the time with --until{further}"
+            f"looked back to {moment(result.looked_back_to)}, for longer would take too long:"
+            f" go on with --until {until}"
         )
     elif len(result.messages) >= limit:
         warn(f"there may be more: --before {result.messages[-1].message.id}")

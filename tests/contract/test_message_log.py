@@ -185,6 +185,17 @@ async def test_messages_are_searched_for_by_all_that_people_know_of_them(log: Me
     assert await ids(log, before="nobody") == []
 
 
+async def test_between_two_times_all_are_found_though_some_were_filed_in_another_order(
+    log: MessageLog,
+) -> None:
+    order = (3, 1, 2, 6, 5, 4, 9, 8, 7)
+    await log.file(Filing("o", 1, tuple(message(n) for n in order)))
+    assert await ids(log, since=NOW + 3, until=NOW + 8) == [7, 4, 5, 6, 3]
+    assert await ids(log, since=NOW + 10) == []
+    assert await ids(log, until=NOW) == []
+    assert await ids(log, since=NOW + 3, until=NOW + 8, before=message(5).id) == [6, 3]
+
+
 async def test_tallies_of_an_hour_add_up(log: MessageLog) -> None:
     await log.file(Filing("o", 1, tallies=(Tally("account", 7, 1), Tally("set:a", 8, 1, 1))))
     await log.file(Filing("o", 2, tallies=(Tally("account", 7, 2, 1, 1),)))
@@ -244,6 +255,25 @@ async def test_what_somebody_is_still_to_be_told_stays(log: MessageLog) -> None:
     await log.file(Filing("o", 1, tuple(made), tuple(sent(one) for one in made)))
     assert await log.prune(NOW + 99, 1 << 40, keep_from=2, limit=10) == 1
     assert await ids(log) == [2, 1]
+
+
+async def test_behind_what_is_still_to_be_told_the_next_oldest_go(log: MessageLog) -> None:
+    made = [message(n) for n in range(6)]
+    await log.file(Filing("o", 1, tuple(made), tuple(sent(one) for one in made)))
+    await log.file(Filing("o", 2, (), (delayed(made[0]), delayed(made[1]))))
+    assert await log.prune(NOW + 4, 1 << 40, keep_from=7, limit=2) == 2
+    assert await ids(log) == [5, 4, 1, 0]
+
+
+async def test_one_step_removes_no_more_than_is_quick(log: MessageLog) -> None:
+    crowd = tuple(f"a{n}@x.test" for n in range(1_500))
+    made = [message(n, *crowd) for n in range(3)]
+    for number, one in enumerate(made, 1):
+        events = tuple(delivered(one, address) for address in crowd)
+        await log.file(Filing("o", number, (one,), events))
+    assert await log.prune(NOW + 9, 1 << 40, keep_from=1 << 60, limit=500) == 2
+    assert await log.prune(NOW + 9, 1 << 40, keep_from=1 << 60, limit=500) == 1
+    assert await log.oldest_event() == 0
 
 
 async def test_a_log_that_grows_too_large_loses_its_oldest_messages(

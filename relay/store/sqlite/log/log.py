@@ -30,8 +30,8 @@ from relay.store.log_values import (
 )
 from relay.store.sqlite.errors import breaks_connection, primary_code, translate
 from relay.store.sqlite.log import filing as filings
+from relay.store.sqlite.log import pruning, telling
 from relay.store.sqlite.log import search as searches
-from relay.store.sqlite.log import telling
 from relay.store.sqlite.log.schema import NAME, connect_log
 from relay.store.sqlite.reader import Reader
 
@@ -98,9 +98,9 @@ class SqliteLog:
         await self._write(filings.file, filing)
 
     async def prune(self, before: int, most_octets: int, keep_from: int, limit: int) -> int:
-        gone = await self._write(filings.prune, before, most_octets, keep_from, limit)
+        gone = await self._write(pruning.prune, before, most_octets, keep_from, limit)
         if gone:
-            await self._run(lambda db: filings.shrink(db, _SHRUNK_AT_ONCE))
+            await self._run(lambda db: pruning.shrink(db, _SHRUNK_AT_ONCE))
         return gone
 
     async def tallies(self, since_hour: int) -> list[Tally]:

@@ -1,8 +1,11 @@
 """Looking messages up, newest first.
 
-By message id and by recipient an index leads there. Everything else is looked for among the newest
-messages, a window of rows at a time, until enough are found or the time is up: a search is for
-people, and must not keep the one thread that reads from others for long.
+By message id and by recipient an index leads there. Everything else is looked for from the newest
+message that may be wanted, a window of rows at a time, until enough are found or the time is up: a
+search is for people, and must not keep the one thread that reads from others for long.
+
+Rows are numbered as they are filed, which is but for moments the order in which messages were
+accepted.
 """
 
 import sqlite3
@@ -22,6 +25,8 @@ from relay.store.sqlite.rows import chunks, values
 
 _WINDOW = 20_000
 _SECONDS = 10.0
+_ABREAST = 1_000  # messages that may be filed in another order than they were accepted
+_BEYOND = 1 << 62  # no row has that number
 
 
 def message(db: sqlite3.Connection, message_id: str) -> LoggedMessage | None:
@@ -57,49 +62,65 @@ def events_of(db: sqlite3.Connection, message_id: str, limit: int) -> list[Logge
 
 def search(db: sqlite3.Connection, query: MessageQuery) -> SearchResult:
     """See `MessageLog.search`."""
-    top = _row_before(db, query)
+    top = _top(db, query)
     conditions, parameters = _conditions(query)
+    is_indexed = bool(query.message_id) or _is_address(query.recipient)
     found: list[tuple[int, bytes, bytes]] = []
     deadline = time.monotonic() + _SECONDS
-    indexed = bool(query.message_id) or _is_address(query.recipient)
+    last = _last_row(db, query)
     looked_back_to = 0
-    while top > 0 and len(found) < query.limit and time.monotonic() < deadline:
-        bottom = 0 if indexed else _bottom(db, top)
-        candidates = db.execute(
+    while len(found) < query.limit and (newest := _newest_below(db, top)) > last:
+        bottom = 0 if is_indexed else newest + 1 - _WINDOW
+        found += db.execute(
             f"SELECT id, told, header FROM message WHERE id < ? AND id >= ?{conditions}"  # noqa: S608
             " ORDER BY id DESC LIMIT ?",
             (top, bottom, *parameters, query.limit - len(found)),
-        ).fetchall()
-        found += candidates
+        )
         top = bottom
-        if top and _accepted_at(db, top) < query.since:
+        if time.monotonic() >= deadline:
             break
-        if time.monotonic() >= deadline and top > 0 and len(found) < query.limit:
-            looked_back_to = _accepted_at(db, top)
+    if len(found) < query.limit and _newest_below(db, top) > last:
+        looked_back_to = _oldest_from(db, top)
     messages = tuple(_found(db, *fields) for fields in found if rows.messages([fields[1:]]))
     return SearchResult(messages, looked_back_to)
 
 
-def _row_before(db: sqlite3.Connection, query: MessageQuery) -> int:
+def _top(db: sqlite3.Connection, query: MessageQuery) -> int:
     """The row below which is looked."""
     if query.before:
         found = db.execute("SELECT id FROM message WHERE message_id = ?", (query.before,))
         return next((row for (row,) in found), 0)
-    (newest,) = db.execute("SELECT max(id) FROM message").fetchone()
+    if query.until is None:
+        return _newest_below(db, _BEYOND) + 1
+    (newest,) = db.execute(
+        "SELECT max(id) FROM (SELECT id FROM message WHERE accepted_at < ?"
+        " ORDER BY accepted_at DESC LIMIT ?)",
+        (query.until, _ABREAST),
+    ).fetchone()
     return (newest or 0) + 1
 
 
-def _bottom(db: sqlite3.Connection, top: int) -> int:
-    """The row down to which the next window goes."""
-    found = db.execute(
-        "SELECT id FROM message WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?", (top, _WINDOW - 1)
+def _last_row(db: sqlite3.Connection, query: MessageQuery) -> int:
+    """The row down to which, but without which, is looked."""
+    (oldest,) = db.execute(
+        "SELECT min(id) FROM (SELECT id FROM message WHERE accepted_at >= ?"
+        " ORDER BY accepted_at LIMIT ?)",
+        (query.since, _ABREAST),
     ).fetchone()
-    return found[0] if found else 0
+    return _BEYOND if oldest is None else oldest - 1
 
 
-def _accepted_at(db: sqlite3.Connection, row: int) -> int:
-    """0 where it is gone meanwhile: there is nothing older then."""
-    found = db.execute("SELECT accepted_at FROM message WHERE id = ?", (row,)).fetchone()
+def _newest_below(db: sqlite3.Connection, row: int) -> int:
+    """0 where there is none."""
+    (newest,) = db.execute("SELECT max(id) FROM message WHERE id < ?", (row,)).fetchone()
+    return newest or 0
+
+
+def _oldest_from(db: sqlite3.Connection, row: int) -> int:
+    """When the message of that row, or the next that there is, was accepted."""
+    found = db.execute(
+        "SELECT accepted_at FROM message WHERE id >= ? ORDER BY id LIMIT 1", (row,)
+    ).fetchone()
     return found[0] if found else 0
 
 
