@@ -57,7 +57,9 @@ class KafkaDestination:
                 bootstrap_servers=list(config.brokers),
                 client_id="relay",
                 acks="all",
-                enable_idempotence=True,
+                # An idempotent producer tries for ever by itself, and cannot be stopped meanwhile.
+                # Nothing is lost without: of one message one record is on its way at a time.
+                enable_idempotence=False,
                 request_timeout_ms=milliseconds,
                 security_protocol=("SASL_" if sasl else "")
                 + ("SSL" if config.tls else "PLAINTEXT"),
@@ -78,7 +80,8 @@ class KafkaDestination:
     async def _send(self, producer: AIOKafkaProducer, notification: Notification) -> Outcome:
         event = notification.event
         try:
-            async with asyncio.timeout(self._config.timeout):
+            # The client ends by itself within its time for a request, and one that is under way.
+            async with asyncio.timeout(2 * self._config.timeout + 1):
                 record = await producer.send_and_wait(
                     self._config.topic,
                     notification.content,
