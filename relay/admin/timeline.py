@@ -1,5 +1,6 @@
 """One event in a line, for people. Pure."""
 
+from relay.store.attempted import Way
 from relay.store.log_values import (
     BounceFacts,
     ComplaintFacts,
@@ -10,7 +11,6 @@ from relay.store.log_values import (
     PauseFacts,
     RejectFacts,
     SendFacts,
-    Way,
 )
 
 _SUPPRESSED = "OnAccountSuppressionList"

@@ -28,6 +28,7 @@ from relay.feedback.settle import (
     settle_delivered,
 )
 from relay.routing.plan import RoutingFailure
+from relay.store.attempted import Way
 from relay.store.values import Delivery
 
 NO_SOURCE_MS = 60_000
@@ -72,7 +73,14 @@ class Endings:
         """An attempt has ended with `results`. `lane` is None where there was no way to take.
         `reaction` is the rule that they met, `retry_in` what came of it."""
         now = self._wall()
-        settlement = settle_delivered(delivery, results, now)
+        pool, source, provider = lane.labels if lane else ("", "", "")
+        peer = dialogue.peer if dialogue else None
+        if peer is not None:
+            way = Way(pool, source, provider, peer.name, peer.address, peer.tls)
+        else:
+            way = Way(pool, source, provider, results[0].remote if results else "")
+        took = round(seconds, 3)
+        settlement = settle_delivered(delivery, results, now, took, way)
         if settlement is None:
             results = conclude(delivery, results, now)
             settlement = settle(
@@ -82,26 +90,14 @@ class Endings:
                 now=now,
                 rng=self._rng,
                 retry_in=retry_in,
+                seconds=took,
+                way=way,
             )
             bounced = any(result.kind == "bounced" for result in results)
             self._telling.reported(settlement.reports, bounced=bounced)
             self._note_unclassified(results, lane, now)
         record = self._records.of(delivery, results, lane, seconds, dialogue, now)
-        happened = settlement.happened
-        pool, source, provider = lane.labels if lane else ("", "", "")
-        if lane is not None and happened is not None:
-            peer = dialogue.peer if dialogue else None
-            happened = replace(
-                happened,
-                seconds=round(seconds, 3),
-                pool=pool,
-                source=source,
-                provider=provider,
-                remote=peer.name if peer else results[0].remote,
-                remote_address=peer.address if peer else "",
-                tls=peer.tls if peer else "",
-            )
-        self._claims.settle(replace(settlement, attempt=record, happened=happened))
+        self._claims.settle(settlement if record is None else replace(settlement, attempt=record))
         self._telling.attempted(delivery, results, pool, source, provider, seconds, now, reaction)
 
     def _note_unclassified(

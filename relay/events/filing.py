@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from relay.events.making import events_of, logged_message
 from relay.feedback.policy import Policies
 from relay.feedback.returned import understand
-from relay.feedback.tallying import tallies_of
+from relay.feedback.tallying import Tallies
 from relay.store.happenings import Complained, OutboxEntry, Returned, Sent, Unreadable
-from relay.store.log_values import Filing, LoggedEvent, LoggedMessage, Tally
+from relay.store.log_values import Filing, LoggedEvent, LoggedMessage
 from relay.store.values import SuppressionEntry
 
 _KEPT = 20_000
@@ -79,7 +79,7 @@ def make_filing(
     learns the new ones. `past` has the earlier events of those that `told_from_outside` names."""
     messages: list[LoggedMessage] = []
     events: list[LoggedEvent] = []
-    tallies: dict[tuple[str, int], Tally] = {}
+    tallies = Tallies(rules.own_domains)
     suppress: list[SuppressionEntry] = []
     for entry in entries:
         what = entry.what
@@ -107,20 +107,7 @@ def make_filing(
             made = events_of(entry, message, rules.hostname)
         events += made
         if message is not None:
-            _count(tallies, made, message, rules)
-    filing = Filing(outbox, entries[-1].id, tuple(messages), tuple(events), tuple(tallies.values()))
+            for event in made:
+                tallies.add(event, message)
+    filing = Filing(outbox, entries[-1].id, tuple(messages), tuple(events), tallies.sums())
     return Made(filing, tuple(suppress))
-
-
-def _count(
-    tallies: dict[tuple[str, int], Tally],
-    events: Sequence[LoggedEvent],
-    message: LoggedMessage,
-    rules: Rules,
-) -> None:
-    """Add to what is counted, one row for each dimension and hour."""
-    for event in events:
-        for tally in tallies_of(event, message, rules.own_domains):
-            key = tally.dimension, tally.hour
-            known = tallies.get(key)
-            tallies[key] = tally if known is None else known + tally

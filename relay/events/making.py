@@ -20,7 +20,7 @@ from relay.mail.encoded_words import decode_words
 from relay.mail.enhanced import printable_text, status_of_class
 from relay.mail.message_id import accepted_at
 from relay.mail.simulated import is_simulator_address
-from relay.store.attempted import Verdict
+from relay.store.attempted import Verdict, Way
 from relay.store.happenings import Attempted, OutboxEntry, Paused, Rejected, Sent
 from relay.store.log_values import (
     MOST_LOGGED_HEADER,
@@ -36,7 +36,6 @@ from relay.store.log_values import (
     PauseFacts,
     RejectFacts,
     SendFacts,
-    Way,
 )
 from relay.store.values import Message, Suppressed
 
@@ -132,7 +131,7 @@ class _Maker:
 
     def attempted(self, what: Attempted) -> tuple[LoggedEvent, ...]:
         """What an attempt came to, or a giving-up without one."""
-        way = Way(what.pool, what.source, what.provider, what.remote, what.remote_address, what.tls)
+        way = what.way
         events = []
         if what.delivered:
             took = max(0, what.at - self._accepted_at)

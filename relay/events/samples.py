@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from relay.events.notification import Notification
 from relay.feedback.event_ids import event_id, feedback_id
+from relay.store.attempted import Way
 from relay.store.log_values import (
     BounceFacts,
     ComplaintFacts,
@@ -21,7 +22,6 @@ from relay.store.log_values import (
     PauseFacts,
     RejectFacts,
     SendFacts,
-    Way,
 )
 
 _ORDER: tuple[EventType, ...] = (

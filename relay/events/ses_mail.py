@@ -18,7 +18,8 @@ from relay.mail.envelope import domain_of
 from relay.mail.headers import Field, HeaderError, Headers
 from relay.mail.mailboxes import entries, mailboxes
 from relay.mail.message_id import accepted_at
-from relay.store.log_values import LoggedEvent, LoggedMessage, Way
+from relay.store.attempted import Way
+from relay.store.log_values import LoggedEvent, LoggedMessage
 
 ACCOUNT: Final = "000000000000"
 """What stands where SES has the number of an AWS account: there is one account, the relay's."""

@@ -21,6 +21,7 @@ from relay.feedback.suppressing import observed_entry
 from relay.mail.address import suppression_key
 from relay.mail.enhanced import split_reply, status_of_class
 from relay.mail.replies import Reply
+from relay.store.attempted import Way
 from relay.store.happenings import Complained, OutboxEntry, Returned
 from relay.store.log_values import (
     BounceFacts,
@@ -31,7 +32,6 @@ from relay.store.log_values import (
     EventType,
     LoggedEvent,
     LoggedMessage,
-    Way,
 )
 from relay.store.values import SuppressionEntry
 

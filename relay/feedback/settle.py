@@ -34,6 +34,7 @@ from relay.mail.enhanced import printable_text, split_reply
 from relay.mail.envelope import Recipient
 from relay.mail.replies import Reply
 from relay.mail.simulated import is_simulator_address
+from relay.store.attempted import NO_WAY, Way
 from relay.store.values import Delivery, Settlement, SuppressionEntry
 
 BELIEVED = 5
@@ -79,7 +80,11 @@ def result_for(
 
 
 def settle_delivered(
-    delivery: Delivery, results: Sequence[RecipientResult], now: int
+    delivery: Delivery,
+    results: Sequence[RecipientResult],
+    now: int,
+    seconds: float = 0.0,
+    way: Way = NO_WAY,
 ) -> Settlement | None:
     """The settlement of an attempt after which everybody has the message and nobody is to be told,
     as nearly always; None where it is not so, and `conclude` and `settle` have to look closer."""
@@ -92,7 +97,7 @@ def settle_delivered(
             or "SUCCESS" in recipient.notify
         ):
             return None
-    happened = what_happened(delivery, results, now, attempted=True)
+    happened = what_happened(delivery, results, now, attempted=True, seconds=seconds, way=way)
     return Settlement(delivery, happened=happened)
 
 
@@ -129,6 +134,8 @@ def settle(
     rng: Random,
     attempted: bool = True,
     retry_in: float | None = None,
+    seconds: float = 0.0,
+    way: Way = NO_WAY,
 ) -> Settlement:
     """The settlement of one attempt that ended at `now`. `retry_in` are the seconds after which
     whoever remains is tried again, where not the schedule is to say so."""
@@ -143,7 +150,9 @@ def settle(
         last_reply=_last_reply(concluded),
         suppress=_dead_addresses(delivery, concluded, policy, now),
         reports=reports_of(delivery, concluded, policy, now),
-        happened=what_happened(delivery, concluded, now, attempted=attempted),
+        happened=what_happened(
+            delivery, concluded, now, attempted=attempted, seconds=seconds, way=way
+        ),
     )
 
 

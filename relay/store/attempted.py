@@ -24,14 +24,29 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """Which way mail went: for the tags of events, metrics and reputation. `provider` is the name
+    of a provider definition, or `other`; `remote` is the host's name, `remote_address` its IP
+    address, `tls` the version of TLS. All may be empty."""
+
+    pool: str = ""
+    source: str = ""
+    provider: str = ""
+    remote: str = ""
+    remote_address: str = ""
+    tls: str = ""
+
+
+NO_WAY = Way()
+
+
+@dataclass(frozen=True, slots=True)
 class Attempted:
     """An attempt ended at `at` (UTC ms), or a delivery was given up without one (`number` 0).
 
     `delivered` are the addresses that have the message now, with `reply`, what the peer said to
-    that; `verdicts` are about all others of the delivery. `remote` is the peer's host name and
-    `remote_address` its IP address (`""`: there was none); `tls` the version of TLS. `provider` is
-    the name of a provider definition, or `other`. `expires_at`: when who
-    remains is given up.
+    that; `verdicts` are about all others of the delivery. `expires_at`: when who remains is given
+    up.
     """
 
     at: int
@@ -40,10 +55,5 @@ class Attempted:
     reply: str = ""
     verdicts: tuple[Verdict, ...] = ()
     seconds: float = 0.0
-    pool: str = ""
-    source: str = ""
-    provider: str = ""
-    remote: str = ""
-    remote_address: str = ""
-    tls: str = ""
+    way: Way = NO_WAY
     expires_at: int = 0

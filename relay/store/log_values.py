@@ -8,6 +8,8 @@ that happened to some of its recipients: SES's events, each with facts of its ow
 from dataclasses import dataclass, field
 from typing import Literal
 
+from relay.store.attempted import NO_WAY, Way
+
 EventType = Literal[
     "Send",
     "Reject",
@@ -68,19 +70,6 @@ class EventRecipient:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Which way mail went: for the tags of events, metrics and reputation. `remote` is the host's
-    name, `remote_address` its IP address; all may be empty."""
-
-    pool: str = ""
-    source: str = ""
-    provider: str = ""
-    remote: str = ""
-    remote_address: str = ""
-    tls: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SendFacts:
     """The message was accepted."""
 
@@ -98,7 +87,7 @@ class DeliveryFacts:
 
     processing_ms: int
     smtp_response: str
-    way: Way = Way()
+    way: Way = NO_WAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +97,7 @@ class DelayFacts:
     delay_type: str
     recipients: tuple[EventRecipient, ...]
     expires_at: int
-    way: Way = Way()
+    way: Way = NO_WAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +115,7 @@ class BounceFacts:
     rule: str = ""
     is_returned: bool = False
     counts: bool = False
-    way: Way = Way()
+    way: Way = NO_WAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +128,7 @@ class ComplaintFacts:
     feedback_type: str = ""
     arrived_at: int | None = None
     counts: bool = True
-    way: Way = Way()
+    way: Way = NO_WAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.store.attempted import Way
 from relay.store.log_interface import MessageLog
 from relay.store.log_values import (
     BounceFacts,
@@ -23,7 +24,6 @@ from relay.store.log_values import (
     SendFacts,
     Tally,
     TellingCursor,
-    Way,
 )
 from relay.store.sqlite.log import SqliteLog
 from tests.contract.making import HEADER, NOW

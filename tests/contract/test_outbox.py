@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from relay.store.attempted import Attempted, Verdict
+from relay.store.attempted import Attempted, Verdict, Way
 from relay.store.happenings import Complained, Rejected, Sent
 from relay.store.interface import Store
 from relay.store.values import NewMessage, Owner, Settlement, Suppressed, SuppressionEntry
@@ -41,7 +41,7 @@ async def test_a_settlement_tells_what_happened_once_and_only_under_its_claim(
     store: Store, owner: Owner
 ) -> None:
     (delivery,) = (await store.insert(make_new("b@x.test"), owner)).deliveries
-    happened = Attempted(NOW + 5, 1, verdicts=(BOUNCED,), pool="main")
+    happened = Attempted(NOW + 5, 1, verdicts=(BOUNCED,), way=Way("main"))
     settlement = Settlement(delivery, happened=happened)
     assert await store.settle(owner, settlement)
     assert not await store.settle(owner, settlement)

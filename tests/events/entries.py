@@ -4,7 +4,7 @@ from typing import Any
 
 from relay.events.making import logged_message
 from relay.mail.envelope import Envelope, Recipient
-from relay.store.attempted import Attempted, Verdict
+from relay.store.attempted import Attempted, Verdict, Way
 from relay.store.happenings import Happening, OutboxEntry, Sent
 from relay.store.log_values import LoggedMessage
 from relay.store.values import Body, Message, Suppressed
@@ -67,12 +67,9 @@ def attempted(*verdicts: Verdict, delivered: tuple[str, ...] = (), **others: Any
         "delivered": delivered,
         "reply": "250 2.0.0 queued as 7F3A" if delivered else "",
         "verdicts": verdicts,
-        "pool": "shared",
-        "source": "198.51.100.10",
-        "provider": "other",
-        "remote": "mx.customer.example",
-        "remote_address": "192.0.2.25",
-        "tls": "TLSv1.3",
+        "way": Way(
+            "shared", "198.51.100.10", "other", "mx.customer.example", "192.0.2.25", "TLSv1.3"
+        ),
         "expires_at": EXPIRES_AT,
     }
     return entry(Attempted(**(facts | others)))

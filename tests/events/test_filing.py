@@ -2,7 +2,7 @@
 
 from relay.events.filing import Memory, Rules, make_filing, strangers
 from relay.feedback.policy import Policies
-from relay.store.attempted import Attempted, Verdict
+from relay.store.attempted import Attempted, Verdict, Way
 from relay.store.happenings import OutboxEntry, Paused, Returned, Sent, Unreadable
 from relay.store.log_values import Tally
 from tests.contract.making import NOW, make_message
@@ -21,7 +21,7 @@ def entries(*recipients: str) -> list[OutboxEntry]:
     message = make_message(*recipients)
     dead = tuple(DEAD for address in recipients if address == DEAD.address)
     fine = tuple(address for address in recipients if address != DEAD.address)
-    attempted = Attempted(NOW + 5, 1, fine, "250 ok", dead, pool="main", source="192.0.2.1")
+    attempted = Attempted(NOW + 5, 1, fine, "250 ok", dead, way=Way("main", "192.0.2.1"))
     return [
         OutboxEntry(3, message.id, NOW, Sent(message)),
         OutboxEntry(4, message.id, NOW + 5, attempted),

@@ -13,7 +13,7 @@ from relay.config.bounces import Category
 from relay.events.making import events_of, logged_message
 from relay.events.ses import render
 from relay.feedback.outcome import BounceSubtype, BounceType
-from relay.store.attempted import Verdict
+from relay.store.attempted import Verdict, Way
 from relay.store.happenings import Happening, OutboxEntry, Paused, Rejected
 from relay.store.log_values import (
     BounceFacts,
@@ -21,7 +21,6 @@ from relay.store.log_values import (
     EventRecipient,
     LoggedEvent,
     LoggedMessage,
-    Way,
 )
 from relay.store.values import Suppressed
 from tests.events.entries import (

@@ -4,6 +4,7 @@ import pytest
 
 from relay.feedback.policy import Policies
 from relay.feedback.returned import NOTHING, Understood, understand
+from relay.store.attempted import Way
 from relay.store.happenings import Complained, OutboxEntry, Returned
 from relay.store.log_values import (
     BounceFacts,
@@ -12,7 +13,6 @@ from relay.store.log_values import (
     EventRecipient,
     LoggedEvent,
     LoggedMessage,
-    Way,
 )
 from tests.limits.making import make_config
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.feedback.tallying import tallies_of
+from relay.feedback.tallying import Tallies
+from relay.store.attempted import Way
 from relay.store.log_values import (
     BounceFacts,
     ComplaintFacts,
@@ -15,7 +16,6 @@ from relay.store.log_values import (
     LoggedMessage,
     SendFacts,
     Tally,
-    Way,
 )
 
 NOW = 1_800_000_000_000
@@ -33,7 +33,21 @@ def tallies(
     facts: EventFacts, *recipients: str, message: LoggedMessage = MESSAGE, own: str = "own.test"
 ) -> dict[str, Tally]:
     event = LoggedEvent("e", "Delivery", "m", NOW, recipients or ("a@x.test",), facts)
-    return {tally.dimension: tally for tally in tallies_of(event, message, {own})}
+    counted = Tallies({own})
+    counted.add(event, message)
+    return {tally.dimension: tally for tally in counted.sums()}
+
+
+def test_what_happens_in_one_hour_adds_up_whatever_the_way() -> None:
+    counted = Tallies(())
+    for number, way in enumerate((WAY, replace(WAY, source="192.0.2.2"), WAY)):
+        facts = replace(DELIVERED, way=way)
+        at = NOW + number * 1_800_000
+        counted.add(LoggedEvent("e", "Delivery", "m", at, ("a@x.test",), facts), MESSAGE)
+    sums = {(tally.dimension, tally.hour): tally.sent for tally in counted.sums()}
+    assert sums["account", HOUR] == 2
+    assert sums["account", HOUR + 1] == 1
+    assert sums["source:192.0.2.2", HOUR] == 1
 
 
 def test_a_delivery_counts_in_every_dimension_in_its_hour() -> None:
