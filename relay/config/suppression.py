@@ -19,10 +19,10 @@ ObservedReason = Literal["bounce", "complaint"]
 
 _OBSERVED: tuple[ObservedReason, ...] = ("bounce", "complaint")
 _GONE = {
-    "add_hard_bounces": "allowed is `reasons`, the outcomes that are added: instead of"
-    " add_hard_bounces: false write reasons: [complaint]",
-    "expire_after": "allowed is `expire`: instead of expire_after: 30d write"
-    " expire: {first: 30d, most: 30d}",
+    "add_hard_bounces": "allowed is `reasons` in the place of add_hard_bounces, which is no key any"
+    " more (where it was false: reasons: [complaint])",
+    "expire_after": "allowed is `expire` in the place of expire_after, which is no key any more"
+    " (for 30d: expire: {first: 30d, most: 30d})",
 }
 
 _Span = Annotated[float, BeforeValidator(parse_duration), Field(ge=60.0, le=10 * 365 * 86_400.0)]
@@ -62,7 +62,7 @@ class Suppression(Section):
         """Keys of earlier versions are refused with the words for them of today."""
         for key, instead in _GONE.items():
             if isinstance(value, dict) and key in value:
-                raise ValueError(f"{key} is not a key any more; {instead}")
+                raise ValueError(instead)
         return value
 
 

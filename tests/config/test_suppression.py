@@ -47,7 +47,9 @@ def test_a_set_inherits_has_none_or_has_its_own(own, account, checked, added):
 )
 def test_a_key_of_earlier_versions_is_refused_with_the_words_of_today(old, new):
     (key,) = old
-    with pytest.raises(ValidationError, match=f"{key} is not a key any more") as refused:
+    with pytest.raises(
+        ValidationError, match=f"in the place of {key}, which is no key any more"
+    ) as refused:
         Suppression.model_validate(old)
     assert new in str(refused.value)
 
