@@ -9,9 +9,12 @@ from relay.cli.output import warn
 
 
 class Progress(Protocol):
-    """Watches lines go by, and says things without disturbing the display."""
+    """Watches lines go by, and says things without disturbing the display. A note stands before
+    the bar until the next one."""
 
     def watch(self, lines: Iterable[str]) -> Iterator[str]: ...
+
+    def note(self, text: str) -> None: ...
 
     def say(self, text: str) -> None: ...
 
@@ -19,6 +22,9 @@ class Progress(Protocol):
 class _Silent:
     def watch(self, lines: Iterable[str]) -> Iterator[str]:
         return iter(lines)
+
+    def note(self, text: str) -> None:
+        return None
 
     def say(self, text: str) -> None:
         warn(text)

@@ -19,6 +19,9 @@ class _Bar:
             self._display.advance(self._task, len(line))
             yield line
 
+    def note(self, text: str) -> None:
+        self._display.update(self._task, description=text)
+
     def say(self, text: str) -> None:
         self._display.console.print(Text(text))
 

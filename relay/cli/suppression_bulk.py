@@ -41,8 +41,8 @@ from relay.cli.who import who
 from relay.mail.address import suppression_key
 from relay.store.values import SuppressionEntry, SuppressionReason
 
-RUN = 100_000
-"""Lines that are sorted at a time, some 50 MB."""
+RUN = 250_000
+"""Lines that are sorted at a time, some 100 MB."""
 
 _BAD_LINES_SHOWN = 20
 
@@ -101,7 +101,8 @@ def import_list(
         with progress("deleting" if delete else "importing", size) as bar:
             found = read_entries(bar.watch(lines), form, defaults)
             for run in _runs(_good(found, bar, counts)):
-                _send(desk, run, bulk, counts, delete=delete)
+                for _ in _send(desk, run, bulk, counts, delete=delete):
+                    bar.note(f"{counts.taken:,} taken")
             if counts.skipped > _BAD_LINES_SHOWN:
                 bar.say(f"and {counts.skipped - _BAD_LINES_SHOWN:,} more lines are skipped")
         desk.call(SUPPRESSION_END, BulkEnd(bulk, counts.skipped))
@@ -186,7 +187,8 @@ def _key(entry: SuppressionEntry) -> str:
 
 def _send(
     desk: Desk, run: list[SuppressionEntry], bulk: int, counts: _Counts, *, delete: bool
-) -> None:
+) -> Iterator[None]:
+    """In parts, which are durable one by one."""
     for start in range(0, len(run), MAX_BATCH):
         part = tuple(run[start : start + MAX_BATCH])
         if delete:
@@ -196,6 +198,7 @@ def _send(
             answer = desk.call(SUPPRESSION_ADD, SuppressRequest(part, who(), bulk))
         counts.taken += len(part)
         counts.changed += answer.count
+        yield
 
 
 def _tell(counts: _Counts, *, delete: bool, as_json: bool) -> None:

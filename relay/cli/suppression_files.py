@@ -161,6 +161,8 @@ def _heading(line: str) -> tuple[str, ...] | None:
 
 
 def _fields(line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
     try:
         return next(csv.reader([line], strict=True))
     except (csv.Error, StopIteration) as error:
