@@ -8,6 +8,7 @@ with all other problems. What a type already refuses they pass over in silence.
 from collections.abc import Callable, Iterator
 
 from relay.config.document import Document
+from relay.config.event_checks import check_destinations
 from relay.config.model import Bounds, StoreConfig
 from relay.config.names import (
     RESERVED_CREDENTIAL,
@@ -368,4 +369,5 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _sizes,
     _times,
     check_warmups,
+    check_destinations,
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from relay.config.certificate import certificate_problems
 from relay.config.dkim_keys import dkim_key_problem
 from relay.config.document import Document, is_secret
+from relay.config.event_checks import destination_problems
 from relay.config.identities import dkim_keys_for, find_identity
 from relay.config.model import Config
 from relay.config.names import (
@@ -49,6 +50,7 @@ def check_machine(
         *_dnssec(config, places),
         *_authorities(config, places),
         *_reports(config, places),
+        *destination_problems(config, places),
     ]
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.document import Document
+from relay.config.event_checks import destination_problems
 from relay.config.events import Webhook
 from relay.config.load import ConfigErrors, load_config
 
@@ -117,3 +119,28 @@ def test_no_secret_of_a_destination_is_shown(load):
     text = BASE + "  x: {type: webhook, url: 'https://a.test/', secrets: [abcdefghijkl]}\n"
     text += "  y: {type: nats, servers: ['nats://a.test'], token: abcdefghijkl}\n"
     assert "abcdefgh" not in repr(load(text))
+
+
+def test_two_destinations_do_not_write_one_file(load):
+    files = "  a: {type: file, path: x.jsonl}\n  b: {type: file, path: x.jsonl}\n"
+    with pytest.raises(ConfigErrors, match=r"events\.b\.path: 'x\.jsonl' is the file of a too"):
+        load(BASE + files)
+
+
+def warnings(load, text: str) -> list[str]:
+    config = load(text)
+    return [
+        str(problem) for problem in destination_problems(config, Document(Path("c"), {}, {}, {}))
+    ]
+
+
+def test_what_would_be_told_nothing_is_warned_about(load, monkeypatch, tmp_path):
+    assert warnings(load, BASE) == []
+    (tmp_path / "ca.pem").write_text("none")
+    monkeypatch.setattr("relay.config.event_checks.find_spec", lambda name: None)
+    text = BASE.replace('https://hooks.test/in"', 'https://hooks.test/in", ca: ca.pem')
+    text += "  stream: {type: nats, servers: ['nats://a.test']}\n"
+    unlisted, client, authorities = sorted(warnings(load, text), key=lambda told: "ca" in told)
+    assert "events.stream: no configuration set lists it; it is told nothing" in unlisted
+    assert "the client of nats is not installed; pip install 'relay[nats]'" in client
+    assert "events.hook.ca: " in authorities
