@@ -21,6 +21,7 @@ from relay.feedback.suppressing import observed_entry
 from relay.mail.address import suppression_key
 from relay.mail.enhanced import split_reply, status_of_class
 from relay.mail.replies import Reply
+from relay.mail.simulated import is_simulator_address
 from relay.store.attempted import Way
 from relay.store.happenings import Complained, OutboxEntry, Returned
 from relay.store.log_values import (
@@ -66,7 +67,7 @@ def understand(
         case Returned(action="failed") as what:
             return _bounced(entry, what, message, past, policies, hostname)
         case Complained() as what:
-            return _complained(entry, what, message, past, policies)
+            return _complained(entry, what, message, past, policies, hostname)
         case _:
             return NOTHING
 
@@ -91,6 +92,7 @@ def _bounced(
     category = told.outcome
     if category == "unclassified" and _EXPIRED(what.status):
         bounce, category = Bounce("Transient", "General"), "expired"
+    counts = _counts(message, recipient, hostname)
     status = status_of_class("5", what.status) if what.status[:1] == "5" else what.status
     facts = BounceFacts(
         type=bounce.type,
@@ -101,11 +103,11 @@ def _bounced(
         category=category,
         rule=told.rule,
         is_returned=True,
-        counts=bounce.type == "Permanent" and _counts(message),
+        counts=bounce.type == "Permanent" and counts,
         way=way,
     )
     suppress: tuple[SuppressionEntry, ...] = ()
-    if is_hard and _counts(message):
+    if is_hard and counts:
         suppress = _entries(
             policies.of_set(message.configuration_set),
             "bounce",
@@ -123,10 +125,12 @@ def _complained(
     message: LoggedMessage,
     past: Sequence[LoggedEvent],
     policies: Policies,
+    hostname: str,
 ) -> Understood:
     """Where nobody says whose complaint it is, it is told of all who have the message, as SES does,
     and nobody is suppressed for it."""
     recipient = _recipient(what.recipient, what.address, message)
+    counts = _counts(message, recipient or "", hostname)
     if recipient is not None:
         everybody: tuple[str, ...] = (recipient,)
     else:
@@ -138,11 +142,11 @@ def _complained(
         user_agent=what.user_agent,
         feedback_type=what.feedback_type,
         arrived_at=what.arrived_at,
-        counts=_counts(message),
+        counts=counts,
         way=_way(everybody[0], past) if everybody else Way(),
     )
     suppress: tuple[SuppressionEntry, ...] = ()
-    if len(everybody) == 1 and _counts(message):
+    if len(everybody) == 1 and counts:
         suppress = _entries(
             policies.of_set(message.configuration_set),
             "complaint",
@@ -205,9 +209,11 @@ def _way(recipient: str, past: Sequence[LoggedEvent]) -> Way:
     return Way()
 
 
-def _counts(message: LoggedMessage) -> bool:
+def _counts(message: LoggedMessage, recipient: str, hostname: str) -> bool:
     """Whether it is mail by which senders are judged: not the simulator's, nor our own reports."""
-    return not message.is_simulated and message.credential != RESERVED_CREDENTIAL
+    if message.is_simulated or message.credential == RESERVED_CREDENTIAL:
+        return False
+    return not is_simulator_address(recipient, hostname)
 
 
 def _entries(

@@ -1,8 +1,11 @@
 """What follows when a simulated mailbox has taken a message: an auto-reply, or a complaint.
 
-It follows a moment later, when the delivery is settled, as it would in life; so the complaint is
-told after the delivery. A process that dies in that moment takes it with it: what a simulator does
-need not outlive it.
+It goes where it would in life, to the return-path. What comes back to one of the relay's own is
+read there as any report is (`relay.frontend.evidence`); an auto-reply to the sender's own is mail.
+
+It follows a moment later, when the delivery is settled, so that the complaint is told after the
+delivery. A process that dies in that moment takes it with it: what a simulator does need not
+outlive it.
 """
 
 import asyncio
@@ -10,18 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from relay.feedback.policy import Policies
-from relay.mail.simulated import Sequel
-from relay.mail.verp import NotOurs, VerpKey, read
+from relay.frontend.evidence import evidence
+from relay.mail.returned_mail import read_returned
+from relay.mail.simulated import Sequel, is_simulator_address
+from relay.mail.verp import NotOurs, ReturnPath, VerpKey, read
 from relay.observe.logging import Logger
 from relay.simulator.auto_reply import auto_reply
-from relay.store.happenings import Complained
+from relay.simulator.complaint import complaint_report
 from relay.store.interface import Outbox, StoreError
 from relay.store.values import Accepted, Message, NewMessage, Owner
 
 AFTER_SECONDS = 1.0
 MOST_TO_COME = 1_000
 _LIFETIME_MS = 30 * 86_400_000
-_USER_AGENT = "relay-mailbox-simulator/1.0"
 
 
 class SequelStore(Protocol):
@@ -67,21 +71,23 @@ class Sequels:
         """Have something follow; False where that cannot be promised now. Nothing follows on mail
         under the null reverse-path, nor on what the relay has not sent."""
         try:
-            returned = read(reverse_path, self._keys, now=self._now(), lifetime=_LIFETIME_MS)
+            path = self._read(reverse_path)
         except NotOurs:
             return True
         # A message is answered once, however many of its recipients are away (RFC 3834 section 2).
-        key = (sequel, returned.message_id, "" if sequel == "auto_reply" else mailbox)
+        key = (sequel, path.message_id, "" if sequel == "auto_reply" else mailbox)
         if key in self._to_come:
             return True
         if len(self._to_come) >= MOST_TO_COME:
             return False
         try:
-            message = await self._store.find_message(returned.message_id)
+            message = await self._store.find_message(path.message_id)
         except StoreError:
             return False
         if message is not None:
-            task = asyncio.create_task(self._come(sequel, message, mailbox), name="sequel")
+            task = asyncio.create_task(
+                self._come(sequel, message, reverse_path, mailbox), name="sequel"
+            )
             self._to_come[key] = task
             task.add_done_callback(lambda _: self._to_come.pop(key, None))
         return True
@@ -91,7 +97,7 @@ class Sequels:
         self._closing.set()
         await asyncio.gather(*self._to_come.values(), return_exceptions=True)
 
-    async def _come(self, sequel: Sequel, message: Message, mailbox: str) -> None:
+    async def _come(self, sequel: Sequel, message: Message, return_path: str, mailbox: str) -> None:
         try:
             async with asyncio.timeout(self._after):
                 await self._closing.wait()
@@ -99,9 +105,9 @@ class Sequels:
             pass  # as it should be
         try:
             if sequel == "complaint":
-                await self._complain(message, mailbox)
+                await self._complain(message, return_path, mailbox)
             else:
-                await self._reply(message, mailbox)
+                await self._answer(message, return_path, mailbox)
         except StoreError as error:
             self._log.warning(
                 "what should follow simulated mail could not be stored",
@@ -110,17 +116,32 @@ class Sequels:
                 error=str(error),
             )
 
-    async def _complain(self, message: Message, mailbox: str) -> None:
-        now = self._now()
-        addresses = [recipient.address for recipient in message.envelope.recipients]
-        number = addresses.index(mailbox) if mailbox in addresses else None
-        what = Complained(number, mailbox, "abuse", _USER_AGENT, arrived_at=now)
-        await self._store.outbox.add(
-            message.id, now, what, once=f"simulated complaint {message.id} {mailbox}"
-        )
+    async def _complain(self, message: Message, return_path: str, mailbox: str) -> None:
+        hostname = self._policies.of_set(message.configuration_set).hostname
+        report = complaint_report(message, mailbox, return_path, hostname, self._now())
+        await self._came_back(report, return_path)
 
-    async def _reply(self, message: Message, mailbox: str) -> None:
+    async def _answer(self, message: Message, return_path: str, mailbox: str) -> None:
+        """To the return-path. Where that is the simulator's own, made for want of another, the
+        sender's is meant."""
         policy = self._policies.of_set(message.configuration_set)
-        reply = auto_reply(message, mailbox, policy, self._now())
-        await self._store.insert(reply, None)
-        self._queued(reply.due_at, reply.message.configuration_set)
+        answer = auto_reply(message, mailbox, policy, self._now())
+        if is_simulator_address(return_path, policy.hostname):
+            await self._store.insert(answer, None)
+            self._queued(answer.due_at, answer.message.configuration_set)
+        else:
+            body = answer.message.body.inline or b""
+            await self._came_back(answer.message.header + b"\r\n" + body, return_path)
+
+    async def _came_back(self, octets: bytes, return_path: str) -> None:
+        """Write down what mail to a return-path of ours is evidence of."""
+        try:
+            found = evidence(read_returned(octets), self._read(return_path), self._read)
+        except NotOurs:  # its key went meanwhile
+            return
+        for told in found.told:
+            await self._store.outbox.add(told.message_id, self._now(), told.what, told.once)
+
+    def _read(self, address: str) -> ReturnPath:
+        """Raises `NotOurs`."""
+        return read(address, self._keys, now=self._now(), lifetime=_LIFETIME_MS)

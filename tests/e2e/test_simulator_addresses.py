@@ -92,6 +92,15 @@ def test_a_hard_bounce_of_the_simulator_suppresses_nobody(world: Simulated) -> N
     assert SIMULATOR not in world.sender.program.run("suppression", "list").stdout
 
 
+def test_complaint_is_delivered_and_complained_of_a_moment_later(world: Simulated) -> None:
+    sent = send(world, "complaint+1")
+    _, _, complaint = world.told(sent, "Send", "Delivery", "Complaint")
+    told = complaint["complaint"]
+    assert told["complainedRecipients"] == [{"emailAddress": f"complaint+1@{SIMULATOR}"}]
+    assert told["complaintFeedbackType"] == "abuse"
+    assert SIMULATOR not in world.sender.program.run("suppression", "list").stdout
+
+
 def test_suppressionlist_bounces_as_if_it_were_on_the_list(world: Simulated) -> None:
     sent = send(world, "suppressionlist", "success")
     _, bounce, delivery = world.told(sent, "Send", "Bounce", "Delivery")

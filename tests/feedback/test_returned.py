@@ -218,3 +218,18 @@ def test_a_set_that_adds_no_complaints_has_the_event_alone() -> None:
     )
     assert len(found.events) == 1
     assert found.suppress == ()
+
+
+def test_a_simulated_recipient_beside_real_ones_complains_and_is_neither_counted_nor_listed() -> (
+    None
+):
+    box = f"complaint@simulator.{HOST}"
+    about = message("ann@x.test", box)
+    found = understood(Complained(None, box), delivered("ann@x.test", box), about=about)
+    (event,) = found.events
+    assert event.recipients == (box,)
+    assert isinstance(event.facts, ComplaintFacts)
+    assert not event.facts.counts
+    assert found.suppress == ()
+    real = understood(Complained(None, "ann@x.test"), delivered("ann@x.test", box), about=about)
+    assert len(real.suppress) == 1

@@ -90,8 +90,8 @@ def sequels(store: FakeStore, queued: list[tuple[int, str]], message: Message, t
     return make_sequels
 
 
-def path(message: Message) -> str:
-    return make(message.id, None, "bounce.sender.test", KEY)
+def path(message: Message, domain: str = "simulator.relay.test") -> str:
+    return make(message.id, None, domain, KEY)
 
 
 async def test_a_complaint_is_told_of_the_message_and_of_who_complains(
@@ -102,8 +102,10 @@ async def test_a_complaint_is_told_of_the_message_and_of_who_complains(
     await s.close()
     ((message_id, what, once),) = store.told
     assert message_id == message.id
-    assert (what.recipient, what.address, what.feedback_type) == (0, COMPLAINT, "abuse")
-    assert once == f"simulated complaint {message.id} {COMPLAINT}"
+    assert (what.address, what.feedback_type) == (COMPLAINT, "abuse")
+    assert what.user_agent == "relay-mailbox-simulator/1.0"
+    assert what.arrived_at == (message.accepted_at + 5_000) // 1000 * 1000
+    assert once
 
 
 async def test_an_answer_goes_to_the_sender_as_mail_that_nothing_answers(
@@ -123,6 +125,15 @@ async def test_an_answer_goes_to_the_sender_as_mail_that_nothing_answers(
     assert mail["Subject"] == "Automatic reply: fünf"
     assert mail["In-Reply-To"] == mail["References"] == "<1@client.test>"
     assert queued == [(new.due_at, new.message.configuration_set)]
+
+
+async def test_an_answer_to_a_return_path_of_the_relay_is_read_there_and_is_no_bounce(
+    sequels, store: FakeStore, message: Message
+) -> None:
+    s = sequels()
+    assert await s.follow("auto_reply", path(message, "bounce.sender.test"), OOTO)
+    await s.close()
+    assert (store.inserted, store.told) == ([], [])
 
 
 async def test_a_message_is_answered_once_and_complained_of_by_each(
