@@ -15,7 +15,8 @@ from relay.events.making import events_of, logged_message
 from relay.events.ses import render
 from relay.mail.envelope import Envelope, Recipient
 from relay.mail.message_id import new_message_id
-from relay.store.happenings import Attempted, OutboxEntry, Sent
+from relay.store.attempted import Attempted, Way
+from relay.store.happenings import OutboxEntry, Sent
 from relay.store.log_values import LoggedEvent, LoggedMessage
 from relay.store.values import Body, Message
 
@@ -51,9 +52,7 @@ def case(number: int) -> Case:
         number=1,
         delivered=("somebody@destination.test",),
         reply="250 2.0.0 queued",
-        source="127.0.0.2",
-        remote="mx.destination.test",
-        remote_address="127.0.0.3",
+        way=Way(source="127.0.0.2", remote="mx.destination.test", remote_address="127.0.0.3"),
         expires_at=message.expires_at,
     )
     return (
