@@ -7,6 +7,7 @@ again. The file may be moved away at any time, as logrotate does, and a new one 
 import asyncio
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from relay.config.events import EventFile
@@ -18,7 +19,8 @@ _BLOCK = 64 * 1024
 
 
 class FileDestination:
-    """Only one process writes to it."""
+    """Only one process writes to it, and of that one thread: a write that nobody waits for any more
+    is over before the file is closed."""
 
     batch = 500
     concurrency = 1
@@ -28,18 +30,20 @@ class FileDestination:
         self._rotate = config.rotate
         self._keep = config.keep
         self._descriptor: int | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="events")
 
     async def tell(self, notifications: Sequence[Notification]) -> Sequence[Outcome]:
         """On stable storage when it returns."""
         lines = b"".join(notification.content + b"\n" for notification in notifications)
         try:
-            await asyncio.to_thread(self._write, lines)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines)
         except OSError as error:
             return [Failed(f"{self._path}: {error.strerror or error}")] * len(notifications)
         return [Told("written")] * len(notifications)
 
     async def close(self) -> None:
-        self._close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
 
     def _write(self, lines: bytes) -> None:
         descriptor = self._current()

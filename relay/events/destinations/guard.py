@@ -9,7 +9,9 @@ network in the list, for nobody means them by a name.
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from relay.config.events import AllowedHost
@@ -45,12 +47,14 @@ class Guard:
         return kind
 
 
-async def locate(host: str, port: int, guard: Guard) -> list[str]:
-    """Addresses of a host that may be told, in the order in which they are tried. The host's own
-    resolver is asked, so that names of its hosts file and of containers are found. Raises
-    `Forbidden`, and `OSError` where it has no address."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+async def locate(
+    host: str, port: int, guard: Guard, thread: ThreadPoolExecutor | None = None
+) -> list[str]:
+    """Addresses of a host that may be told, in the order in which they are tried. The resolver of
+    this machine is asked, so that names of its hosts file and of containers are found; it may take
+    long, and does so in `thread`. Raises `Forbidden`, and `OSError` where it has no address."""
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(thread, ask)
     addresses = list(
         dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
     )

@@ -78,7 +78,9 @@ class HttpClient:
         except TimeoutError:
             raise HttpError(f"did not answer within {self._timeout:g} seconds") from None
         except h11.RemoteProtocolError as error:
-            raise HttpError(f"does not speak HTTP: {error}") from error
+            raise HttpError(
+                f"does not speak HTTP: {printable_text(str(error), _MOST_SAID)}"
+            ) from error
         except ssl.SSLCertVerificationError as error:
             raise HttpError(f"its certificate is not valid: {error.verify_message}") from error
         except OSError as error:

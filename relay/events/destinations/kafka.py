@@ -5,6 +5,7 @@ Needs `aiokafka` (`relay[kafka]`). An event is told once all replicas that are i
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 
@@ -20,6 +21,10 @@ except ImportError as error:
     raise DestinationError(
         "type kafka needs the client of Kafka: pip install 'relay[kafka]'"
     ) from error
+
+
+# What the client would log in a form of its own is told as the outcome of a telling.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class KafkaDestination:

@@ -4,6 +4,7 @@ Needs `nats-py` (`relay[nats]`). An event is told once JetStream has acknowledge
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,8 @@ except ImportError as error:
     ) from error
 
 
+# What the client would log in a form of its own is told as the outcome of a telling.
+logging.getLogger("nats").setLevel(logging.CRITICAL)
 _BETWEEN_S = 0.1
 
 

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import msgspec
@@ -32,10 +33,11 @@ class HttpDestination:
         self.concurrency = config.concurrency
         self._config = config
         self._wall = wall
-        guard = Guard(config.allow)
-        self._client = HttpClient(
-            config.url, partial(_locate, guard), _context(config), config.timeout
-        )
+        context = _context(config)
+        # Name servers that are silent hold up nobody but this destination.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lookup")
+        look_up = partial(locate, guard=Guard(config.allow), thread=self._thread)
+        self._client = HttpClient(config.url, look_up, context, config.timeout)
 
     async def tell(self, notifications: Sequence[Notification]) -> Sequence[Outcome]:
         """See `Destination`."""
@@ -43,6 +45,7 @@ class HttpDestination:
 
     async def close(self) -> None:
         await self._client.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _post(self, notification: Notification) -> Outcome:
         headers, body = request_of(notification, self._config, self._wall())
@@ -51,10 +54,6 @@ class HttpDestination:
         except (HttpError, Forbidden) as error:
             return Failed(str(error))
         return judge(answer.status, answer.retry_after, answer.text)
-
-
-async def _locate(guard: Guard, host: str, port: int) -> list[str]:
-    return await locate(host, port, guard)
 
 
 def _context(config: Webhook | SnsEndpoint) -> ssl.SSLContext | None:

@@ -1,8 +1,10 @@
 """Events in a file: whole lines, whatever happens to the file or the process."""
 
+import asyncio
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,27 @@ async def test_a_line_is_on_stable_storage_before_it_counts_as_told(tmp_path, mo
 async def test_nothing_is_opened_before_it_is_told(tmp_path, name):
     destination(tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+async def test_a_write_that_nobody_waits_for_any_more_ends_before_the_file_is_closed(
+    tmp_path, monkeypatch
+):
+    out = destination(tmp_path / "log")
+    goes_on, writes = threading.Event(), threading.Event()
+    real = os.write
+
+    def slow(descriptor, octets):
+        writes.set()
+        goes_on.wait(10)
+        return real(descriptor, octets)
+
+    monkeypatch.setattr(module.os, "write", slow)
+    telling = asyncio.create_task(out.tell(some()))
+    await asyncio.to_thread(writes.wait, 10)
+    telling.cancel()
+    closing = asyncio.create_task(out.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    goes_on.set()
+    await closing
+    assert len(ids(tmp_path / "log")) == 1
