@@ -57,6 +57,8 @@ class Scribe:
         self._ended = asyncio.Event()
         self._code = 0
         self._stopping = False
+        self._has_begun = False
+        self._log_is_lost = False
         self._filing: asyncio.Task[None] | None = None
         self._prepared: Config | None = None
         self.config: Config
@@ -92,12 +94,29 @@ class Scribe:
         self.queue_clock = QueueClock(
             time.monotonic, wall_ms, lambda _: None, offset=message.clock_offset
         )
+        config = pickle.loads(message.configuration)  # noqa: S301 - from our own supervisor
         try:
-            await self._start(pickle.loads(message.configuration))  # noqa: S301 - from our own supervisor
+            try:
+                await self._start(config)
+            except StoreError:
+                if not self._log_is_lost:
+                    raise
+                # The damaged one is moved aside, and another one is begun.
+                await self._undo()
+                await self._start(config)
         except (StoreError, OSError) as error:
-            await self._cleanup.aclose()
+            await self._undo()
             return reason(error)
+        self._has_begun = True
+        if self._log_is_lost:
+            self._end(1)
         return ""
+
+    async def _undo(self) -> None:
+        """Close what a start that failed has opened."""
+        self._stopping = True
+        await self._cleanup.aclose()
+        self._stopping = self._log_is_lost = False
 
     async def _start(self, config: Config) -> None:
         self._configure(config)
@@ -189,7 +208,8 @@ class Scribe:
 
     def _log_lost(self) -> None:
         """The next scribe begins another: cursors, and what is remembered here, are of the old."""
-        if not self._stopping:
+        self._log_is_lost = True
+        if self._has_begun and not self._stopping:
             self._end(1)
 
     # Reloading

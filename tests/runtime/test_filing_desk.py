@@ -1,0 +1,199 @@
+"""The outbox is emptied into the log once and in order, whatever dies or is full in between."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from relay.events.filing import Rules
+from relay.feedback.policy import Policies
+from relay.observe.logging import make_logger
+from relay.observe.metrics import Metrics
+from relay.runtime import filing as filing_desk
+from relay.runtime.filing import FilingDesk
+from relay.store.attempted import Attempted
+from relay.store.interface import StoreError, StoreFull
+from relay.store.log_values import Filing, MessageQuery
+from relay.store.sqlite import SqliteStore
+from relay.store.sqlite.log import SqliteLog
+from relay.store.values import Owner, Settlement
+from tests.contract.making import LEASE, NOW, make_new
+from tests.limits.making import make_config
+
+
+class FullLog(SqliteLog):
+    """While `is_full` there is no room to file anything; `refused` is set by the second try."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.is_full = False
+        self.tries = 0
+        self.refused = asyncio.Event()
+
+    async def file(self, filing: Filing) -> None:
+        if self.is_full:
+            self.tries += 1
+            if self.tries == 2:
+                self.refused.set()
+            raise StoreFull("No room: no space left on device")
+        await super().file(filing)
+
+
+class Desks:
+    """A store with an outbox, a log, and one desk after the other between them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store, self.log = SqliteStore(directory), FullLog(directory)
+        self.metrics, self.lines = Metrics(), StringIO()
+        self.filed: list[Filing] = []
+        self.owner: Owner
+        config = make_config()
+        self.rules = Rules(config.hostname, Policies.of(config), frozenset())
+
+    async def open(self) -> FilingDesk:
+        desk = FilingDesk(
+            outbox=self.store.outbox,
+            log=self.log,
+            suppressions=self.store.suppressions,
+            rules=lambda: self.rules,
+            filed=self.filed.append,
+            wall=lambda: NOW,
+            metrics=self.metrics,
+            logger=make_logger("json", "debug", self.lines),
+        )
+        await desk.open()
+        return desk
+
+    async def work(self) -> None:
+        """A desk that files what there is, and ends."""
+        desk = await self.open()
+        desk.finish()
+        await desk.run()
+
+    async def accept(self, recipient: str = "a@destination.test") -> str:
+        """A message that is delivered at once; its id."""
+        (delivery,) = (await self.store.insert(make_new(recipient), self.owner)).deliveries
+        happened = Attempted(NOW + 5, 1, (recipient,), "250 ok")
+        assert await self.store.settle(self.owner, Settlement(delivery, happened=happened))
+        return delivery.message.id
+
+    async def events(self) -> list[tuple[str, str]]:
+        return [(e.message_id, e.type) for e in await self.log.events_after(0, 1_000)]
+
+    async def waiting(self) -> int:
+        return len(await self.store.outbox.read(0, 1_000))
+
+
+@pytest.fixture
+async def desks(tmp_path: Path) -> AsyncIterator[Desks]:
+    made = Desks(tmp_path)
+    await made.store.open()
+    await made.log.open()
+    made.owner = await made.store.register("worker", LEASE)
+    yield made
+    await made.log.close()
+    await made.store.close()
+
+
+def both(*ids: str) -> list[tuple[str, str]]:
+    return [(message_id, kind) for message_id in ids for kind in ("Send", "Delivery")]
+
+
+async def test_what_happened_is_filed_in_order_and_leaves_the_outbox(desks: Desks) -> None:
+    ids = [await desks.accept() for _ in range(3)]
+    await desks.work()
+    assert await desks.events() == both(*ids)
+    assert await desks.waiting() == 0
+    assert [len(filing.events) for filing in desks.filed] == [6]
+
+
+async def test_more_than_is_filed_at_once_is_filed_in_one_go(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing_desk, "_AT_ONCE", 2)
+    ids = [await desks.accept() for _ in range(5)]
+    await desks.work()
+    assert await desks.events() == both(*ids)
+    assert len(desks.filed) == 5
+
+
+async def test_while_the_log_is_full_mail_goes_on_and_all_is_filed_once_there_is_room(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing_desk, "_RETRY_FIRST", 0.01)
+    desks.log.is_full = True
+    ids = [await desks.accept()]
+    desk = await desks.open()
+    running = asyncio.create_task(desk.run())
+    await desks.log.refused.wait()
+    ids.append(await desks.accept())
+    assert await desks.waiting() == 4
+    assert desks.filed == []
+    assert desks.metrics.registry.get_sample_value("relay_message_log_errors_total")
+    assert "it waits in the outbox" in desks.lines.getvalue()
+    assert "no space left on device" in desks.lines.getvalue()
+    desks.log.is_full = False
+    desk.finish()
+    await running
+    if await desks.waiting():  # it was to end while it waited for the next try
+        await desks.work()
+    assert await desks.events() == both(*ids)
+    assert await desks.waiting() == 0
+
+
+async def test_a_desk_that_should_end_while_the_log_is_full_leaves_all_in_the_outbox(
+    desks: Desks,
+) -> None:
+    desks.log.is_full = True
+    await desks.accept()
+    await desks.work()
+    assert await desks.waiting() == 2
+    assert await desks.events() == []
+
+
+async def test_who_dies_between_filing_and_forgetting_has_filed_once(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await desks.accept()
+
+    async def died(upto: int) -> int:
+        raise StoreError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desks.store.outbox, "forget", died)
+        await desks.work()
+    assert await desks.waiting() == 2
+    second = await desks.accept()
+    await desks.work()
+    assert await desks.events() == both(first, second)
+    assert await desks.waiting() == 0
+
+
+async def test_a_log_that_is_begun_anew_has_what_the_outbox_still_holds(
+    desks: Desks, tmp_path: Path
+) -> None:
+    await desks.accept()
+    await desks.work()
+    await desks.log.close()
+    (tmp_path / "log.db").unlink()
+    desks.log = FullLog(tmp_path)
+    await desks.log.open()
+    second = await desks.accept()
+    await desks.work()
+    assert await desks.events() == both(second)
+    found = await desks.log.search(MessageQuery())
+    assert [one.message.id for one in found.messages] == [second]
+
+
+async def test_a_store_that_was_put_back_to_an_earlier_state_is_filed_as_new(
+    desks: Desks,
+) -> None:
+    name, newest = await desks.store.outbox.name()
+    await desks.log.file(Filing(name, newest + 1_000))
+    message_id = await desks.accept()
+    await desks.work()
+    assert await desks.events() == both(message_id)
+    assert "put back to an earlier state" in desks.lines.getvalue()
+    assert (await desks.store.outbox.name())[0] != name
