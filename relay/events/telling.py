@@ -7,6 +7,7 @@ they moved, all in one transaction.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from random import Random, SystemRandom
 
@@ -91,17 +92,14 @@ class EventTelling:
                 else:
                     await asyncio.sleep(_SAVE_EVERY_S)
                 self._raise_failures()
-                try:
-                    await self._save()
-                    if loop.time() >= look_at:
-                        look_at = loop.time() + _LOOK_EVERY_S
-                        await self._look()
-                except StoreError as error:
-                    self._cannot_save(error)
+                await self._save_if_possible()
+                if loop.time() >= look_at:
+                    look_at = loop.time() + _LOOK_EVERY_S
+                    await self._look()
         finally:
             self._is_running = False
             await self._stop(list(self._tasks))
-            await self._save()
+            await self._save_if_possible()
 
     async def configure(self, config: Config) -> None:
         """Put a configuration in force. A destination that stays the same goes on; of another one
@@ -144,12 +142,13 @@ class EventTelling:
             if config.events.get(name) == teller.config and config.hostname == self._config.hostname
         }
         await self._stop([name for name in old if name not in kept])
-        self._saved |= {name: teller.cursor() for name, teller in old.items()}
+        await self._save_if_possible()  # also of those that are removed
+        places = self._saved | {name: teller.cursor() for name, teller in old.items()}
         self._config = config
         self._tellers = {}
         for name, settings in config.events.items():
             self._forget_at.pop(name, None)
-            teller = kept.get(name) or self._make(name, settings)
+            teller = kept.get(name) or self._make(name, settings, places.get(name))
             teller.matching = matching_of(name, settings, config)
             self._tellers[name] = teller
         now = asyncio.get_running_loop().time()
@@ -160,17 +159,14 @@ class EventTelling:
         if self._is_running:
             for name in self._tellers.keys() - kept.keys():
                 self._start(name)
-        try:
-            await self._save()  # where one that is new begins
-        except StoreError as error:
-            self._cannot_save(error)
+        await self._save_if_possible()  # where one that is new begins
 
-    def _make(self, name: str, settings: EventDestination) -> Teller:
+    def _make(self, name: str, settings: EventDestination, place: TellingCursor | None) -> Teller:
         teller = Teller(
             name,
             settings,
             matching_of(name, settings, self._config),
-            self._cursor(name),
+            self._cursor(name, place),
             make=partial(
                 make_destination, name, settings, self._metrics.sending_events, self._wall
             ),
@@ -184,9 +180,8 @@ class EventTelling:
         teller.newest = self._newest
         return teller
 
-    def _cursor(self, name: str) -> TellingCursor:
+    def _cursor(self, name: str, known: TellingCursor | None) -> TellingCursor:
         """Where it goes on; a log that ends before that is another one."""
-        known = self._saved.get(name)
         if known is None:
             return TellingCursor(name, self._newest)
         if known.upto > self._newest:
@@ -218,22 +213,34 @@ class EventTelling:
                 raise RuntimeError(f"the teller of {name} has ended")
 
     async def _look(self) -> None:
-        """Note how far all are, and forget those who are long gone. Raises `StoreError`."""
-        self._newest = await self._log.newest_event()
-        self._letters = await self._log.count_dead_letters()
+        """Note how far all are, and forget those who are long gone."""
+        try:
+            self._newest = await self._log.newest_event()
+            self._letters = await self._log.count_dead_letters()
+            await self._forget()
+        except StoreError as error:
+            self._logger.warning("telling of events waits for the log", error=str(error))
         for teller in self._tellers.values():
             teller.newest = self._newest
             if teller.backlog > teller.config.backlog:
                 teller.wake()
             self._set_gauges(self._state(teller))
+
+    async def _forget(self) -> None:
         now = asyncio.get_running_loop().time()
         for name in [name for name, at in self._forget_at.items() if at <= now]:
             await self._log.forget_cursor(name)
             self._saved.pop(name, None)
             del self._forget_at[name]
 
-    def _cannot_save(self, error: StoreError) -> None:
-        self._logger.warning("cursors of event destinations wait to be stored", error=str(error))
+    async def _save_if_possible(self) -> None:
+        """Where it is not, a restart tells again what was told since the last time."""
+        try:
+            await self._save()
+        except StoreError as error:
+            self._logger.warning(
+                "cursors of event destinations wait to be stored", error=str(error)
+            )
 
     async def _save(self) -> None:
         moved = [
@@ -265,4 +272,5 @@ class EventTelling:
             metrics.event_destination_up,
             metrics.event_dead_letters,
         ):
-            gauge.remove(name)
+            with suppress(KeyError):  # it was there for less than a moment
+                gauge.remove(name)

@@ -13,6 +13,7 @@ from relay.events.patience import Failed, Refused
 from relay.events.telling import EventTelling, UnknownDestination
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
+from relay.store.interface import StoreError
 from relay.store.log_values import TellingCursor
 from tests.events.telling_world import HOSTNAME, NOW, MemoryLog, Receiver
 from tests.limits.simulation import simulate
@@ -200,6 +201,36 @@ def test_a_reload_that_changes_one_goes_on_where_it_was(play):
         relay.happen("b")
         await relay.until(lambda: len(relay.receivers["one"].told) == 2)
         assert relay.receivers["one"].told == ["event-1", "event-2"]
+
+    play(act, one={})
+
+
+def test_a_reload_while_the_log_cannot_be_written_loses_nothing(play):
+    async def act(relay):
+        relay.receivers["one"].down = True
+        relay.happen("a", "b")
+        await relay.until(lambda: relay.receivers["one"].tried)
+        real = relay.log.put_cursors
+
+        async def full(cursors):
+            raise StoreError("the disk is full")
+
+        relay.log.put_cursors = full
+        relay.log.stored.clear()
+        await relay.telling.configure(config(one={"concurrency": 2}))
+        relay.receivers["one"].down = False
+        await relay.until(lambda: len(relay.receivers["one"].told) == 2)
+        relay.log.put_cursors = real
+
+    play(act, one={})
+
+
+def test_the_place_of_one_that_is_removed_is_stored(play):
+    async def act(relay):
+        relay.happen("a")
+        await relay.until(lambda: relay.receivers["one"].told)
+        await relay.telling.configure(config())
+        assert relay.log.stored["one"].upto == 1
 
     play(act, one={})
 
