@@ -1,5 +1,6 @@
 """What a reply does to the mail at hand, and which sources rest."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,3 +187,13 @@ def test_a_refused_connection_is_judged_too(action: Any, rests: bool, crowded: b
     assert (judgement.rests, judgement.is_crowded) == (rests, crowded)
     assert judgement.restrains
     assert len(room.complaints) == 1
+
+
+def test_what_the_simulator_answers_says_nothing_of_how_we_send() -> None:
+    room = Room({"code": "550", "action": "pause"})
+    inside = replace(SENT, is_simulated=True)
+    refusal = result("550 5.7.1 Mail from your address is blocked", "blocked@s.test")
+    assert room.reacting.judge((refusal,), inside) is None
+    assert room.reacting.judge_refusal(refusal.reply, "greeting", inside) is None
+    assert (room.complaints, room.rested) == ([], [])
+    assert room.reacting.judge((refusal,), SENT) is not None

@@ -373,3 +373,19 @@ def test_a_time_that_the_peer_names_is_kept_and_in_the_end_the_schedule_counts(
             retry_in=300.0,
         )
         assert NOW + least <= settlement.due_at <= NOW + max(330_000, least * 1.25)
+
+
+def test_a_mailbox_of_the_simulator_bounces_for_good_and_is_not_suppressed(
+    make_delivery: Any, policies: Policies
+) -> None:
+    box = Recipient(f"bounce@simulator.{policies.default.hostname}")
+    for recipient, listed in ((box, 0), (BOB, 1)):
+        settlement = settle(
+            make_delivery(recipient),
+            [said(recipient, UNKNOWN)],
+            policies=policies,
+            now=NOW,
+            rng=Random(1),
+        )
+        assert settlement.remaining == ()
+        assert len(settlement.suppress) == listed

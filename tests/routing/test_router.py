@@ -170,3 +170,29 @@ async def test_a_smarthost_without_any_address_sends_no_mail_from_one_family_to_
             )
         assert failure.value.reply.is_transient
         assert not failure.value.other_family
+
+
+async def test_the_simulator_is_reached_without_pools_sources_routes_or_dns(
+    make_router: Any, make_health: Any
+) -> None:
+    domain = "simulator.relay.example.com"
+    health = make_health({"198.51.100.4": "this host does not have the address"})
+    router = make_router(health=health, routes={"*": {"to": "10.0.0.5:25"}, domain: {"to": "mx"}})
+    plan = router.plan(domain, "b", "red")
+    assert plan.route == Destination("simulator", tls="none", match=domain)
+    assert [c.address for c in plan.eligible] == ["127.0.0.1"]
+    site = router.site(plan, domain)
+    assert (site.kind, site.name, site.label) == ("simulator", domain, "other")
+    assert await router.hosts(plan.route, site, 4) == (Host(domain, "127.0.0.1", 25),)
+
+
+@pytest.mark.parametrize(
+    "domain", ["simulator.relay.example.com", "a.simulator.relay.example.com", "simulator.test"]
+)
+def test_without_simulator_addresses_and_beside_them_routes_decide(
+    make_router: Any, domain: str
+) -> None:
+    router = make_router(simulator_addresses=False)
+    assert router.plan(domain, "a").route.kind == "mx"
+    if domain != "simulator.relay.example.com":
+        assert make_router().plan(domain, "a").route.kind == "mx"

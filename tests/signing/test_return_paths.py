@@ -114,3 +114,15 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> 
 def test_a_directory_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="gone"):
         load_or_make(tmp_path / "gone")
+
+
+def test_mail_to_the_simulator_says_which_message_it_is_whatever_its_identity() -> None:
+    paths = ReturnPaths(IDENTITIES, [KEY], "simulator.relay.test")
+    box = Recipient("complaint@simulator.relay.test")
+    mail = message(BOB, box, identity="example.com")
+    path = paths.of(mail, (box,))
+    assert path.endswith("@simulator.relay.test")
+    assert (said(path).message_id, said(path).recipient) == (mail.id, 1)
+    assert paths.of(mail, (BOB,)) == "app@example.net"
+    assert paths.of(message(box), (box,)).endswith("@bounce.example.net")
+    assert paths.of(message(box, identity="example.com", reverse_path=""), (box,)) == ""
