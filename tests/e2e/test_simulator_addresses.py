@@ -27,6 +27,10 @@ class Simulated(World):
         document["account"] = {"quota": 1, "on_limit": "reject"}
         super()._configure(document)
 
+    def events(self, sent: Sent) -> list[dict[str, Any]]:
+        """What has been told of a message by now."""
+        return self._events(sent)
+
     def told_first(self, sent: Sent, *types: str) -> list[dict[str, Any]]:
         """The events of a message once they begin with these."""
 
@@ -153,6 +157,25 @@ def test_ooto_is_delivered_and_answers_the_sender_under_the_null_reverse_path(
     assert first.reverse_path == ""
     assert first.header("To") == "<app@sender.test>"
     assert first.header("Subject") == "Automatic reply: Test"
+
+
+def test_of_a_message_to_both_only_the_real_recipient_counts(world: Simulated) -> None:
+    real = f"ann@{world.domain('beside')}"
+    boxes = (f"bounce@{SIMULATOR}", f"complaint@{SIMULATOR}")
+    sent = world.sender.send(real, *boxes, configuration_set="default")
+    wait_until(lambda: len(world.events(sent)) == 5, 20, "five events")
+    told = {event["eventType"]: event for event in world.events(sent)}
+    assert sorted(event["eventType"] for event in world.events(sent)) == [
+        *("Bounce", "Complaint", "Delivery", "Delivery", "Send")
+    ]
+    assert told["Bounce"]["bounce"]["bouncedRecipients"][0]["emailAddress"] == boxes[0]
+    with pytest.raises(AssertionError, match="Daily message quota exceeded"):
+        world.sender.send(real, configuration_set="default")
+    program = world.sender.program
+    assert SIMULATOR not in program.run("suppression", "list").stdout
+    account = next(one for one in program.json("reputation") if one["dimension"] == "account")
+    counted = account["volume"]
+    assert (counted["sent"], counted["bounced"], counted["complained"]) == (1, 0, 0)
 
 
 def test_the_test_virus_is_rejected_and_never_sent(world: Simulated) -> None:
