@@ -8,7 +8,7 @@ a mail system: a person may write such words too.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.mail.dsn_reading import (
     ADDRESS_CHARACTERS,
@@ -17,6 +17,7 @@ from relay.mail.dsn_reading import (
     ReadAction,
     ReadRecipient,
     ReadReport,
+    code_in,
     status_in,
 )
 from relay.mail.encoded_words import decode_words
@@ -96,6 +97,7 @@ _FORMS = (
     ),
 )
 
+_VAGUE = re.compile(r"(?:[245]\.0\.0)?").fullmatch
 _SYSTEM = re.compile(
     r"mailer-daemon|mail-daemon|maildaemon|postmaster|mail ?delivery|microsoftexchange|"
     r"double-bounce|mdaemon|bounce|system administrator|systemadministrator|mail administrator",
@@ -114,8 +116,14 @@ _ORIGINAL = re.compile(
     r"|message-id: .{0,300})\s*",
     re.IGNORECASE,
 ).fullmatch
+# A reply at the beginning of a line, or where a transcript of a session has one.
+_QUOTED_REPLY = re.compile(
+    r"(?:^\s*+|<<<\s?|<--\s?|(?:said|reply|response|error)(?: was)?:\s?)([45]\d\d[ -]\S.{0,500})",
+    re.IGNORECASE,
+).search
 _RECIPIENT = re.compile(
-    r"[\s>*•'\"\[(-]{0,12}(?:(?:to|recipient|address|for|mailto|rcpt to|user)\s?[:=]?\s{0,4})?"
+    r"[\s>*•'\"\[(-]{0,12}(?:(?:failed )?(?:to|recipient|address|for|mailto|rcpt to|user)\s?[:=]?"
+    r"\s{0,4})?"
     r"[<'\"(\[]{0,2}(?:(?:smtp|rfc822|mailto)[:;]\s?)?"
     r"([^\s<>,;:\"'()\[\]]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,10})"
     r"[>'\")\]]{0,3}(.{0,500})",
@@ -150,7 +158,52 @@ def read_prose(message: Part) -> ReadReport | None:
     if not recipients:  # which one it was, the return-path may tell
         reason = _reason(after.split("\n")[:_REASON_LINES])
         recipients = [ReadRecipient("", form.action, status_in(reason), reason)]
+    if len(recipients) == 1 and not _has_codes(recipients[0].diagnostic):
+        recipients = [_with_reason(recipients[0], _quoted_reply(after))]
     return ReadReport(form.name, tuple(recipients[:MOST_RECIPIENTS]))
+
+
+def with_reasons(report: ReadReport, message: Part) -> ReadReport:
+    """The report with the reasons that stand only in the text beside it, as OpenSMTPD writes them:
+    its own fields say that a recipient failed, and no more."""
+    if all(recipient.diagnostic for recipient in report.recipients):
+        return report
+    said = {one.address.lower(): one.diagnostic for one in _recipients(_text(message), "failed")}
+    return replace(
+        report,
+        recipients=tuple(
+            one
+            if one.diagnostic
+            else _with_reason(
+                one, said.get(one.address.lower(), ""), _VAGUE(one.status) is not None
+            )
+            for one in report.recipients
+        ),
+    )
+
+
+def _with_reason(recipient: ReadRecipient, reason: str, vague: bool = True) -> ReadRecipient:
+    """`reason` is taken only if it has the codes of a reply: other words may be about anything.
+    `vague`: its status too, in place of what the recipient has."""
+    if not _has_codes(reason):
+        return recipient
+    status = (status_in(reason) if vague else "") or recipient.status
+    return replace(recipient, status=status, diagnostic=reason)
+
+
+def _has_codes(reason: str) -> bool:
+    return bool(code_in(reason) or status_in(reason))
+
+
+def _quoted_reply(text: str) -> str:
+    """The first reply of a server that a transcript quotes, before the original message."""
+    for line in text.split("\n"):
+        if _ORIGINAL(line):
+            break
+        found = _QUOTED_REPLY(line)
+        if found is not None:
+            return printable_text(found[1], DIAGNOSTIC_CHARACTERS)
+    return ""
 
 
 def _text(message: Part) -> str:
@@ -198,12 +251,15 @@ def _recipients(text: str, action: ReadAction) -> list[ReadRecipient]:
 
 
 def _reason(lines: list[str]) -> str:
-    """The reason below an address, on one line: up to an empty line after its first words."""
+    """The reason below an address, on one line: up to an empty line after its first words, which
+    do not end where they announce it, as in `because:`."""
     words: list[str] = []
+    announced = False
     for line in lines[:_REASON_LINES]:
         plain = line.strip(" \t:*>-")
         if plain:
             words.append(plain)
-        elif words:
+            announced = line.rstrip().endswith(":")
+        elif words and not announced:
             break
     return printable_text(" ".join(words), DIAGNOSTIC_CHARACTERS)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from relay.mail.arf import Feedback, read_attached, read_feedback
 from relay.mail.auto_replies import is_absence_note, is_automatic
-from relay.mail.dsn_prose import read_prose
+from relay.mail.dsn_prose import read_prose, with_reasons
 from relay.mail.dsn_reading import ReadReport, read_dsn
 from relay.mail.encoded_words import decode_words
 from relay.mail.enhanced import printable_text
@@ -42,7 +42,9 @@ def read_returned(octets: bytes, *, for_complaints: bool = False) -> ReturnedMai
     if feedback is not None:
         return ReturnedMail("feedback", subject, feedback=feedback)
     report = read_dsn(message)
-    if report is None and not is_absence_note(message):
+    if report is not None:
+        report = with_reasons(report, message)
+    elif not is_absence_note(message):
         report = read_prose(message)
     if report is not None:
         return ReturnedMail("dsn", subject, report=report)
