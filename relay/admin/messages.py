@@ -22,7 +22,7 @@ from relay.store.log_values import (
 from relay.store.values import Attempt
 
 MOST_LISTED = 1_000
-_MOST_ATTEMPTS = 1_000
+MOST_TOLD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,16 @@ class TimelineRequest:
 @dataclass(frozen=True, slots=True)
 class MessageTimeline:
     """A message, what its recipients' last events say, and all that happened to it: events and
-    attempts, each in order of time. `header` is its header block, as far as it is kept."""
+    attempts, each in order of time. `header` is its header block, as far as it is kept. `is_cut`:
+    there are more than `MOST_TOLD` of either, and these are the first events and the last
+    attempts."""
 
     message: LoggedMessage
     header: str
     statuses: tuple[tuple[str, RecipientStatus], ...]
     events: tuple[ToldEvent, ...]
     attempts: tuple[Attempt, ...]
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,15 @@ class MessageOperations:
             )
         found = result.messages[0]
         message = found.message
+        events = await self.log.events_of(message.id, MOST_TOLD + 1)
+        attempts = await self.attempts.of(message.id, MOST_TOLD + 1)
         return MessageTimeline(
             message=replace(message, header=b""),
             header=message.header.decode("utf-8", "backslashreplace"),
             statuses=found.statuses,
-            events=tuple(_told(event) for event in await self.log.events_of(message.id)),
-            attempts=tuple(await self.attempts.of(message.id, _MOST_ATTEMPTS)),
+            events=tuple(_told(event) for event in events[:MOST_TOLD]),
+            attempts=tuple(attempts[-MOST_TOLD:]),
+            is_cut=max(len(events), len(attempts)) > MOST_TOLD,
         )
 
 

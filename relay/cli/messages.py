@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from relay.admin.endpoints import MESSAGE_TIMELINE, MESSAGES
-from relay.admin.messages import MessageTimeline, TimelineRequest, ToldEvent
+from relay.admin.messages import MOST_TOLD, MessageTimeline, TimelineRequest, ToldEvent
 from relay.cli.attempts import print_attempts
 from relay.cli.desk import open_desk
 from relay.cli.failures import OK
@@ -129,6 +129,8 @@ def show(
         print_json(found)
     else:
         _print_timeline(found, dialogues=dialogues)
+    if found.is_cut:
+        warn(f"only the first {MOST_TOLD:,} events and the last {MOST_TOLD:,} attempts are shown")
     return OK
 
 
@@ -179,6 +181,7 @@ def _print_timeline(found: MessageTimeline, *, dialogues: bool) -> None:
             ("identity", message.identity),
             ("size", octets(message.size)),
             ("tags", tuple(f"{name}={value}" for name, value in message.tags)),
+            ("counts", "nowhere: it is for the mailbox simulator" if message.is_simulated else ""),
         ]
     )
     say()

@@ -12,6 +12,8 @@ from relay.store.log_values import (
     PauseFacts,
     RejectFacts,
 )
+from relay.store.sqlite.log import search
+from tests.contract.making import NOW
 from tests.contract.test_message_log import bounced, delivered, event, message, sent, suppressed
 
 ID = message(1).id
@@ -130,6 +132,37 @@ def test_every_kind_of_event_is_told_in_a_line(run, filed):
         "set main: 11 % bounced",
     ):
         assert line in out
+
+
+def test_a_message_of_the_simulator_is_shown_as_that(run, filed, some):
+    assert "simulator" not in run("messages", "show", ID).out
+    simulated = message(3, "success@simulator.relay.test", is_simulated=True)
+    filed(Filing("o", 2, (simulated,), (sent(simulated),)))
+    assert "nowhere: it is for the mailbox simulator" in run("messages", "show", simulated.id).out
+
+
+def test_of_what_is_too_much_to_show_the_first_events_are_shown_and_it_is_said(run, filed):
+    one = message(1)
+    many = tuple(
+        replace(event(one, "DeliveryDelay", DelayFacts("General", (), 0)), at=NOW + number)
+        for number in range(1_001)
+    )
+    filed(Filing("o", 1, (one,), many))
+    ran = run("messages", "show", ID, "--json")
+    assert len(ran.json["events"]) == 1_000
+    assert ran.json["events"][0]["at"] == NOW
+    assert "only the first 1,000 events" in ran.err
+
+
+def test_a_search_that_took_too_long_says_how_to_go_on(run, some, monkeypatch):
+    with monkeypatch.context() as hurried:
+        hurried.setattr(search, "_WINDOW", 1)
+        hurried.setattr(search, "_SECONDS", 0.0)
+        ran = run("messages", "--subject", "31m1")
+    assert ran.out == "no message is found\n"
+    assert "looked back to " in ran.err
+    until = ran.err.partition("go on with --until ")[2].strip()
+    assert ID in run("messages", "--subject", "31m1", "--until", until).out
 
 
 def test_a_page_cannot_go_on_behind_what_is_no_message(run, anywhere):
