@@ -268,6 +268,11 @@ def _iso(ms: int) -> str:
 
 def _csv_line(fields: Iterable[str]) -> str:
     line = io.StringIO()
-    plain = ("".join(c if c.isprintable() else " " for c in field) for field in fields)
-    csv.writer(line, lineterminator="\n").writerow(plain)
+    csv.writer(line, lineterminator="\n").writerow(map(_plain, fields))
     return line.getvalue()
+
+
+def _plain(field: str) -> str:
+    if field.isprintable():
+        return field
+    return "".join(c if c.isprintable() else " " for c in field)

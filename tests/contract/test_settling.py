@@ -128,6 +128,7 @@ async def test_a_settlement_without_its_claim_changes_nothing(store: Store, owne
     late = Settlement(delivery, suppress=(entry,), reports=(make_new(),))
     assert not await store.settle(owner, late)
     assert await store.suppressions.find("a@x.test") is None
+    assert await store.suppressions.changes("", 10) == []
     assert sum(depth.queued for depth in await store.depths()) == 1
 
 
