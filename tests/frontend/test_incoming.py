@@ -149,3 +149,23 @@ def test_what_is_in_memory_is_charged_until_it_is_released():
     assert budget.held == len(HEADER) + len(b"body\r\n")
     incoming.release()
     assert budget.held == 0
+
+
+@pytest.mark.parametrize("spilled", [False, True])
+def test_the_test_virus_is_noticed_in_what_is_held_and_in_what_was_spilled(spilled: bool):
+    virus = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" + b"STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+    body = b"Hello.\r\n" + virus + b"\r\n"
+    store = MemoryStore()
+    incoming = Incoming(store.new_body(), LIMITS, Budget(10_000))
+
+    async def play() -> tuple[Headers, Body] | Answer:
+        for at in range(0, len(sent := dotted(HEADER + b"\r\n" + body)), 40):
+            incoming.feed(sent[at : at + 40])
+            if spilled:
+                await incoming.spill()
+        return await incoming.finish()
+
+    result = asyncio.run(play())
+    assert isinstance(result, tuple)
+    assert incoming.rejected == "Bad content"
+    assert receive(dotted(HEADER + b"\r\nHello.\r\n"))[0].rejected == ""
