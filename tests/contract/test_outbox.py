@@ -1,9 +1,6 @@
 """What happened is written with what made it so, and read in order until it is forgotten."""
 
-import asyncio
 from dataclasses import replace
-
-import pytest
 
 from relay.store.attempted import Attempted, Verdict, Way
 from relay.store.happenings import Complained, Rejected, Sent
@@ -137,20 +134,3 @@ async def test_a_recipient_that_is_withheld_is_told_of_as_suppressed_and_is_on_n
     assert isinstance(entry.what, Sent)
     assert entry.what.suppressed == accepted.suppressed
     assert await store.suppressions.find("b@x.test") is None
-
-
-async def test_a_rejected_message_that_was_taken_back_is_told_of_by_nobody(store: Store) -> None:
-    kept = replace(make_new("b@x.test"), rejected="Bad content")
-    await store.insert(kept, None)
-    insert = asyncio.ensure_future(
-        store.insert(replace(make_new("a@x.test"), rejected="Bad content"), None)
-    )
-    await asyncio.sleep(0)
-    insert.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await insert
-    await store.insert(make_new("c@x.test"), None)  # which comes after what undoes it
-    async with asyncio.timeout(30):
-        while len(entries := await store.outbox.read(0, 10)) > 3:
-            await asyncio.sleep(0)
-    assert [entry.message_id for entry in entries[:2]] == [kept.message.id] * 2
