@@ -104,7 +104,7 @@ async def measure(config: EventDestination, log: Log) -> tuple[float, float]:
     )
     cpu, began = time.process_time(), time.perf_counter()
     task = asyncio.create_task(teller.run())
-    while teller.course.upto < len(log.events):
+    while teller.upto < len(log.events):
         await asyncio.sleep(0.02)
     cpu, took = time.process_time() - cpu, time.perf_counter() - began
     task.cancel()

@@ -10,7 +10,7 @@ from random import Random
 
 MOST_REFUSALS = 3
 """So often an event is refused before it is a dead letter."""
-MOST_FAILURES = 5
+MOST_FAILURES = 10
 """So often an event fails, while others are taken in between, before it is a dead letter."""
 FIRST_S, LONGEST_S = 1.0, 300.0
 LONGEST_ASKED_S = 3_600.0

@@ -10,20 +10,18 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from relay.config.events import EventDestination
-from relay.events.course import Course
 from relay.events.destinations.interface import Destination, DestinationError
 from relay.events.destinations.making import takes_whole
 from relay.events.matching import Matching
-from relay.events.notification import Notification
-from relay.events.patience import Failed, Outcome, Refused, Told, Trials
+from relay.events.patience import Failed, Outcome, Refused, Told
 from relay.events.reader import EventReader, ReadableLog
 from relay.events.standing import Standing
+from relay.events.waiting import Waiting
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
 from relay.store.log_values import DeadLetter, TellingCursor
 
-PAGE = 500
 _LONGEST_REST_S = 30.0
 _STORE_AGAIN_S = 2.0
 
@@ -55,50 +53,50 @@ class Teller:
         self.matching = matching
         self.newest = cursor.upto
         self.dropped = cursor.dropped
-        self.course = Course(cursor.upto, cursor.ahead)
+        self._waiting = Waiting(cursor, reader, in_lines=not takes_whole(config))
         self._make = make
-        self._reader = reader
         self._log = log
         self._metrics = metrics
         self._logger = logger.bind(destination=name)
         self.standing = Standing(name, metrics, self._logger, clock, rng)
         self._clock = clock
         self._destination: Destination | None = None
-        self._open: dict[int, Notification] = {}
-        self._trials: dict[int, Trials] = {}
-        self._held: dict[int, float] = {}
         self._tellings: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
-        self._has_more = True
         self._failure: BaseException | None = None
 
     # What others ask
 
     def wake(self) -> None:
         """There may be something to do."""
-        self._has_more = True
+        self._waiting.look_again()
         self._woken.set()
+
+    @property
+    def upto(self) -> int:
+        """All events up to this number are done."""
+        return self._waiting.course.upto
 
     def cursor(self) -> TellingCursor:
         """To be stored."""
-        return TellingCursor(self.name, self.course.upto, self.course.ahead(), self.dropped)
+        course = self._waiting.course
+        return TellingCursor(self.name, course.upto, course.ahead(), self.dropped)
 
     @property
     def backlog(self) -> int:
         """Events that wait: those that were read, and all of the log that were not."""
-        return self.course.open + max(0, self.newest - self.course.read)
+        course = self._waiting.course
+        return course.open + max(0, self.newest - course.read)
 
     @property
     def oldest_at(self) -> int:
         """When the oldest of those that were read happened, UTC ms; 0 where none waits."""
-        oldest = self.course.oldest()
-        known = self._open.get(oldest) if oldest is not None else None
-        return known.event.at if known else 0
+        return self._waiting.oldest_at
 
     @property
     def in_flight(self) -> int:
         """Events that are being told."""
-        return self.course.taken - len(self._held)
+        return self._waiting.in_flight
 
     def destination(self) -> Destination:
         """What is told. Raises `DestinationError`."""
@@ -114,8 +112,7 @@ class Teller:
                 if self._failure is not None:
                     raise self._failure
                 try:
-                    await self._drop()
-                    await self._read_on()
+                    await self._read()
                 except StoreError as error:
                     self._logger.warning("telling of events waits for the log", error=str(error))
                     await asyncio.sleep(_STORE_AGAIN_S)
@@ -129,51 +126,9 @@ class Teller:
             if self._destination is not None:
                 await self._destination.close()
 
-    # Reading
-
-    async def _read_on(self) -> None:
-        """Read while there is room."""
-        while (
-            self._has_more
-            and self.config.enabled
-            and self.course.open < PAGE
-            and not self.course.is_wide
-        ):
-            self._offer(await self._page())
-
-    async def _page(self) -> list[Notification]:
-        page = await self._reader.after(self.course.read, PAGE)
-        if not page:
-            self._has_more = False
-        return page
-
-    def _offer(self, page: Sequence[Notification]) -> None:
-        whole = takes_whole(self.config)
-        for notification in page:
-            event = notification.event
-            wanted = self.matching.wants(event, notification.message)
-            line = str(event.number) if whole else event.message_id or event.id
-            if self.course.offer(event.number, line, wanted=wanted):
-                self._open[event.number] = notification
-
-    async def _drop(self) -> None:
-        """Lose the oldest where more wait than the configuration allows."""
-        floor = self.newest - self.config.backlog
-        if self.course.upto >= floor:
-            return
-        dropped = 0
-        self._has_more = True
-        while True:
-            for number in [held for held in self._held if held <= floor]:
-                self._release(number)
-            lost = self.course.drop_upto(floor)
-            for number in lost:
-                self._open.pop(number, None)
-                self._trials.pop(number, None)
-            dropped += len(lost)
-            if self.course.read >= floor or not self._has_more:
-                break
-            self._offer(await self._page())
+    async def _read(self) -> None:
+        """Read on, and lose the oldest where more wait than the configuration allows."""
+        dropped = await self._waiting.drop(self.newest - self.config.backlog, self.matching)
         if dropped:
             self.dropped += dropped
             self._metrics.events_dropped.labels(self.name).inc(dropped)
@@ -182,15 +137,17 @@ class Teller:
                 dropped=dropped,
                 backlog=self.config.backlog,
             )
+        if self.config.enabled:
+            await self._waiting.read_on(self.matching)
 
     # Telling
 
     def _tell_on(self) -> None:
         """Begin as many tellings as may be under way now."""
         now = self._now()
-        for number in [held for held, until in self._held.items() if until <= now]:
-            self._release(number)
-        if not self.config.enabled or self._must_wait(now) or not self.course.has_ready:
+        self._waiting.release(now)
+        ready = self._waiting.course.has_ready
+        if not ready or not self.config.enabled or self._must_wait(now):
             return
         try:
             destination = self.destination()
@@ -200,7 +157,7 @@ class Teller:
         probing = self.standing.patience.in_trouble
         most = 1 if probing else destination.concurrency
         while len(self._tellings) < most:
-            batch = self._take(1 if probing else destination.batch)
+            batch = self._waiting.take(1 if probing else destination.batch)
             if not batch:
                 return
             telling = asyncio.create_task(self._tell(destination, batch))
@@ -212,19 +169,6 @@ class Teller:
             bool(self._tellings) or now < self.standing.patience.again_at
         )
 
-    def _take(self, most: int) -> list[int]:
-        """Events for one telling. One that has failed before is told alone, so that it does not
-        take others down with it."""
-        batch: list[int] = []
-        while len(batch) < most and (number := self.course.take()) is not None:
-            if number in self._trials and batch:
-                self.course.again(number)
-                break
-            batch.append(number)
-            if number in self._trials:
-                break
-        return batch
-
     def _ended(self, telling: asyncio.Task[None]) -> None:
         self._tellings.discard(telling)
         if not telling.cancelled() and (error := telling.exception()) is not None:
@@ -235,7 +179,7 @@ class Teller:
         renderable = [number for number in batch if await self._is_renderable(number)]
         if not renderable:
             return
-        notifications = [self._open[number] for number in renderable]
+        notifications = [self._waiting.notification(number) for number in renderable]
         try:
             outcomes = await destination.tell(notifications)
         except Exception as error:  # whatever the client of a stream has not been told to catch
@@ -247,7 +191,7 @@ class Teller:
     async def _is_renderable(self, number: int) -> bool:
         """What cannot be written is a mistake of ours, and must not keep others from being told."""
         try:
-            self._open[number].content  # noqa: B018 - rendered once, here
+            self._waiting.notification(number).content  # noqa: B018 - rendered once, here
         except Exception as error:
             self._logger.exception("an event could not be written")
             await self._bury(number, f"it could not be written: {type(error).__name__}: {error}")
@@ -259,14 +203,14 @@ class Teller:
         match outcome:
             case Told():
                 self.standing.took()
-                self._done(number)
+                self._waiting.done(number)
             case Refused(error) if not self.standing.refuses_everything:
                 self.standing.refused(error)
-                trials = self._trials.setdefault(number, Trials())
+                trials = self._waiting.trials(number)
                 if trials.refused(now):
                     await self._bury(number, error)
                 else:
-                    self._hold(number, trials.not_before)
+                    self._waiting.hold(number, trials.not_before)
             case Refused(error):
                 await self._failed(number, Failed(f"it refuses everything: {error}"), now)
             case Failed():
@@ -274,37 +218,24 @@ class Teller:
 
     async def _failed(self, number: int, failed: Failed, now: float) -> None:
         self.standing.failed(failed, now)
-        age = self._clock() - self._open[number].event.at
+        age = self._clock() - self._waiting.notification(number).event.at
         if age > self.config.give_up_after * 1000:
             await self._bury(number, failed.error)
         elif takes_whole(self.config):
-            self.course.again(number)  # it fails as a whole, and keeps the order of the log
+            self._waiting.again(number)  # it fails as a whole, and keeps the order of the log
         else:
-            trials = self._trials.setdefault(number, Trials())
+            trials = self._waiting.trials(number)
             if trials.failed(now, self.standing.told):
                 await self._bury(number, failed.error)
             else:
-                self._hold(number, trials.not_before)
-
-    def _hold(self, number: int, until: float) -> None:
-        self._held[number] = until
-
-    def _release(self, number: int) -> None:
-        del self._held[number]
-        self.course.again(number)
-
-    def _done(self, number: int) -> None:
-        self._open.pop(number)
-        self._trials.pop(number, None)
-        self.course.done(number)
+                self._waiting.hold(number, trials.not_before)
 
     async def _bury(self, number: int, error: str) -> None:
         """Keep it as a dead letter; only then is it done."""
-        trials = self._trials.get(number)
         letter = DeadLetter(
             destination=self.name,
-            event=self._open[number].event,
-            attempts=trials.attempts if trials else 1,
+            event=self._waiting.notification(number).event,
+            attempts=max(1, self._waiting.trials(number).attempts),
             error=error,
             at=self._clock(),
         )
@@ -312,7 +243,7 @@ class Teller:
             await self._log.add_dead_letters([letter], self.config.dead_letters)
         except StoreError as failure:
             self._logger.warning("a dead letter could not be kept", error=str(failure))
-            self._hold(number, self._now() + _STORE_AGAIN_S)
+            self._waiting.hold(number, self._now() + _STORE_AGAIN_S)
             return
         self._logger.warning(
             "an event is a dead letter",
@@ -320,7 +251,7 @@ class Teller:
             type=letter.event.type,
             error=error,
         )
-        self._done(number)
+        self._waiting.done(number)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -328,7 +259,7 @@ class Teller:
     async def _rest(self) -> None:
         """Until something happens, or it is time to try again."""
         now = self._now()
-        times = list(self._held.values())
+        times = list(self._waiting.held_until())
         if self.standing.patience.in_trouble:
             times.append(self.standing.patience.again_at)
         rest = min([_LONGEST_REST_S, *(at - now for at in times if at > now)])

@@ -116,7 +116,7 @@ class EventTelling:
     def keep_from(self) -> int:
         """The number of the first event that somebody is still to be told: the log keeps it."""
         return min(
-            (teller.course.upto for teller in self._tellers.values()), default=self._newest
+            (teller.upto for teller in self._tellers.values()), default=self._newest
         ) + 1  # fmt: skip
 
     async def states(self) -> list[DestinationState]:

@@ -207,4 +207,4 @@ class World:
             await asyncio.sleep(0.05)
 
     async def all_told(self):
-        await self.until(lambda: self.teller.course.upto == len(self.log.events))
+        await self.until(lambda: self.teller.upto == len(self.log.events))

@@ -439,7 +439,7 @@ def test_a_teller_that_ends_ends_it_all(play, monkeypatch):
         async def broken(self):
             raise ZeroDivisionError
 
-        monkeypatch.setattr("relay.events.teller.Teller._read_on", broken)
+        monkeypatch.setattr("relay.events.teller.Teller._read", broken)
         relay.happen("a")
         with pytest.raises(ZeroDivisionError):
             await relay._task
