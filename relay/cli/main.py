@@ -62,6 +62,7 @@ _COMMANDS = {
     "providers": "relay.cli.providers:app",
     "reactions": "relay.cli.reactions:app",
     "bounces": "relay.cli.bounces:app",
+    "returns": "relay.cli.returns:app",
     "messages": "relay.cli.messages:app",
     "events": "relay.cli.events:app",
     "reputation": "relay.cli.reputation:app",

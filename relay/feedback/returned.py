@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relay.config.names import RESERVED_CREDENTIAL
 from relay.config.suppression import ObservedReason
-from relay.feedback.classify import bounce_of
+from relay.feedback.classify import Classifier, bounce_of
 from relay.feedback.event_ids import event_id, feedback_id
 from relay.feedback.outcome import Bounce, Classification
 from relay.feedback.policy import Policies, Policy
@@ -84,7 +84,7 @@ def _bounced(
     if recipient is None or any(_is_bounce_of(event, recipient) for event in past):
         return NOTHING
     way = _way(recipient, past)
-    told = _told(what, policies, recipient, way)
+    told = meaning_of(what, policies.classifier, recipient, way.provider)
     # An address that he is forwarded to may be dead; his own took the mail.
     is_other = bool(what.address) and suppression_key(what.address) != suppression_key(recipient)
     is_hard = told.hard_bounce and not is_other
@@ -169,10 +169,12 @@ def _recipient(number: int | None, address: str, message: LoggedMessage) -> str 
     return next((one for one in everybody if suppression_key(one) == key), None)
 
 
-def _told(what: Returned, policies: Policies, recipient: str, way: Way) -> Classification:
-    """By the rules for replies, as if the report's diagnostic had been the answer to RCPT: it is
-    about this recipient alone."""
-    return policies.classifier.classify(_reply(what), "rcpt", recipient, way.provider)
+def meaning_of(
+    what: Returned, classifier: Classifier, recipient: str, provider: str
+) -> Classification:
+    """What a report of failure means, by the rules for replies, as if the report's diagnostic had
+    been the answer to RCPT: it is about this recipient alone."""
+    return classifier.classify(_reply(what), "rcpt", recipient, provider)
 
 
 def _reply(what: Returned) -> Reply:
