@@ -2,16 +2,17 @@
 
 import base64
 import re
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.delivery.receiver import Happening, Scripted, Session
+from tests.delivery.receiver import Happening, Receiver, Scripted, Session
 from tests.e2e.endpoint import Endpoint, Request
 from tests.e2e.internet import Internet, Sender, Sent
-from tests.e2e.program import wait_until
+from tests.e2e.program import free_port, wait_until
 from tests.events.consumers import (
     PASSWORD,
     USERNAME,
@@ -44,6 +45,59 @@ DELAYS: dict[str, dict[str, Scripted]] = {
 }
 
 
+LATE = """\
+From: MAILER-DAEMON@inner.{domain}
+To: sender
+Subject: Undelivered mail
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: text/plain
+
+It could not be delivered.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; inner.{domain}
+
+Final-Recipient: rfc822; {address}
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 User unknown
+
+--b--
+"""
+COMPLAINT = """\
+From: loop@{domain}
+To: fbl@bounce.sender.test
+Subject: Complaint
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=feedback-report; boundary="b"
+
+--b
+Content-Type: text/plain
+
+A complaint.
+
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: Loop/1.0
+Version: 1
+Arrival-Date: Tue, 24 Nov 2026 09:15:04 +0000
+
+--b
+Content-Type: text/rfc822-headers
+
+Return-Path: <{return_path}>
+From: app@sender.test
+Subject: Test
+
+--b--
+"""
 OBJECTS = {"send_obj", "bounce_obj", "complaint_obj", "delivery_obj"}  # as django-ses calls them
 
 
@@ -56,7 +110,9 @@ class World:
 
     def __init__(self, directory: Path, internet: Internet) -> None:
         self.internet = internet
+        self.servers: dict[str, Receiver] = {}
         self.endpoint = Endpoint()
+        self.returns_port = free_port()
         self.sender = Sender(directory, internet, self._configure)
         self._file = self.sender.program.directory / "events.jsonl"
 
@@ -71,6 +127,11 @@ class World:
                 "password": PASSWORD,
             },
         }
+        document["identities"]["sender.test"]["mail_from"] = "bounce.sender.test"
+        document["returns"] = {
+            "address": f"127.0.0.1:{self.returns_port}",
+            "feedback_addresses": ["fbl@bounce.sender.test"],
+        }
         sets = document["configuration_sets"]
         sets["hurried"] = {"pool": "default", "max_age": "2s"}
         for configured in sets.values():
@@ -79,7 +140,7 @@ class World:
     def domain(self, name: str, script: dict[str, Scripted] | None = None) -> str:
         """A domain of its own for a case, whose server goes by `script`."""
         domain = re.sub("[^a-z0-9]+", "-", name.lower()) + ".test"
-        self.internet.domain(domain, script)
+        self.servers[domain] = self.internet.domain(domain, script)
         return domain
 
     def told(self, sent: Sent, *types: str) -> list[dict[str, Any]]:
@@ -90,6 +151,11 @@ class World:
             f"{', '.join(types)} of {sent.id}",
         )
         return self._events(sent)
+
+    def comes_back(self, to: str, report: str) -> None:
+        """A report is handed in at the door for what comes back."""
+        with smtplib.SMTP("127.0.0.1", self.returns_port, timeout=30) as client:
+            client.sendmail("", [to], report.replace("\n", "\r\n"))
 
     def consumed(self, sent: Sent, count: int) -> list[Request]:
         """The requests about a message, once there are so many."""
@@ -228,6 +294,42 @@ def test_a_virus_is_rejected_after_it_was_accepted(world: World) -> None:
     send, reject = world.told(sent, "Send", "Reject")
     assert reject["reject"] == {"reason": "Bad content"}
     assert reject["mail"] == send["mail"]
+
+
+def test_a_report_that_comes_back_is_a_bounce_after_the_delivery(world: World) -> None:
+    domain = world.domain("late-bounce")
+    sent = world.sender.send(f"ann@{domain}")
+    world.told(sent, "Send", "Delivery")
+    (message,) = world.servers[domain].messages
+    world.comes_back(message.reverse_path, LATE.format(address=f"ann@{domain}", domain=domain))
+    *_, bounce = world.told(sent, "Send", "Delivery", "Bounce")
+    told = bounce["bounce"]
+    assert (told["bounceType"], told["bounceSubType"]) == ("Permanent", "NoEmail")
+    assert told["reportingMTA"] == f"dns; inner.{domain}"
+    assert told["bouncedRecipients"] == [
+        {
+            "emailAddress": f"ann@{domain}",
+            "action": "failed",
+            "status": "5.1.1",
+            "diagnosticCode": "smtp; 550 5.1.1 User unknown",
+        }
+    ]
+
+
+def test_a_complaint_that_comes_back_is_told_with_what_it_says(world: World) -> None:
+    domain = world.domain("complaint")
+    sent = world.sender.send(f"ann@{domain}")
+    world.told(sent, "Send", "Delivery")
+    (message,) = world.servers[domain].messages
+    report = COMPLAINT.format(return_path=message.reverse_path, domain=domain)
+    world.comes_back("fbl@bounce.sender.test", report)
+    *_, complaint = world.told(sent, "Send", "Delivery", "Complaint")
+    told = complaint["complaint"]
+    assert told["complainedRecipients"] == [{"emailAddress": f"ann@{domain}"}]
+    assert told["complaintSubType"] is None
+    assert told["complaintFeedbackType"] == "abuse"
+    assert told["userAgent"] == "Loop/1.0"
+    assert told["arrivalDate"] == "2026-11-24T09:15:04.000Z"
 
 
 def test_published_consumers_read_what_is_told(world: World) -> None:
