@@ -4,7 +4,7 @@ import smtplib
 import time
 
 from tests.e2e.program import Program, letter, wait_until
-from tests.e2e.receiver import Receiver
+from tests.e2e.receiver import Action, Receiver
 
 
 def slow(document) -> None:
@@ -79,6 +79,42 @@ def test_a_message_that_waits_can_be_looked_at(program: Program, receiver: Recei
     receiver.behave = lambda stage, text: None
     program.run("queue", "retry", entry["message_id"])
     wait_until(lambda: len(receiver.messages) == 1, what="delivery")
+
+
+def test_what_became_of_a_message_is_shown_in_the_order_in_which_it_happened(
+    program: Program, receiver: Receiver
+) -> None:
+    def behave(stage: str, text: str) -> Action:
+        return "550 5.1.1 Unknown" if stage == "rcpt" and "gone" in text else None
+
+    receiver.behave = behave
+    program.start()
+    program.send(["to@dest.test", "gone@dest.test"], headers="X-SES-MESSAGE-TAGS: kind=order\r\n")
+
+    def found(*words: str) -> list[str]:
+        return [one["message"]["id"] for one in program.json("messages", *words)["messages"]]
+
+    wait_until(
+        lambda: len(found("--tag", "kind=order", "--status", "bounced")) == 1, what="the log"
+    )
+    (message_id,) = found("--recipient", "Gone@dest.test")
+    online = program.run("messages", "show", message_id).stdout
+    assert program.terminate() == 0
+    assert program.run("messages", "show", message_id).stdout == online
+    facts, _, timeline = online.partition("recipient  ")
+    assert "127.0.0.1, TLSv1.3" in facts
+    assert "kind=order" in facts
+    order = (
+        "to@dest.test",
+        "gone@dest.test",
+        "Send:",
+        "attempt 1 from",
+        "<- 550 5.1.1",
+        "Delivery:",
+    )
+    places = [timeline.index(text) for text in order]
+    assert places == sorted(places)
+    assert "Permanent/NoEmail, mailbox_unknown: 550 5.1.1 Unknown" in timeline
 
 
 def test_suppression_is_per_recipient_and_the_others_get_their_mail(

@@ -277,8 +277,9 @@ class SqliteLog:
     def _move_aside(self) -> Path:
         self._disconnect()
         aside = self._path.with_name(f"{NAME}.damaged-{time.time_ns() // 1_000_000}")
-        self._path.rename(aside)
-        for rest in ("-wal", "-shm"):
+        # The file itself last: whoever dies in between meets the damage again. A log that is begun
+        # beside the old one's WAL would take that for its own.
+        for rest in ("-wal", "-shm", ""):
             with contextlib.suppress(FileNotFoundError):
                 self._path.with_name(NAME + rest).rename(aside.with_name(aside.name + rest))
         # What reads still has the old file open.
