@@ -100,7 +100,7 @@ def _recipient(fields: dict[str, str]) -> ReadRecipient | None:
     if not any(name in fields for name in _RECIPIENT_FIELDS):
         return None
     diagnostic = printable_text(untyped(fields.get("diagnostic-code", "")), DIAGNOSTIC_CHARACTERS)
-    status = status_in(fields.get("status", "")) or status_in(diagnostic)
+    status = the_finer(status_in(fields.get("status", "")), status_in(diagnostic))
     action = _action(fields.get("action", ""), status, diagnostic)
     if action is None:
         return None
@@ -157,6 +157,13 @@ def status_in(text: str) -> str:
     """The first enhanced status code (RFC 3463), or `""`."""
     found = _STATUS(text)
     return found[1] if found else ""
+
+
+def the_finer(status: str, other: str) -> str:
+    """`status`, or the other code where that says more: many hosts write 5.0.0 for every failure,
+    and quote what the next one really said."""
+    says_nothing = not status or status.endswith(".0.0")
+    return other if says_nothing and other[:1] == (status or other)[:1] and other else status
 
 
 def code_in(text: str) -> str:
