@@ -5,10 +5,13 @@ Decoding is for people's eyes only (delivery reports); nothing is decided on its
 
 import re
 from base64 import b64encode
+from codecs import lookup
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_NOT_FOR_MAIL = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode"})
+"""Codecs of Python's own, which are no charsets; one of them warns of what it decodes."""
 _OCTETS = 42  # 56 octets as base64, within the 75 that an encoded word may have
 
 
@@ -32,7 +35,18 @@ def decode_words(value: str) -> str:
     if "=?" not in value:
         return value
     try:
-        text = str(make_header(decode_header(value)))
+        parts = decode_header(value)
+        if any(_codec(charset) in _NOT_FOR_MAIL for _, charset in parts):
+            return value
+        text = str(make_header(parts))
     except (HeaderParseError, LookupError, ValueError):
         return value
     return _SURROGATES.sub("\ufffd", text)
+
+
+def _codec(charset: str | None) -> str:
+    """What Python calls it; `""` for no charset, or one that it does not know."""
+    try:
+        return lookup(charset).name.replace("_", "-") if charset else ""
+    except LookupError:
+        return ""
