@@ -174,7 +174,7 @@ class Outbox(Protocol):
         """Remove entries up to that id, which the log has; how many."""
 
     async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
-        """Write an entry down. Where `once` is given and was given before (within two weeks), it is
+        """Write an entry down. Where `once` is given and was given before, and is not pruned, it is
         not written again, and the answer is False: the same report may be handed in twice."""
 
     async def prune_once(self, before: int, limit: int) -> int:
