@@ -21,8 +21,8 @@ from relay.store.log_values import Filing
 _AT_ONCE = 500
 _EVERY = 0.2  # seconds: what happens in between is filed together
 _RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
-# As long as a report may be believed (`returns.accept_for` is 365 days at most): handed in again, it
-# is still known.
+# As long as a report may be believed (`returns.accept_for` is 365 days at most): handed in again,
+# it is still known.
 _ONCE_KEPT_MS = 366 * 86_400_000
 _ONCE_EVERY = 600.0
 _ONCE_AT_ONCE = 1_000
