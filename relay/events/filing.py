@@ -16,6 +16,7 @@ from relay.store.log_values import Filing, LoggedEvent, LoggedMessage
 from relay.store.values import SuppressionEntry
 
 _KEPT = 20_000
+_KEPT_OCTETS = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,13 @@ class Made:
 
 
 class Memory:
-    """The messages of late: most of what happens, happens to them."""
+    """The messages of late, at most so many with header blocks of so many octets in all: most of
+    what happens, happens to them."""
 
-    def __init__(self, most: int = _KEPT) -> None:
+    def __init__(self, most: int = _KEPT, most_octets: int = _KEPT_OCTETS) -> None:
         self._most = most
+        self._most_octets = most_octets
+        self._octets = 0
         self._messages: dict[str, LoggedMessage] = {}
 
     def get(self, message_id: str) -> LoggedMessage | None:
@@ -48,9 +52,13 @@ class Memory:
 
     def put(self, messages: Mapping[str, LoggedMessage]) -> None:
         """The oldest go where there are too many."""
-        self._messages |= messages
-        while len(self._messages) > self._most:
-            del self._messages[next(iter(self._messages))]
+        for message_id, message in messages.items():
+            if message_id not in self._messages:
+                self._messages[message_id] = message
+                self._octets += len(message.header)
+        while len(self._messages) > self._most or self._octets > self._most_octets:
+            gone = self._messages.pop(next(iter(self._messages)))
+            self._octets -= len(gone.header)
 
 
 def strangers(entries: Sequence[OutboxEntry], memory: Memory) -> set[str]:

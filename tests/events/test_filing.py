@@ -1,11 +1,13 @@
 """What is filed of what the outbox holds."""
 
+import pytest
+
 from relay.events.filing import Memory, Rules, make_filing, strangers
 from relay.feedback.policy import Policies
 from relay.store.attempted import Attempted, Verdict, Way
 from relay.store.happenings import OutboxEntry, Paused, Returned, Sent, Unreadable
 from relay.store.log_values import Tally
-from tests.contract.making import NOW, make_message
+from tests.contract.making import HEADER, NOW, make_message
 from tests.limits.making import make_config
 
 HOUR = NOW // 3_600_000
@@ -82,8 +84,8 @@ def test_recipients_at_domains_of_our_own_are_not_counted() -> None:
     assert {tally.sent for tally in filing.tallies} == {1}
 
 
-def test_the_memory_forgets_the_oldest() -> None:
-    memory = Memory(most=2)
+@pytest.mark.parametrize("memory", [Memory(most=2), Memory(most_octets=2 * len(HEADER))])
+def test_the_memory_forgets_the_oldest(memory: Memory) -> None:
     for number in range(3):
         some = entries("a@x.test")
         make_filing("o", some, memory, {}, rules())
