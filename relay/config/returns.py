@@ -30,6 +30,13 @@ def _mailbox(text: str) -> str:
         raise ValueError("allowed is a mail address such as fbl@bounce.example.com") from error
 
 
+def _lifetime(value: object) -> float:
+    seconds = parse_duration(value)
+    if not _DAY <= seconds <= 365 * _DAY:
+        raise ValueError("allowed is a time from 1d to 365d")
+    return seconds
+
+
 _Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 _Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
@@ -50,10 +57,8 @@ class Returns(Section):
     postmaster: _Mailbox | None = Field(
         None, description="whom people are told to write to, who write to postmaster@ or abuse@"
     )
-    accept_for: Annotated[float, BeforeValidator(parse_duration)] = Field(
+    accept_for: Annotated[float, BeforeValidator(_lifetime)] = Field(
         30 * _DAY,
-        ge=_DAY,
-        le=365 * _DAY,
         description="how long after a message was accepted reports about it are",
     )
     message_size: Annotated[int, BeforeValidator(parse_size)] = Field(

@@ -55,3 +55,8 @@ def test_a_wildcard_listener_is_at_every_address_of_this_relay(make_config: Any)
     assert own.listens_at(ip_address("192.0.2.9"), 2525)
     assert not own.listens_at(ip_address("192.0.2.9"), 2526)
     assert not own.listens_at(ip_address("8.8.8.8"), 25)
+
+
+def test_the_listener_for_what_comes_back_is_one_of_this_relay_too(make_config: Any) -> None:
+    own = OwnAddresses.of(make_config(returns={"address": "192.0.2.9:25"}))
+    assert own.listens_at(ip_address("192.0.2.9"), 25)

@@ -14,6 +14,7 @@ from relay.observe.metrics import Metrics
 from relay.runtime import filing as filing_desk
 from relay.runtime.filing import FilingDesk
 from relay.store.attempted import Attempted
+from relay.store.happenings import Complained, Returned
 from relay.store.interface import StoreError, StoreFull
 from relay.store.log_values import Filing, MessageQuery
 from relay.store.sqlite import SqliteStore
@@ -21,6 +22,8 @@ from relay.store.sqlite.log import SqliteLog
 from relay.store.values import Owner, Settlement
 from tests.contract.making import LEASE, NOW, make_new
 from tests.limits.making import make_config
+
+DEAD = Returned(0, "a@destination.test", "failed", "5.1.1", "550 5.1.1 User unknown", "mx.test")
 
 
 class FullLog(SqliteLog):
@@ -197,3 +200,55 @@ async def test_a_store_that_was_put_back_to_an_earlier_state_is_filed_as_new(
     assert await desks.events() == both(message_id)
     assert "put back to an earlier state" in desks.lines.getvalue()
     assert (await desks.store.outbox.name())[0] != name
+
+
+async def test_a_report_that_comes_later_is_a_bounce_and_suppresses_whoever_comes_again(
+    desks: Desks,
+) -> None:
+    message_id = await desks.accept()
+    await desks.work()
+    assert await desks.store.outbox.add(message_id, NOW + 9, DEAD, "once")
+    assert not await desks.store.outbox.add(message_id, NOW + 10, DEAD, "once")
+    await desks.store.outbox.add(message_id, NOW + 11, Complained(0))
+    await desks.work()
+
+    kinds = [kind for _, kind in await desks.events()]
+    assert kinds == ["Send", "Delivery", "Bounce", "Complaint"]
+    entry = await desks.store.suppressions.find("A@destination.test")
+    assert entry is not None
+    assert (entry.reason, entry.message_id) == ("complaint", message_id)
+    assert await desks.waiting() == 0
+
+
+async def test_a_scribe_that_dies_before_it_files_a_report_suppresses_once_and_tells_once(
+    desks: Desks,
+) -> None:
+    message_id = await desks.accept()
+    await desks.work()
+    await desks.store.outbox.add(message_id, NOW + 9, DEAD, "once")
+    desks.log.is_full = True  # what was suppressed stays so, nothing is filed
+    desk = await desks.open()
+    work = asyncio.create_task(desk.run())
+    await desks.log.refused.wait()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    desks.log.is_full = False
+    await desks.work()
+
+    assert [kind for _, kind in await desks.events()] == ["Send", "Delivery", "Bounce"]
+    entry = await desks.store.suppressions.find("a@destination.test")
+    assert entry is not None
+    assert entry.bounces == 1
+
+
+async def test_a_report_about_a_message_that_the_log_has_not_changes_nothing_and_is_told(
+    desks: Desks,
+) -> None:
+    unknown = "010001a0c4506c76-5b0c5f0e-8a55-4a7c-9b61-1f6f6b2f7a10-000000"
+    await desks.store.outbox.add(unknown, NOW + 9, DEAD)
+    await desks.work()
+
+    assert await desks.events() == []
+    assert await desks.store.suppressions.find("a@destination.test") is None
+    assert desks.metrics.registry.get_sample_value("relay_returns_forgotten_total") == 1
+    assert unknown in desks.lines.getvalue()
