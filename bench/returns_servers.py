@@ -106,6 +106,7 @@ smtpd_relay_restrictions = permit_mynetworks, reject
 mynetworks = 127.0.0.0/8
 smtpd_peername_lookup = no
 maximal_queue_lifetime = 0
+{more}
 """
 _POSTFIX_MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -152,11 +153,13 @@ match from any for any action "on"
 
 
 @contextmanager
-def _postfix(directory: Path, ports: Ports) -> Iterator[None]:
+def postfix(directory: Path, ports: Ports, more: str = "") -> Iterator[None]:
+    """A Postfix with its files below `directory`, which takes mail from loopback and passes all of
+    it on to the sink; `more` is further configuration. Needs root."""
     for name in ("etc", "queue", "data", "log"):
         (directory / name).mkdir()
     directory.chmod(0o755)
-    main = _POSTFIX_MAIN.format(dir=directory, sink=ports.sink)
+    main = _POSTFIX_MAIN.format(dir=directory, sink=ports.sink, more=more)
     (directory / "etc/main.cf").write_text(main)
     (directory / "etc/master.cf").write_text(_POSTFIX_MASTER.format(port=ports.submission))
     shutil.chown(directory / "data", "postfix")
@@ -194,7 +197,7 @@ def _opensmtpd(directory: Path, ports: Ports) -> Iterator[None]:
 
 
 _SERVERS: dict[str, Callable[[Path, Ports], AbstractContextManager[None]]] = {
-    "postfix": _postfix,
+    "postfix": postfix,
     "exim": _exim,
     "opensmtpd": _opensmtpd,
 }
