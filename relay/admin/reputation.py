@@ -145,25 +145,29 @@ class ReputationOperations:
         if key not in {pause.key for pause in await self.store.all()}:
             raise Refused(f"{key} is not paused", "not_found")
         if request.fresh_start:  # first: else it would be paused again at once
-            await self.start_afresh(FreshStartRequest(key))
+            await self._start_afresh(key)
         if not await self.store.lift(kind, name, self.clock(), reason):
             raise Refused(f"{key} is not paused any more", "not_found")
         await self.changed()
         return Changed(1)
 
     async def start_afresh(self, request: FreshStartRequest) -> Changed:
-        """What was before counts no more."""
+        """What was before counts no more. Raises `Refused` where nothing counts."""
+        await self.standings(StandingRequest(request.dimension or "none"))
+        await self._start_afresh(request.dimension)
+        return Changed(1)
+
+    async def _start_afresh(self, dimension: str) -> None:
         now = self.clock()
         this_hour = [
             tally
             for tally in await self.log.tallies(now // HOUR_MS)
-            if tally.dimension == request.dimension and tally.hour == now // HOUR_MS
+            if tally.dimension == dimension and tally.hour == now // HOUR_MS
         ]
-        had = this_hour[0] if this_hour else Tally(request.dimension, now // HOUR_MS)
+        had = this_hour[0] if this_hour else Tally(dimension, now // HOUR_MS)
         await self.store.start_afresh(
-            FreshStart(request.dimension, now, had.sent, had.bounced, had.complained)
+            FreshStart(dimension, now, had.sent, had.bounced, had.complained)
         )
-        return Changed(1)
 
     def _stream(self, dimension: str, *, must_be_known: bool) -> tuple[PausedKind, str]:
         """Raises `Refused`."""

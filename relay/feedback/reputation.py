@@ -5,9 +5,9 @@ that together hold so many recipients, at least a day's and at most so many days
 sends little is judged by weeks of mail, one that sends much by its last day. Nothing is judged by
 fewer recipients than the minimum. Pure.
 
-A warning ends below four fifths of its threshold, so that a rate that wavers about it is told once.
-A pause never ends by itself: what is paused sends nothing by which it could do better. Whoever ends
-it starts afresh, and what was before counts no more.
+What was told ends below four fifths of its threshold, so that a rate that wavers about it is told
+once. A pause never ends by itself: what is paused sends nothing by which it could do better.
+Whoever ends it starts afresh, and what was before counts no more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +58,11 @@ class Finding:
     rate: float
     threshold: float
 
+    @property
+    def is_beyond(self) -> bool:
+        """Whether it is beyond the threshold of a pause now, and not only close below it still."""
+        return self.level == "paused" and self.rate >= self.threshold
+
     def sentence(self) -> str:
         """For people: `11.2 % of the last 1,034 recipients were hard bounces (limit 10 %)`."""
         what = "were hard bounces" if self.metric == "bounces" else "complained"
@@ -76,22 +81,26 @@ def representative(
     tallies: Iterable[Tally], rules: Reputation, now: int, fresh: FreshStart | None = None
 ) -> Volume:
     """The volume by which a dimension is judged at `now` (UTC ms). `tallies` are its hours, in any
-    order."""
+    order. Where the clock went back, a fresh start that is yet to come holds from this hour on."""
     this_hour = now // HOUR_MS
     oldest = this_hour - rules.days * _DAY + 1
+    begun = this_hour
     if fresh is not None:
-        oldest = max(oldest, fresh.at // HOUR_MS)
+        begun = fresh.at // HOUR_MS
+        oldest = max(oldest, min(begun, this_hour))
     sent = bounced = complained = 0
     since = this_hour
     for tally in sorted(tallies, key=lambda tally: tally.hour, reverse=True):
         enough = sent >= rules.volume and tally.hour <= this_hour - _DAY
         if tally.hour < oldest or enough:
             break
+        if this_hour < tally.hour < begun:
+            continue
         sent += tally.sent
         bounced += tally.bounced
         complained += tally.complained
         since = tally.hour
-        if fresh is not None and tally.hour == fresh.at // HOUR_MS:
+        if fresh is not None and tally.hour == begun:
             sent -= fresh.sent
             bounced -= fresh.bounced
             complained -= fresh.complained
@@ -117,8 +126,10 @@ def _judge(
 def _level(rate: float, volume: int, threshold: Threshold, before: Level) -> tuple[Level, float]:
     if volume < threshold.minimum:
         return "healthy", threshold.warn
-    if threshold.pause != "never" and rate >= threshold.pause:
-        return "paused", threshold.pause
+    if threshold.pause != "never":
+        paused_from = threshold.pause * (_HEALED if before == "paused" else 1.0)
+        if rate >= paused_from:
+            return "paused", threshold.pause
     warned_from = threshold.warn if before == "healthy" else threshold.warn * _HEALED
     if rate >= warned_from:
         return "warned", threshold.warn

@@ -3,7 +3,8 @@
 Holds what the log counts in memory, an hour at a time for each dimension, and adds what is filed.
 A pause is a row of the store, written with the entry of the outbox that tells of it; what is in
 force follows from the rows. So a scribe that dies leaves nothing half done: the next one counts
-from the log, and finds the same.
+from the log, finds the same, and has what was paused put in force, should the last one have died
+before it could say so.
 """
 
 import asyncio
@@ -35,7 +36,8 @@ _KEPT_DAYS = 367  # the longest time that a configuration can ask for
 
 
 class Judging:
-    """`changed` is called when a stream was paused. `wall` gives UTC milliseconds."""
+    """`changed` is called when a stream was paused, and now and then, for those who missed it.
+    `wall` gives UTC milliseconds."""
 
     def __init__(
         self,
@@ -59,11 +61,13 @@ class Judging:
         self._levels: dict[str, dict[Metric, Level]] = {}
         self._dirty: set[str] = set()
         self._since_all = _ALL_EVERY
+        self._complete_from = 0  # the hour from which on all that the log has is in memory
 
     async def open(self) -> None:
         """Count what the log has. Raises `StoreError`."""
-        since = self._wall() // HOUR_MS - self._longest() * _DAY_HOURS
-        for dimension, hours in by_dimension(await self._tallies.tallies(since)).items():
+        self._complete_from = self._wall() // HOUR_MS - self._longest() * _DAY_HOURS
+        found = await self._tallies.tallies(self._complete_from)
+        for dimension, hours in by_dimension(found).items():
             self._hours[dimension] = {tally.hour: tally for tally in hours}
 
     def add(self, tallies: Sequence[Tally]) -> None:
@@ -90,15 +94,18 @@ class Judging:
 
     async def _judge_what_changed(self) -> None:
         if self._since_all >= _ALL_EVERY:
-            self._since_all = 0.0
-            self._dirty |= self._hours.keys()
+            self._changed()
             await self._tidy()
+            self._dirty |= self._hours.keys()
+            self._since_all = 0.0
         dirty, self._dirty = self._dirty, set()
         if not dirty:
             return
         try:
-            fresh = {start.dimension: start for start in await self._pauses.fresh_starts()}
+            # In this order: who resumes a stream starts it afresh first. The other way round, one
+            # that is resumed between the two would be paused again for what was before.
             paused = {pause.key for pause in await self._pauses.all()}
+            fresh = {start.dimension: start for start in await self._pauses.fresh_starts()}
             for dimension in sorted(dirty):
                 await self._judge(dimension, fresh.get(dimension), paused)
         except StoreError:
@@ -118,7 +125,7 @@ class Judging:
                 self._tell(dimension, finding)
             kind, _, name = dimension.partition(":")
             if (
-                finding.level == "paused"
+                finding.is_beyond
                 and kind == "set"
                 and dimension not in paused
                 and name in config.configuration_sets
@@ -153,12 +160,18 @@ class Judging:
         metrics.child(metrics.reputation_volume, kind, name).set(volume.sent)
 
     async def _tidy(self) -> None:
-        """Forget hours that nothing is judged by any more."""
+        """Forget hours that nothing is judged by any more; take up older ones, where a reload asks
+        for more days than before (nothing is filed in those any more)."""
         this_hour = self._wall() // HOUR_MS
         before = this_hour - self._longest() * _DAY_HOURS
+        if before < self._complete_from:
+            for tally in await self._tallies.tallies(before):
+                if tally.hour < self._complete_from:
+                    self._hours.setdefault(tally.dimension, {})[tally.hour] = tally
         for hours in self._hours.values():
             for hour in [hour for hour in hours if hour < before]:
                 del hours[hour]
+        self._complete_from = before
         await self._tallies.prune_tallies(this_hour - _KEPT_DAYS * _DAY_HOURS)
 
     def _longest(self) -> int:

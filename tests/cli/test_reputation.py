@@ -79,3 +79,6 @@ def test_only_streams_that_exist_can_be_paused(run, anywhere):
 def test_a_fresh_start_leaves_out_what_was(run, judged):
     run("reputation", "fresh-start", "account")
     assert "0 recipients" in run("reputation", "show", "account").out
+    ran = run("reputation", "fresh-start", "set:newz")
+    assert ran.code == 1
+    assert "no mail of set:newz counts" in ran.err

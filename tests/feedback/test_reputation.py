@@ -46,6 +46,14 @@ def test_a_fresh_start_leaves_out_what_was_before_even_in_its_own_hour() -> None
     assert (found.sent, found.bounced) == (10, 1)
 
 
+def test_a_fresh_start_that_is_yet_to_come_holds_from_this_hour_on() -> None:
+    fresh = FreshStart("set:a", NOW + 5 * HOUR_MS, sent=100, bounced=90)
+    was = (hour(1, 50, 50), hour(-3, 70, 70), hour(-5, 100, 90))
+    assert volume(*was, fresh=fresh).sent == 0
+    found = volume(*was, hour(0, 20, 2), fresh=fresh)
+    assert (found.sent, found.bounced) == (20, 2)
+
+
 def test_nothing_is_judged_by_fewer_recipients_than_the_minimum() -> None:
     assert levels(Volume(199, 199)) == {"bounces": "healthy", "complaints": "healthy"}
     assert levels(Volume(200, 20))["bounces"] == "paused"
@@ -65,6 +73,31 @@ def test_a_warning_ends_well_below_its_threshold_only() -> None:
     assert levels(Volume(10_000, 499), before)["bounces"] == "warned"
     assert levels(Volume(10_000, 401), before)["bounces"] == "warned"
     assert levels(Volume(10_000, 399), before)["bounces"] == "healthy"
+
+
+def test_what_stands_close_below_a_pause_is_not_told_anew_and_pauses_nothing() -> None:
+    (bounces, _) = judge(Volume(10_000, 950), RULES, {"bounces": "paused"})
+    assert (bounces.level, bounces.is_beyond) == ("paused", False)
+    assert levels(Volume(10_000, 799), {"bounces": "paused"})["bounces"] == "warned"
+
+
+@given(st.lists(st.integers(0, 200), min_size=2, max_size=50))
+def test_a_level_never_falls_and_rises_without_the_rate_having_left_its_band(
+    bounced: list[int],
+) -> None:
+    """Between two tellings of the same level the rate was a fifth below its threshold."""
+    level, rates_since = "healthy", dict.fromkeys(("warned", "paused"), 0.0)
+    for count in bounced:
+        rate = count / 1_000
+        (finding, _) = judge(Volume(1_000, count), RULES, {"bounces": level})  # type: ignore[dict-item]
+        rates_since = {name: min(least, rate) for name, least in rates_since.items()}
+        if finding.level != level and finding.level == "paused":
+            assert rates_since["paused"] < 0.08
+        if level == "healthy" and finding.level == "warned":
+            assert rates_since["warned"] < 0.04
+        if finding.level in rates_since:
+            rates_since[finding.level] = 1.0
+        level = finding.level
 
 
 def test_a_stream_may_be_left_to_people() -> None:

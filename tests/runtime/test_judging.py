@@ -12,7 +12,7 @@ from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.runtime.judging import Judging
 from relay.store.log_values import Filing, Tally
-from relay.store.pauses import FreshStart
+from relay.store.pauses import FreshStart, Pause
 from relay.store.sqlite import SqliteStore
 from relay.store.sqlite.log import SqliteLog
 from tests.limits.making import make_config
@@ -81,9 +81,10 @@ async def test_a_set_that_bounces_too_much_is_paused_once_with_the_figures(bench
     (pause,) = await bench.store.pauses.all()
     assert pause.key == "set:news"
     assert pause.reason == "13.81 % of the last 210 recipients were hard bounces (limit 10 %)"
-    assert (pause.by, pause.since, bench.changes) == ("relay", NOW, 1)
+    assert (pause.by, pause.since) == ("relay", NOW)
+    assert bench.changes == 2  # as it began, and now
     await bench.file(judging, tally(sent=10, bounced=10))
-    assert bench.changes == 1
+    assert bench.changes == 2
     assert bench.metrics.registry.get_sample_value(
         "relay_reputation_bounce_rate", {"kind": "set", "name": "news"}
     ) == pytest.approx(39 / 220)
@@ -130,3 +131,69 @@ async def test_a_set_has_thresholds_of_its_own(bench: Bench) -> None:
     judging = await bench.judging()
     await bench.file(judging, tally(sent=900, bounced=900), tally("set:mail", sent=10, bounced=1))
     assert await bench.paused() == ["set:mail"]
+
+
+async def test_who_died_before_the_workers_were_told_of_a_pause_has_it_told_by_the_next(
+    bench: Bench,
+) -> None:
+    await bench.store.pauses.put(Pause("set", "news", "11 % bounced", "relay", NOW))
+    judging = await bench.judging()
+    await judging._judge_what_changed()
+    assert bench.changes == 1
+
+
+async def test_a_reload_that_asks_for_more_days_takes_up_older_hours_once(bench: Bench) -> None:
+    bench.config = judged_over("2d")
+    old = Tally("set:news", HOUR - 100, 300, 300)
+    await bench.log.file(Filing("o", 1, tallies=(old,)))
+    bench.filed = 1
+    judging = await bench.judging()
+    await bench.file(judging, tally(sent=250))
+    assert await bench.paused() == []
+    bench.config = judged_over("30d")
+    for _ in range(2):
+        judging.reconsider()
+        await judging._judge_what_changed()
+    (pause,) = await bench.store.pauses.all()
+    assert pause.reason == "54.55 % of the last 550 recipients were hard bounces (limit 10 %)"
+
+
+async def test_a_stream_that_is_resumed_while_it_is_judged_is_not_paused_for_what_was_before(
+    bench: Bench,
+) -> None:
+    """The fresh start and the end of the pause come between the two questions to the store."""
+    judging = await bench.judging()
+    await bench.file(judging, tally(sent=300, bounced=300))
+    pauses = bench.store.pauses
+    asked: list[str] = []
+
+    class Resumed:
+        """Resumes after the first question, whichever it is."""
+
+        def __getattr__(self, name: str) -> Any:
+            async def ask(*given: Any) -> Any:
+                answer = await getattr(pauses, name)(*given)
+                asked.append(name)
+                if len(asked) == 1:
+                    await pauses.start_afresh(FreshStart("set:news", NOW, 300, 300))
+                    await pauses.lift("set", "news", NOW, "mended")
+                return answer
+
+            return ask
+
+    judging._pauses = Resumed()
+    judging.add([tally(sent=1)])
+    await judging._judge_what_changed()
+    assert len(asked) >= 2
+    assert await bench.paused() == []
+
+
+async def test_a_rate_that_wavers_about_a_threshold_is_told_once(bench: Bench) -> None:
+    judging = await bench.judging()
+    for sent, bounced in ((1_000, 100), (10, 0), (0, 1), (10, 0), (0, 2), (10, 0)):
+        await bench.file(judging, tally("account", sent=sent, bounced=bounced))
+    assert bench.lines.getvalue().count("a reputation is") == 1
+
+
+def judged_over(days: str) -> Config:
+    return make_config(configuration_sets={"news": {"pool": "main"}}, reputation={"days": days})
