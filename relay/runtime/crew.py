@@ -39,7 +39,8 @@ class Crew:
     `begin` says how one begins, given its name; `handlers` what is done with what it says; `joined`
     tells one that works from now on what it may have missed; `lost` gives up what a dead one held;
     `changed` is called when one can take connections and when none can. `patience` are the seconds
-    without an answer after which a worker is taken for hung.
+    without an answer after which a worker is taken for hung. The relay does not start without those
+    who are `needed`; others are tried again.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Crew:
         lock: int,
         logging: Logging,
         patience: float,
+        needed: bool,
         count: Callable[[int], None],
         metrics: Metrics,
         log: Logger,
@@ -70,6 +72,7 @@ class Crew:
         self._lock = lock
         self._logging = logging
         self._patience = patience
+        self._needed = needed
         self._metrics = metrics
         self._log = log
         self._names = tuple(names)
@@ -159,6 +162,8 @@ class Crew:
         while not self._stopping:
             began = time.monotonic()
             problem = await self._employ(name, first)
+            if problem and not self._needed and not first.done():
+                first.set_result("")
             if self._stopping or (problem and not first.done()):
                 if not first.done():
                     first.set_result(problem or "the relay is stopping")

@@ -277,6 +277,7 @@ class Supervisor:
             lock=lock,
             logging=config.logging,
             patience=config.store.lease,
+            needed=True,
             count=self.metrics.workers.set,
             metrics=self.metrics,
             log=self.log,
@@ -292,6 +293,7 @@ class Supervisor:
             lock=lock,
             logging=config.logging,
             patience=_SCRIBE_PATIENCE,
+            needed=False,  # without it mail goes all the same, and the outbox keeps what happened
             count=self.metrics.scribes.set,
             metrics=self.metrics,
             log=self.log,

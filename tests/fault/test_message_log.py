@@ -59,3 +59,20 @@ def test_a_log_that_is_damaged_keeps_no_mail_from_going_and_another_one_is_begun
     assert scribe_of(program) != scribe
     assert "second" not in logged(program)
     assert len(receiver.messages) == 4
+
+
+def test_without_a_log_that_can_be_opened_mail_goes_and_is_filed_later(
+    program: Program, receiver: Receiver
+) -> None:
+    data = program.directory / "data"
+    data.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(data / "log.db")) as db:
+        db.execute("PRAGMA user_version=99")
+    program.start()
+    send(program, "first")
+    wait_until(lambda: len(receiver.messages) == 1, what="delivery")
+    assert "The message log has version 99" in program.log()
+    assert program.metric("relay_scribes") == 0
+    (data / "log.db").unlink()
+    wait_until(lambda: logged(program) == ["first"], what="the message in another log")
+    assert program.metric("relay_scribes") == 1
