@@ -39,7 +39,9 @@ StreamArgument = Annotated[
 DimensionArgument = Annotated[
     str, Parameter(name="DIMENSION", help="As list shows it: account, set:NAME, source:ADDRESS …")
 ]
-ReasonOption = Annotated[str, Parameter(help="Why; told in the event and in the audit of it.")]
+ReasonOption = Annotated[
+    str, Parameter(help="Why; told in the event, and of a pause in each refusal.")
+]
 
 
 @app.default
