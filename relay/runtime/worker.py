@@ -9,17 +9,11 @@ and frees its claims. Where the supervisor is gone the worker finishes what is i
 """
 
 import asyncio
-import os
 import pickle
-import platform
-import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
 
-from relay import __version__
 from relay.admin.tls_values import BrokenTls
 from relay.admission.admission import Admission
 from relay.config.model import Config
@@ -33,9 +27,7 @@ from relay.frontend.frontend import Frontend, PreparedFrontend
 from relay.frontend.tls import TlsError
 from relay.limits.leased import LeasedLimits
 from relay.limits.warmup import limits_in_force
-from relay.observe.logging import Logger, make_logger
-from relay.observe.merging import Family, take_stock
-from relay.observe.metrics import Metrics
+from relay.observe.logging import Logger
 from relay.routing.health import SourceHealth
 from relay.routing.resolver import DnsResolver
 from relay.routing.suspensions import Suspensions
@@ -45,34 +37,30 @@ from relay.runtime.distant import DistantGatekeeper, DistantLessor, DistantSlots
 from relay.runtime.door_line import DoorEnd
 from relay.runtime.gauges import wall_ms
 from relay.runtime.intake import Intake
-from relay.runtime.link import Handler, Link, LinkFault, LinkLost, connect
-from relay.runtime.loops import new_loop
+from relay.runtime.link import Handler, LinkFault, LinkLost
 from relay.runtime.opening import make_store
 from relay.runtime.outbound_tls import OutboundTls
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.share import share_of_worker
+from relay.runtime.subordinate import Subordinate, run_process
 from relay.simulator.inside import InsideSimulator
 from relay.simulator.sequels import Sequels
 from relay.store.interface import StoreError
 from relay.store.values import Owner
 
-_ORPHANED_GRACE = 5.0  # seconds for what is in flight when the supervisor is gone
 _MOST_BROKEN_TLS = 1_000
-_ORPHANED_LONGEST = 20  # seconds after which a worker that should end is ended by the kernel
 
 
-class Worker:
+class Worker(Subordinate):
     """The parts of one worker, under the configuration that the supervisor gives it."""
 
+    KIND = "worker"
+    ORPHANED_GRACE = 5.0
+    ORPHANED_LONGEST = 20
+
     def __init__(self, log: Logger) -> None:
-        self.log = log
-        self.metrics = Metrics()
-        self.metrics.build.info({"version": __version__, "python": platform.python_version()})
-        self._cleanup = AsyncExitStack()
-        self._ended = asyncio.Event()
-        self._code = 0
-        self._stopping = False
+        super().__init__(log)
         self._began = False
         self._workers = 1
         self.config: Config
@@ -87,7 +75,6 @@ class Worker:
             say.Prepare: self._prepare,
             say.PutInForce: self._put_in_force,
             say.Abandon: self._abandon,
-            say.TakeStock: self._take_stock,
             say.Report: self._report,
             say.WhichTlsIsBroken: self._broken_tls,
             say.TellBacklog: lambda _: self.scheduler.backlog(),
@@ -106,17 +93,12 @@ class Worker:
             say.LimitChanged: self._limit_changed,
             say.Resting: lambda message: self.scheduler.told(message.rest),
             say.HowMuchFlows: self._flow,
-            say.Drain: self._drain,
         }
-        self.link = await connect(line, lambda: Link(handlers, self.log, self._orphaned))
+        await self._connect(line, handlers)
         self.gatekeeper = DistantGatekeeper(self.link)
         self.link.handle(self.gatekeeper.handlers)
         self._door = DoorEnd(door)
-        await self._ended.wait()
-        # The answer to `Drain` is still to be sent.
-        self.link.close()
-        await asyncio.sleep(0)
-        return self._code
+        return await self._live()
 
     # Starting
 
@@ -284,24 +266,6 @@ class Worker:
         self._door.open(self.frontend.adopt, self.gatekeeper.closed)
         self._cleanup.callback(self._door.close)
 
-    def _background(self, work: Coroutine[object, object, None], name: str) -> None:
-        """Run a loop that ends with the worker. Should it fail, the worker ends."""
-        task = asyncio.create_task(work, name=name)
-
-        def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and not self._stopping:
-                self.log.error(
-                    "a part of the worker ended", part=name, error=repr(task.exception())
-                )
-                self._end(1)
-
-        async def cancel() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        task.add_done_callback(ended)
-        self._cleanup.push_async_callback(cancel)
-
     # Reloading
 
     async def _prepare(self, message: say.Prepare) -> tuple[str, ...]:
@@ -340,9 +304,6 @@ class Worker:
         self._prepared = None
 
     # Answering
-
-    async def _take_stock(self, _: say.TakeStock) -> tuple[Family, ...]:
-        return await asyncio.to_thread(take_stock, self.metrics.registry)
 
     def _report(self, _: say.Report) -> say.State:
         return say.State(self.scheduler.working_set, self.scheduler.outbound_connections)
@@ -404,13 +365,8 @@ class Worker:
 
     # Ending
 
-    async def _drain(self, message: say.Drain) -> bool:
-        """Sessions end before delivering does, so that what they hand over last is not missed."""
-        await self._stop(message.seconds)
-        self._end(0)
-        return True
-
     async def _stop(self, grace: float) -> None:
+        """Sessions end before delivering does, so that what they hand over last is not missed."""
         self._stopping = True
         if self._began:
             deadline = time.monotonic() + grace
@@ -419,43 +375,10 @@ class Worker:
             await self.scheduler.drain(max(0.0, deadline - time.monotonic()))
         await self._cleanup.aclose()
 
-    def _orphaned(self) -> None:
-        """The line is lost: no supervisor, no worker."""
-        if self._ended.is_set():
-            return
-        # Should the ending hang, the kernel ends it: a new supervisor waits for the last of us.
-        signal.alarm(_ORPHANED_LONGEST)
-        self.log.error("the supervisor is gone: this worker ends", grace_seconds=_ORPHANED_GRACE)
-        self._orphan_task = asyncio.ensure_future(self._end_orphaned())
 
-    async def _end_orphaned(self) -> None:
-        with suppress(StoreError):  # what is not settled is freed by the supervisor to come
-            await self._stop(_ORPHANED_GRACE)
-        self._end(1)
-
-    def _end(self, code: int) -> None:
-        if code:
-            signal.alarm(_ORPHANED_LONGEST)  # whatever still runs in a thread
-        self._code = max(self._code, code)
-        self._ended.set()
-
-
-def main(words: list[str]) -> int:
-    """The process of a worker: its name, its file descriptors, how to log."""
-    name, line, door, style, level = words
-    os.umask(0o077)
-    # A terminal or a service manager signals all processes; the supervisor says what it means.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    log = make_logger(style, level).bind(worker=name)  # type: ignore[arg-type]  # our own words
-
-    async def run() -> int:
-        ends = socket.socket(fileno=int(line)), socket.socket(fileno=int(door))
-        return await Worker(log).run(*ends)
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(run())
+async def _live(log: Logger, line: socket.socket, door: socket.socket) -> int:
+    return await Worker(log).run(line, door)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_process(sys.argv[1:], _live))
