@@ -25,6 +25,7 @@ import uvloop
 
 from relay.mail.envelope import Envelope, Recipient
 from relay.observe.logging import make_logger
+from relay.store.attempted import Attempted, Way
 from relay.store.sqlite import SqliteStore
 from relay.store.values import (
     Attempt,
@@ -106,6 +107,20 @@ def make_attempt(delivery: Delivery) -> Attempt:
     )
 
 
+def make_happened(delivery: Delivery) -> Attempted:
+    """A usual delivery, as it is told of."""
+    way = Way("main", "192.0.2.1", "other", "mx1.destination.test", "192.0.2.25", "TLSv1.3")
+    return Attempted(
+        delivery.due_at,
+        1,
+        (delivery.recipients[0].address,),
+        "250 2.0.0 Ok: queued as 4bQx1Y2Z3Wz9rY",
+        seconds=0.009,
+        way=way,
+        expires_at=delivery.message.expires_at,
+    )
+
+
 async def produce(
     store: SqliteStore,
     owner: Owner,
@@ -125,8 +140,12 @@ async def produce(
     async def deliver() -> None:
         while (delivery := await accepted.get()) is not None:
             spin(turns)
-            attempt = make_attempt(delivery) if dialogues else None
-            if not await store.settle(owner, Settlement(delivery, attempt=attempt)):
+            settlement = Settlement(
+                delivery,
+                attempt=make_attempt(delivery) if dialogues else None,
+                happened=make_happened(delivery),
+            )
+            if not await store.settle(owner, settlement):
                 raise RuntimeError("the claim was lost")
 
     delivering = [asyncio.create_task(deliver()) for _ in range(2 * producers)]
