@@ -194,7 +194,8 @@ def _is_bounce_of(event: LoggedEvent, recipient: str) -> bool:
 
 
 def _is_complaint_of(event: LoggedEvent, everybody: Sequence[str]) -> bool:
-    return event.type == "Complaint" and not set(everybody).isdisjoint(event.recipients)
+    """Who is one of all that an earlier complaint named has not been heard himself."""
+    return event.type == "Complaint" and set(everybody) == set(event.recipients)
 
 
 def _delivered(past: Sequence[LoggedEvent]) -> Iterator[str]:

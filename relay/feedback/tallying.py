@@ -64,7 +64,8 @@ class Tallies:
             counts = self._streams[stream] = [0, 0, 0]
         counts[0] += count * sent
         counts[1] += count * bounced
-        counts[2] += count * complained
+        # Where nobody knows whose complaint it is, it names all who have the message: it is one.
+        counts[2] += min(count, 1) * complained
 
     def sums(self) -> tuple[Tally, ...]:
         """One for each dimension and hour."""
@@ -80,7 +81,7 @@ class Tallies:
 
 
 def _counts(facts: DeliveryFacts | BounceFacts | ComplaintFacts) -> tuple[int, int, int]:
-    """What each of its recipients adds: as sent to, as a bounce, as a complaint."""
+    """What each of its recipients adds: as sent to, as a bounce; and what it adds as a complaint."""
     if isinstance(facts, DeliveryFacts):
         return 1, 0, 0
     if facts.subtype == _SUPPRESSED:

@@ -210,6 +210,16 @@ def test_a_second_complaint_of_the_same_recipient_adds_nothing() -> None:
     assert understood(Complained(0), delivered(), first) == NOTHING
 
 
+def test_who_complains_by_name_is_heard_though_all_were_named_before() -> None:
+    everybody = understood(Complained(None)).events[0]
+    assert len(everybody.recipients) == 3
+    assert understood(Complained(None), delivered(), everybody, number=10) == NOTHING
+
+    found = understood(Complained(None, "bob@x.test"), delivered(), everybody, number=10)
+    assert found.events[0].recipients == ("bob@x.test",)
+    assert [entry.address for entry in found.suppress] == ["bob@x.test"]
+
+
 def test_a_set_that_adds_no_complaints_has_the_event_alone() -> None:
     config = make_config(suppression={"reasons": ["bounce"]})
     entry = OutboxEntry(9, ID, AT, Complained(0))

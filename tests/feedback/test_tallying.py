@@ -74,6 +74,12 @@ def test_a_complaint_counts_as_one_and_as_no_recipient() -> None:
     assert tallies(ComplaintFacts("f", counts=False)) == {}
 
 
+def test_a_complaint_that_names_all_who_have_the_message_counts_as_one() -> None:
+    everybody = [f"{name}@x.test" for name in "abcd"]
+    assert tallies(ComplaintFacts("f"), *everybody)["account"].complained == 1
+    assert tallies(ComplaintFacts("f"), "a@own.test", "b@own.test") == {}
+
+
 @pytest.mark.parametrize("facts", [SendFacts(), DelayFacts("General", (), NOW)])
 def test_what_has_no_outcome_yet_does_not_count(facts: EventFacts) -> None:
     assert tallies(facts) == {}
