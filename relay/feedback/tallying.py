@@ -81,7 +81,7 @@ class Tallies:
 
 
 def _counts(facts: DeliveryFacts | BounceFacts | ComplaintFacts) -> tuple[int, int, int]:
-    """What each of its recipients adds: as sent to, as a bounce; and what it adds as a complaint."""
+    """What each of its recipients adds, as sent to and as a bounce; what it adds as a complaint."""
     if isinstance(facts, DeliveryFacts):
         return 1, 0, 0
     if facts.subtype == _SUPPRESSED:
