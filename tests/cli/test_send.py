@@ -8,6 +8,8 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 from relay.admin.control import ListenerStatus
 from relay.cli.authority import make_certificates
+from relay.cli.failures import CommandFailed
+from relay.cli.send import choose_listener
 
 PASSWORD = "a password for one login"
 
@@ -154,3 +156,11 @@ def test_what_cannot_be_sent_is_told_and_nothing_is_sent(run, front, arguments, 
     assert ran.code == 1
     assert why in ran.err
     assert front.taken == []
+
+
+def test_the_listener_for_what_comes_back_is_never_chosen():
+    returns = ListenerStatus("returns", "127.0.0.1:25", "starttls")
+    clients = ListenerStatus("submissions", "127.0.0.1:465", "implicit")
+    assert choose_listener((returns, clients), "") == clients
+    with pytest.raises(CommandFailed, match="no listener returns is open"):
+        choose_listener((returns, clients), "returns")

@@ -304,3 +304,42 @@ async def test_a_reload_without_the_section_closes_the_listener(
     async with open_returns() as house:
         house.reconfigure(make_config(authority, tmp_path))
         assert "returns" not in house.door.addresses
+
+
+async def test_a_large_report_is_read_beside_the_loop_and_counts_as_any(open_returns: Open) -> None:
+    message_id, address = return_path()
+    original = b"Content-Type: message/rfc822\r\n\r\n" + b"a line of the original\r\n" * 20_000
+    large = report().replace(b"--x--\r\n", b"--x\r\n" + original + b"--x--\r\n")
+    async with open_returns() as house, greeted(house) as client:
+        assert (await hand_in(client, address, large)).startswith("250")
+        assert [told for told, _ in house.store.happened] == [message_id]
+        assert house.metric("in_flight_bytes") == 0
+
+
+async def test_a_report_of_many_recipients_is_written_down_once_for_each_of_them(
+    open_returns: Open,
+) -> None:
+    _, address = return_path(recipient=None)
+    fields = b"".join(
+        b"Final-Recipient: rfc822; r%d@example.test\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n" % n
+        for n in range(150)
+    )
+    many = report().replace(b"Final-Recipient", fields + b"Final-Recipient", 1)
+    async with open_returns() as house, greeted(house) as client:
+        for _ in range(2):
+            assert (await hand_in(client, address, many)).startswith("250")
+        named = [what.address for _, what in house.store.happened]
+        assert named == [f"r{number}@example.test" for number in range(100)]
+
+
+async def test_who_tries_many_addresses_is_cut_off(open_returns: Open) -> None:
+    async with open_returns() as house, greeted(house) as client:
+        await client.say(b"MAIL FROM:<>")
+        answers = [
+            await client.say(f"RCPT TO:<guess{number}@{DOMAIN}>".encode()) for number in range(99)
+        ]
+        assert {answer[:9] for answer in answers} == {"550 5.1.1"}
+        client.writer.write(f"RCPT TO:<last@{DOMAIN}>\r\n".encode())
+        await client.reply()
+        assert (await client.reply()).startswith("421 4.7.0 Too many errors")
+        assert await client.closed()
