@@ -67,12 +67,13 @@ def test_real_servers_wrote_part_of_the_corpus_and_nobody_is_called_dead_who_is_
     assert not any(one.events or one.suppressed for one in found if one.case.family == "forged")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2_000), st.booleans())
 def test_any_octets_have_an_answer(octets: bytes, for_complaints: bool) -> None:
     read_returned(octets, for_complaints=for_complaints)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from(WORDS) | st.binary(max_size=20), max_size=60).map(b"\r\n".join),
     st.booleans(),
@@ -88,7 +89,7 @@ def test_any_words_of_reports_have_an_answer_that_can_be_written(
         f"{recipient.address}{recipient.status}{recipient.diagnostic}".encode()
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(CASES), st.data())
 def test_a_report_that_is_cut_or_damaged_anywhere_has_an_answer(
     case: Case, data: st.DataObject

@@ -1,6 +1,6 @@
 """One `/metrics` for several processes."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -64,6 +64,7 @@ def test_what_a_dead_process_has_counted_stays_and_what_it_held_does_not() -> No
     assert 'relay_outbound_connections{provider="other",source="127.0.0.2"} 0.0' in text
 
 
+@settings(deadline=None)  # a registry is slow to make on a busy machine
 @given(st.lists(st.integers(0, 1_000), max_size=6))
 def test_a_merged_counter_is_the_sum_however_many_processes_there_are(parts: list[int]) -> None:
     additive = Metrics(CollectorRegistry()).additive
