@@ -50,7 +50,11 @@ class Client:
 
     def call(self, endpoint: Endpoint[Q, A] | LiveEndpoint[Q, A], question: Q) -> A:
         """Ask one question. Raises `NotRunning`, `NotAllowed` or `Refused`."""
-        with closing(self._request("POST", endpoint.path, msgspec.json.encode(question))) as reply:
+        try:
+            asked = msgspec.json.encode(question)
+        except UnicodeEncodeError as error:  # octets of a command line or a file
+            raise Refused(f"{error.object!a} is not UTF-8") from None
+        with closing(self._request("POST", endpoint.path, asked)) as reply:
             body = self._read(reply)
         return _decoded(body, endpoint.answer)
 

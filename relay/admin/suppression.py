@@ -27,6 +27,8 @@ LONGEST_EVIDENCE = 1_000
 _WHO_CHARACTERS = 64
 _DETAIL_CHARACTERS = 200
 _CHANGES_TOLD = 10
+_END_OF_CALENDAR = 253_402_300_799_999  # the last millisecond of the year 9999
+_BEGIN_OF_CALENDAR = -62_135_596_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +202,26 @@ def _checked(entry: SuppressionEntry, by: str) -> SuppressionEntry:
         address = parse_mailbox(entry.address)
     except AddressError as error:
         raise Refused(f"{entry.address!r} is not an address: {error}") from None
+    for time in (entry.created_at, entry.expires_at or 0, entry.seen_at):
+        if not _BEGIN_OF_CALENDAR <= time <= _END_OF_CALENDAR:
+            raise Refused(f"a time of {address} is not within the years 1 to 9999")
     if address == entry.address and entry.by == by and not _texts(entry) and not entry.bounces:
         return entry  # most of a long list, which nothing has to be done about
     return replace(
         entry,
         address=address,
-        evidence=entry.evidence[:LONGEST_EVIDENCE],
+        evidence=_encodable(entry.evidence)[:LONGEST_EVIDENCE],
         message_id=printable_text(entry.message_id, 200),
         remote_host=printable_text(entry.remote_host, 255),
-        note=entry.note[:LONGEST_NOTE],
+        note=_encodable(entry.note)[:LONGEST_NOTE],
         by=printable_text(entry.by, _WHO_CHARACTERS) or by,
         bounces=max(0, min(entry.bounces, 1_000_000)),
     )
+
+
+def _encodable(text: str) -> str:
+    """Octets of a command line that are not UTF-8 become `?`."""
+    return text.encode(errors="replace").decode()
 
 
 def _texts(entry: SuppressionEntry) -> str:

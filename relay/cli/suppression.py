@@ -52,6 +52,7 @@ app.command(export)
 AddressArguments = Annotated[
     tuple[str, ...], Parameter(name="ADDRESS", help="Addresses.", negative="")
 ]
+_LONGEST = 36_500 * 86_400_000  # an entry that is to stay for longer stays until it is removed
 _OneAddress = Annotated[str, Parameter(name="ADDRESS", help="An address.")]
 
 
@@ -143,6 +144,8 @@ def list_suppressions(
     as_json: JsonOption = False,
 ) -> int:
     """List entries in order of address. `export` prints all of them."""
+    if limit < 1:
+        raise CommandFailed(f"--limit {limit}: allowed is 1 or more", USAGE)
     now = utc_ms()
     with open_desk(config) as desk, desk.suppressions() as entries:
         wanted = (
@@ -153,7 +156,7 @@ def list_suppressions(
             and (not domain or e.address.lower().endswith(f"@{domain.lower()}"))
             and (expired or e.is_in_force(now))
         )
-        found = list(itertools.islice(wanted, max(0, limit) + 1))
+        found = list(itertools.islice(wanted, limit + 1))
     more = len(found) > limit
     found = found[:limit]
     if as_json:
@@ -286,6 +289,9 @@ def _address(text: str) -> str:
 
 def _milliseconds(text: str) -> int:
     try:
-        return round(parse_duration(text) * 1000)
+        milliseconds = round(parse_duration(text) * 1000)
+        if not 0 < milliseconds <= _LONGEST:
+            raise ValueError("allowed is more than nothing and at most 36500d (100 years)")
+        return milliseconds
     except ValueError as error:
         raise CommandFailed(f"--expires-after {text!r}: {error}", USAGE) from None

@@ -96,7 +96,7 @@ def import_list(
         first, lines = peek(stream)
         form: Format = file_format or format_of(file.name, first)
         kind: Literal["deleted", "imported"] = "deleted" if delete else "imported"
-        name = "standard input" if str(file) == "-" else file.name
+        name = "standard input" if str(file) == "-" else shown(file.name)
         bulk = desk.call(SUPPRESSION_BEGIN, BulkRequest(kind, f"from {name}", who())).id
         with progress("deleting" if delete else "importing", size) as bar:
             found = read_entries(bar.watch(lines), form, defaults)

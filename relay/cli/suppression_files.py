@@ -208,13 +208,13 @@ def _entry(record: Mapping[str, object], defaults: Defaults) -> SuppressionEntry
         reason=reason,
         source=source if _is_source(source) else "import",
         created_at=defaults.now if created_at is None else min(created_at, defaults.now),
-        evidence=_first(record, ("evidence",))[:LONGEST_TEXT],
+        evidence=_text(record, "evidence", LONGEST_TEXT),
         expires_at=_time(record, ("expires_at",)),
-        message_id=_first(record, ("message_id",))[:_LONGEST_ID],
-        remote_host=_first(record, ("remote_host",))[:_LONGEST_ID],
+        message_id=_text(record, "message_id", _LONGEST_ID),
+        remote_host=_text(record, "remote_host", _LONGEST_ID),
         seen_at=min(_time(record, ("seen_at",)) or 0, defaults.now),
-        by=_first(record, ("by",))[:_LONGEST_NAME] or defaults.by,
-        note=_first(record, ("note",))[:LONGEST_TEXT] or defaults.note,
+        by=_text(record, "by", _LONGEST_NAME) or defaults.by,
+        note=_text(record, "note", LONGEST_TEXT) or defaults.note,
         bounces=_bounces(record),
     )
 
@@ -242,6 +242,11 @@ def _first(record: Mapping[str, object], names: tuple[str, ...]) -> str:
     return ""
 
 
+def _text(record: Mapping[str, object], name: str, limit: int) -> str:
+    """A text for people, whose octets that are not UTF-8 become `?`."""
+    return _first(record, (name,)).encode(errors="replace").decode()[:limit]
+
+
 def _time(record: Mapping[str, object], names: tuple[str, ...]) -> int | None:
     """A time as UTC milliseconds or in ISO 8601 (UTC where no zone is given)."""
     text = _first(record, names).strip()
@@ -250,10 +255,12 @@ def _time(record: Mapping[str, object], names: tuple[str, ...]) -> int | None:
     try:
         if text.isascii() and text.isdigit():
             milliseconds = int(text)
-            datetime.fromtimestamp(milliseconds / 1000, UTC)
-            return milliseconds
-        when = datetime.fromisoformat(text)
-        return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+        else:
+            when = datetime.fromisoformat(text)
+            when = when if when.tzinfo else when.replace(tzinfo=UTC)
+            milliseconds = round(when.timestamp() * 1000)
+        datetime.fromtimestamp(milliseconds / 1000, UTC)  # of the calendar in our zone as well
+        return milliseconds
     except (ValueError, OverflowError, OSError):
         raise _Bad(f"the time {text[:40]!r} is not as 2026-11-24T19:42:11Z") from None
 

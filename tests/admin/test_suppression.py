@@ -113,5 +113,8 @@ async def test_bounds_are_kept(operations):
     list_ = operations.suppressions
     with pytest.raises(Refused, match="1001 entries are more than 1000"):
         await list_.remove(AddressesRequest(("a@one.test",) * 1_001))
+    endless = SuppressionEntry("a@one.test", "manual", "operator", NOW, expires_at=10**18)
+    with pytest.raises(Refused, match="years 1 to 9999"):
+        await list_.add(SuppressRequest((endless,)))
     with pytest.raises(Refused, match="limit"):
         await list_.changes(ChangesRequest(limit=0))

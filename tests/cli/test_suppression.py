@@ -51,6 +51,8 @@ def test_a_list_may_be_narrowed(run, anywhere):
         (("add",), 2),
         (("add", "a@one.test", "--reason", "dislike"), 2),
         (("add", "a@one.test", "--expires-after", "soon"), 2),
+        (("add", "a@one.test", "--expires-after", "99999999999d"), 2),
+        (("list", "--limit", "0"), 2),
     ],
 )
 def test_what_cannot_be_done_is_told_in_the_exit_code(run, config_path, arguments, code):
@@ -121,6 +123,13 @@ def test_octets_that_are_not_utf_8_spoil_one_line_only(run, config_path, tmp_pat
     file.write_bytes(b"a@one.test\ncaf\xe9@one.test\nb@one.test\n")
     ran = run("suppression", "import", file)
     assert ran.out == "2 new, 0 replaced, 1 lines skipped\n"
+
+
+def test_a_note_that_is_not_utf_8_is_refused_or_marked_and_breaks_nothing(run, anywhere):
+    ran = run("suppression", "add", "a@one.test", "--note", "caf\udce9")
+    assert "not UTF-8" in ran.err or ran.code == 0
+    listed = run("suppression", "list", "--json").json
+    assert [entry["note"] for entry in listed] in ([], ["caf?"])
 
 
 def test_a_file_that_is_not_there_is_told(run, config_path):

@@ -93,6 +93,20 @@ def test_a_line_that_cannot_be_taken_says_why(line, form, why):
     assert why in bad.problem
 
 
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "9" * 17]
+)
+def test_a_time_that_could_not_be_shown_again_is_not_taken(time):
+    (bad,) = read(f'{{"address": "a@one.test", "expires_at": "{time}"}}', "json")
+    assert isinstance(bad, BadLine)
+
+
+@pytest.mark.parametrize("note", [r"\ud800 caf\u00e9", "\udce9 café"])
+def test_a_text_that_is_not_utf_8_is_taken_with_marks_in_its_place(note):
+    (entry,) = read(f'{{"address": "a@one.test", "evidence": "{note}", "note": "{note}"}}', "json")
+    assert (entry.evidence, entry.note) == ("? café", "? café")
+
+
 def test_a_time_in_the_future_is_taken_as_now():
     (entry,) = read('{"address": "a@one.test", "created_at": "2999-01-01"}', "json")
     assert entry.created_at == NOW
