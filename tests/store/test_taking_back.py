@@ -30,3 +30,14 @@ def test_an_insert_that_is_taken_back_was_never_told_of(tmp_path: Path, new: New
         messages.withdraw(db, [accepted])
         left = [entry.message_id for entry in outbox.read(db, 0, 10)]
     assert sorted(left) == sorted([before.message.id, after.message.id] * 2)
+
+
+def test_what_somebody_has_claimed_since_stays_told_of(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    new = make_new("a@x.test", "b@y.test")
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as db:
+        (accepted,) = messages.insert(db, [(new, None)])
+        db.execute("UPDATE delivery SET epoch = 7 WHERE domain = 'y.test'")
+        messages.withdraw(db, [accepted])
+        assert db.execute("SELECT domain FROM delivery").fetchall() == [("y.test",)]
+        assert [entry.message_id for entry in outbox.read(db, 0, 10)] == [new.message.id]

@@ -339,8 +339,10 @@ def _delete_message_if_done(db: sqlite3.Connection, delivery_id: int) -> bool:
 
 
 def withdraw(db: sqlite3.Connection, requests: Sequence[Accepted]) -> list[None]:
-    """Take back inserts that were not acknowledged, except what somebody has claimed since."""
+    """Take back inserts that were not acknowledged, except what somebody has claimed since: that
+    is sent, and so it stays told of as well."""
     for accepted in requests:
+        stays = False
         for delivery in accepted.deliveries:
             gone = db.execute(
                 "DELETE FROM delivery WHERE id = ? AND epoch IS ?",
@@ -348,7 +350,10 @@ def withdraw(db: sqlite3.Connection, requests: Sequence[Accepted]) -> list[None]
             ).rowcount
             if gone:
                 _delete_message_if_done(db, delivery.id)
-        outbox.take_back(db, accepted.outbox_id, alone=bool(accepted.deliveries))
+            else:
+                stays = True
+        if not stays:
+            outbox.take_back(db, accepted.outbox_id, alone=bool(accepted.deliveries))
     return [None] * len(requests)
 
 
