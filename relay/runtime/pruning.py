@@ -49,8 +49,9 @@ async def prune_log(
 
     async def step() -> bool:
         bounds = config().message_log
-        before = clock() - round(bounds.keep * 1000)
-        return await messages.prune(before, bounds.size, keep_from(), _AT_ONCE) > 0
+        now = clock()
+        before = now - round(bounds.keep * 1000)
+        return await messages.prune(before, bounds.size, keep_from(), _AT_ONCE, now) > 0
 
     while True:
         is_more = await _tried(step, log, "old messages cannot be removed from the log now")

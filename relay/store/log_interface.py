@@ -19,6 +19,9 @@ from relay.store.log_values import (
     TellingCursor,
 )
 
+NEVER_TRIED = 1 << 62
+"""A time by which all mail has expired."""
+
 
 class Filed(Protocol):
     """Where messages and events are looked up."""
@@ -95,7 +98,11 @@ class MessageLog(Filed, TellingLog, TallyLog, Protocol):
     async def file(self, filing: Filing) -> None:
         """Durable when it returns."""
 
-    async def prune(self, before: int, most_octets: int, keep_from: int, limit: int) -> int:
+    async def prune(
+        self, before: int, most_octets: int, keep_from: int, limit: int, now: int = NEVER_TRIED
+    ) -> int:
         """Forget up to `limit` of the oldest messages, with their events, that were accepted before
         then, or while the log is larger than `most_octets`; but no event from number `keep_from`
-        on, which somebody is still to be told. How many messages went."""
+        on, which somebody is still to be told, and no message that is still tried: one of its
+        recipients waits, and it had not expired a day before `now` (UTC ms). How many messages
+        went; after 0 the next step begins at the oldest again."""

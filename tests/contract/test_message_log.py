@@ -265,6 +265,20 @@ async def test_behind_what_is_still_to_be_told_the_next_oldest_go(log: MessageLo
     assert await ids(log) == [5, 4, 1, 0]
 
 
+async def test_mail_that_is_still_tried_stays_until_a_day_after_it_expires(log: MessageLog) -> None:
+    made = [message(n, expires_at=NOW + 50) for n in range(5)]
+    await log.file(Filing("o", 1, tuple(made), tuple(sent(one) for one in made)))
+    await log.file(Filing("o", 2, (), (delayed(made[1]), delivered(made[2]), delivered(made[3]))))
+    day = 86_400_000
+    bounds = {"before": NOW + 99, "most_octets": 1 << 40, "keep_from": 1 << 60, "limit": 1}
+    assert await log.prune(**bounds, now=NOW) == 1
+    assert await log.prune(**bounds, now=NOW) == 1
+    assert await log.prune(**bounds, now=NOW) == 0
+    assert await ids(log) == [4, 1, 0]
+    assert await log.prune(**bounds | {"limit": 9}, now=NOW + day + 49) == 0
+    assert await log.prune(**bounds | {"limit": 9}, now=NOW + day + 50) == 3
+
+
 async def test_one_step_removes_no_more_than_is_quick(log: MessageLog) -> None:
     crowd = tuple(f"a{n}@x.test" for n in range(1_500))
     made = [message(n, *crowd) for n in range(3)]

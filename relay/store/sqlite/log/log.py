@@ -18,6 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from relay.observe.logging import Logger, make_logger
 from relay.store.interface import StoreError, StoreUnavailable
+from relay.store.log_interface import NEVER_TRIED
 from relay.store.log_values import (
     DeadLetter,
     Filing,
@@ -62,6 +63,7 @@ class SqliteLog:
         self._is_reading = False
         self._inode = 0
         self._is_aside = False
+        self._pruned_to = 0
 
     # Life
 
@@ -97,8 +99,12 @@ class SqliteLog:
     async def file(self, filing: Filing) -> None:
         await self._write(filings.file, filing)
 
-    async def prune(self, before: int, most_octets: int, keep_from: int, limit: int) -> int:
-        gone = await self._write(pruning.prune, before, most_octets, keep_from, limit)
+    async def prune(
+        self, before: int, most_octets: int, keep_from: int, limit: int, now: int = NEVER_TRIED
+    ) -> int:
+        gone, self._pruned_to = await self._write(
+            pruning.prune, before, most_octets, keep_from, limit, now, self._pruned_to
+        )
         if gone:
             await self._run(lambda db: pruning.shrink(db, _SHRUNK_AT_ONCE))
         return gone
