@@ -12,15 +12,16 @@ from relay.admin.control import Changed, Refused
 from relay.config.model import Config
 from relay.config.reputation import Reputation
 from relay.feedback.reputation import (
-    HOUR_MS,
     Finding,
     Volume,
     by_dimension,
     judge,
+    longest_days,
     representative,
     rules_of,
     to_heal,
 )
+from relay.feedback.tallying import HOUR_MS
 from relay.mail.enhanced import printable_text
 from relay.store.happenings import PausedKind
 from relay.store.interface import PauseStore
@@ -184,8 +185,7 @@ class ReputationOperations:
 
 def _longest(config: Config) -> int:
     """Hours that may be looked at."""
-    own = [one.reputation for one in config.configuration_sets.values() if one.reputation]
-    return max(rules.days for rules in (config.reputation, *own)) * _DAY_HOURS
+    return longest_days(config) * _DAY_HOURS
 
 
 def _reason(text: str) -> str:

@@ -23,7 +23,8 @@ from relay.cli.desk import open_desk
 from relay.cli.failures import OK
 from relay.cli.options import ConfigOption, JsonOption
 from relay.cli.output import moment, print_facts, print_json, print_table, say
-from relay.feedback.reputation import HOUR_MS, percent
+from relay.feedback.reputation import percent
+from relay.feedback.tallying import HOUR_MS
 
 app = App(
     name="reputation",

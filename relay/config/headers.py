@@ -11,6 +11,7 @@ from relay.mail.address import AddressError, parse_mailbox
 
 TOKEN = "{token}"  # noqa: S105 - the place of one, in a template
 
+_SENDER = re.compile(r"[A-Za-z0-9._-]{5,15}").fullmatch
 _URI = re.compile(r"[!#-;=?-_a-z~]+").fullmatch  # no spaces, quotes, brackets or braces
 
 
@@ -38,7 +39,13 @@ def _mailto(text: str) -> str:
     return f"{mailbox}{mark}{rest}"
 
 
-FeedbackSender = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{5,15}$")]
+def _sender(text: str) -> str:
+    if _SENDER(text) is None:
+        raise ValueError("allowed are 5 to 15 letters, digits, dots, - and _")
+    return text
+
+
+FeedbackSender = Annotated[str, AfterValidator(_sender)]
 """Gmail wants from 5 to 15 characters, the same for good."""
 
 

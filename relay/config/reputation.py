@@ -1,7 +1,7 @@
 """When a stream of mail is warned of, and paused, for its bounces and complaints (`reputation`)."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -22,7 +22,10 @@ def parse_share(value: object) -> float:
 
 
 def _share_or_never(value: object) -> object:
-    return value if value == "never" else parse_share(value)
+    try:
+        return value if value == "never" else parse_share(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
 
 
 Share = Annotated[float, BeforeValidator(parse_share)]
@@ -40,8 +43,17 @@ class Threshold(Section):
     @model_validator(mode="after")
     def _in_order(self) -> "Threshold":
         if self.pause != "never" and self.pause < self.warn:
-            raise ValueError("pause is not to be below warn")
+            raise ValueError(
+                f"a pause that is not below warn, which is {self.warn * 100:g}%"
+                f" (pause is {self.pause * 100:g}%)"
+            )
         return self
+
+    def on_top_of(self, other: Self) -> Self:
+        """What is said here, and as `other` where nothing is."""
+        return other.model_copy(
+            update={name: getattr(self, name) for name in self.model_fields_set}
+        )
 
 
 class BounceThreshold(Threshold):
@@ -64,3 +76,12 @@ class Reputation(Section):
     complaints: ComplaintThreshold = ComplaintThreshold()
     volume: int = Field(10_000, ge=1, le=100_000_000)
     days: Days = Field(30, description="2d to 366d; what is older counts no more")
+
+    def on_top_of(self, other: "Reputation") -> "Reputation":
+        """What a configuration set says here, and as all others (`other`) where it says nothing."""
+        said = {name: getattr(self, name) for name in self.model_fields_set}
+        said |= {
+            "bounces": self.bounces.on_top_of(other.bounces),
+            "complaints": self.complaints.on_top_of(other.complaints),
+        }
+        return other.model_copy(update=said)

@@ -16,12 +16,13 @@ from typing import Literal
 
 from relay.config.model import Config
 from relay.config.reputation import Reputation, Threshold
+from relay.feedback.tallying import ACCOUNT, HOUR_MS
 from relay.store.log_values import Tally
 from relay.store.pauses import FreshStart
 
-HOUR_MS = 3_600_000
 _DAY = 24
 _HEALED = 0.8
+_AHEAD = 1  # hours that a clock may be ahead of ours, as over the edge of an hour
 
 Metric = Literal["bounces", "complaints"]
 Level = Literal["healthy", "warned", "paused"]
@@ -81,7 +82,9 @@ def representative(
     tallies: Iterable[Tally], rules: Reputation, now: int, fresh: FreshStart | None = None
 ) -> Volume:
     """The volume by which a dimension is judged at `now` (UTC ms). `tallies` are its hours, in any
-    order. Where the clock went back, a fresh start that is yet to come holds from this hour on."""
+    order. Where the clock went back, hours that are yet to come count when they come (else a bad
+    one would count until then, whatever was started afresh), and a fresh start that is yet to come
+    holds from this hour on."""
     this_hour = now // HOUR_MS
     oldest = this_hour - rules.days * _DAY + 1
     begun = this_hour
@@ -94,7 +97,7 @@ def representative(
         enough = sent >= rules.volume and tally.hour <= this_hour - _DAY
         if tally.hour < oldest or enough:
             break
-        if this_hour < tally.hour < begun:
+        if this_hour < tally.hour < begun or tally.hour > this_hour + _AHEAD:
             continue
         sent += tally.sent
         bounced += tally.bounced
@@ -155,7 +158,15 @@ def by_dimension(tallies: Sequence[Tally]) -> dict[str, list[Tally]]:
 
 
 def rules_of(config: Config, dimension: str) -> Reputation:
-    """By what a dimension is judged: a configuration set's own rules, or everybody's."""
+    """By what a dimension is judged: everybody's rules, and what a set's own say in their place."""
     kind, _, name = dimension.partition(":")
     found = config.configuration_sets.get(name) if kind == "set" else None
-    return found.reputation if found and found.reputation else config.reputation
+    if found is None or found.reputation is None:
+        return config.reputation
+    return found.reputation.on_top_of(config.reputation)
+
+
+def longest_days(config: Config) -> int:
+    """For so many days hours are needed, whoever is judged."""
+    sets = (f"set:{name}" for name in config.configuration_sets)
+    return max(rules_of(config, one).days for one in (ACCOUNT, *sets))

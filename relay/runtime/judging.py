@@ -12,16 +12,17 @@ from collections.abc import Callable, Sequence
 
 from relay.config.model import Config
 from relay.feedback.reputation import (
-    HOUR_MS,
     Finding,
     Level,
     Metric,
     Volume,
     by_dimension,
     judge,
+    longest_days,
     representative,
     rules_of,
 )
+from relay.feedback.tallying import HOUR_MS
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import PauseStore, StoreError
@@ -175,6 +176,4 @@ class Judging:
         await self._tallies.prune_tallies(this_hour - _KEPT_DAYS * _DAY_HOURS)
 
     def _longest(self) -> int:
-        config = self._config()
-        own = [s.reputation for s in config.configuration_sets.values() if s.reputation]
-        return max(rules.days for rules in (config.reputation, *own))
+        return longest_days(self._config())
