@@ -17,7 +17,18 @@ from relay.config.names import parse_bind_address
 IpAddress = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-_METADATA = frozenset(ip_address(text) for text in ("169.254.169.254", "168.63.129.16"))
+# Of clouds: most; Azure; Alibaba; Oracle; AWS and Google over IPv6.
+_METADATA = frozenset(
+    ip_address(text)
+    for text in (
+        "169.254.169.254",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    )
+)
 
 
 def not_public(address: IpAddress) -> str:

@@ -24,6 +24,8 @@ INSIDE = [
     ("169.254.1.1", "a link-local address"),
     ("169.254.169.254", "a metadata service"),
     ("168.63.129.16", "a metadata service"),
+    ("100.100.100.200", "a metadata service"),
+    ("fd00:ec2::254", "a metadata service"),
     ("fe80::1", "a link-local address"),
     ("::ffff:127.0.0.1", "a loopback address inside an IPv6 address"),
     ("64:ff9b::a9fe:a9fe", "a metadata service inside an IPv6 address"),
