@@ -1,8 +1,10 @@
 """What destinations of events ask of each other, and of this machine."""
 
+import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 from relay.config.document import Document
 from relay.config.events import KafkaTopic, NatsStream
@@ -14,20 +16,43 @@ _AUTHORITIES = "PEM with the certificates of authorities"
 
 
 def check_destinations(document: Document) -> Iterator[Problem]:
-    """Two destinations that would write one file, each cutting off what the other has begun."""
-    seen: dict[str, str] = {}
+    """Two destinations that would write one file, each cutting off what the other has begun, and
+    one that would write, and cut, what the relay keeps."""
+    data_dir = _absolute(document, ("data_dir",))
+    seen: dict[Path, str] = {}
     for name in document.names("events"):
         path: KeyPath = ("events", name, "path")
-        written = document.text(path)
-        if written is None:
+        file = _absolute(document, path)
+        if file is None:
             continue
-        if written in seen:
+        if data_dir is not None and (file.parent == data_dir or data_dir / "spool" in file.parents):
             yield document.problem(
                 path,
-                f"{document.show(path)} is the file of {seen[written]} too",
+                f"{document.show(path)} is where the relay keeps its own files",
+                "a file in another directory, as events/archive.jsonl",
+            )
+        other = seen.get(file) or _rotated_of(file, seen)
+        if other is not None:
+            yield document.problem(
+                path,
+                f"{document.show(path)} is the file of {other} too",
                 "a file of its own",
             )
-        seen.setdefault(written, name)
+        seen.setdefault(file, name)
+
+
+def _absolute(document: Document, path: KeyPath) -> Path | None:
+    """The path that is written there, as `FilePath` reads it."""
+    written = document.text(path)
+    if not written or "\0" in written:
+        return None
+    return Path(os.path.normpath(document.file.absolute().parent / os.path.expanduser(written)))
+
+
+def _rotated_of(file: Path, seen: Mapping[Path, str]) -> str | None:
+    """The destination whose older files have such a name."""
+    stem, dot, number = file.name.rpartition(".")
+    return seen.get(file.with_name(stem)) if dot and stem and number.isdigit() else None
 
 
 def destination_problems(config: Config, document: Document) -> Iterator[Problem]:

@@ -121,10 +121,21 @@ def test_no_secret_of_a_destination_is_shown(load):
     assert "abcdefgh" not in repr(load(text))
 
 
-def test_two_destinations_do_not_write_one_file(load):
-    files = "  a: {type: file, path: x.jsonl}\n  b: {type: file, path: x.jsonl}\n"
-    with pytest.raises(ConfigErrors, match=r"events\.b\.path: 'x\.jsonl' is the file of a too"):
+@pytest.mark.parametrize("second", ["x.jsonl", "./x.jsonl", "y/../x.jsonl", "x.jsonl.3"])
+def test_two_destinations_do_not_write_one_file(load, second):
+    files = f"  a: {{type: file, path: x.jsonl}}\n  b: {{type: file, path: {second}}}\n"
+    with pytest.raises(ConfigErrors, match=rf"events\.b\.path: '{second}' is the file of a too"):
         load(BASE + files)
+
+
+@pytest.mark.parametrize("path", ["data/relay.db", "./data/log.db", "data/spool/x"])
+def test_no_destination_writes_what_the_relay_keeps(load, path):
+    with pytest.raises(ConfigErrors, match=rf"'{path}' is where the relay keeps its own files"):
+        load(BASE + f"  a: {{type: file, path: {path}}}\n")
+
+
+def test_a_directory_for_events_may_be_beside_what_the_relay_keeps(load):
+    assert load(BASE + "  a: {type: file, path: data/events/x.jsonl}\n").events["a"]
 
 
 def warnings(load, text: str) -> list[str]:
