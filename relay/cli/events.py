@@ -48,6 +48,7 @@ NameArgument = Annotated[
 IdsArgument = Annotated[tuple[int, ...], Parameter(name="ID", help="Dead letters, as dead shows.")]
 
 _TIMEOUT_S = 120.0  # a destination may take its time
+_AT_ONCE = 100  # dead letters that one question may name
 
 
 @app.default
@@ -141,9 +142,7 @@ def replay(
     if not since:
         if to:
             raise CommandFailed("--until is for --since", USAGE)
-        whole = _in_parts(
-            lambda after: client.call(EVENTS_REPLAY_DEAD, LettersNamed(name, ids, after))
-        )
+        whole = _replay_letters(client, name, ids)
     elif ids:
         raise CommandFailed("name dead letters, or a time with --since: not both", USAGE)
     else:
@@ -158,7 +157,8 @@ def replay(
         say(f"told: {plural(whole.told, 'event')}, refused: {whole.refused:,}")
         if whole.error:
             warn(f"relay: {shown(name)} takes nothing now: {shown(whole.error)}")
-    return FAILED if whole.refused or whole.error else OK
+    are_there = bool(whole.error) or _are_there(name, ids, whole.told + whole.refused)
+    return FAILED if whole.refused or whole.error or not are_there else OK
 
 
 @app.command
@@ -175,18 +175,47 @@ def forget(
     if not ids and not yes and not confirm(f"forget all dead letters of {shown(name)}?"):
         raise CommandFailed("nothing was forgotten; --yes does it without asking", USAGE)
     client = _client(config)
-    count = client.call(EVENTS_FORGET, LettersNamed(name, ids)).count
+    count = 0
+    for some in _some_at_a_time(ids):
+        count += client.call(EVENTS_FORGET, LettersNamed(name, some)).count
     while not ids and (more := client.call(EVENTS_FORGET, LettersNamed(name)).count):
         count += more
     if as_json:
         print_json({"count": count})
     else:
         say(f"forgotten: {plural(count, 'dead letter')}")
-    return OK
+    return OK if _are_there(name, ids, count) else FAILED
 
 
 def _client(config: ConfigOption) -> Client:
     return Client(find_config(config).data_dir(), timeout=_TIMEOUT_S)
+
+
+def _some_at_a_time(ids: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+
+
+def _replay_letters(client: Client, name: str, ids: tuple[int, ...]) -> Replayed:
+    """Those named, or all."""
+    told = refused = 0
+    for some in _some_at_a_time(ids) or [()]:
+
+        def ask(after: int, some: tuple[int, ...] = some) -> Replayed:
+            return client.call(EVENTS_REPLAY_DEAD, LettersNamed(name, some, after))
+
+        part = _in_parts(ask)
+        told, refused = told + part.told, refused + part.refused
+        if part.error:
+            return Replayed(told, refused, 0, part.error)
+    return Replayed(told, refused)
+
+
+def _are_there(name: str, ids: tuple[int, ...], found: int) -> bool:
+    """Whether all that were named are dead letters of the destination; it is said where not."""
+    missing = len(set(ids)) - found
+    if missing > 0:
+        warn(f"relay: {shown(name)} has no such dead letters: {missing} of those named")
+    return missing <= 0
 
 
 def _in_parts(ask: Callable[[int], Replayed]) -> Replayed:

@@ -60,18 +60,24 @@ class EventDesk:
         ]
 
     async def forget(self, name: str, ids: Sequence[int]) -> int:
-        """Forget dead letters, those with these ids, or where there are none some of all: as many
-        as went. 0 where none is left."""
-        wanted = list(ids)
-        if not wanted:
-            wanted = [one.id for one in await self._log.dead_letters(name, 0, AT_ONCE)]
+        """Forget dead letters of a destination, those with these ids (`AT_ONCE` at most), or where
+        there are none some of all: as many as went. 0 where none is left."""
+        if ids:
+            letters = await self._letters_of(name, ids)
+        else:
+            letters = await self._log.dead_letters(name, 0, AT_ONCE)
+        wanted = [letter.id for letter in letters]
         return await self._log.forget_dead_letters(wanted) if wanted else 0
 
     async def replay_dead(self, name: str, ids: Sequence[int], after: int) -> Replayed:
-        """Tell dead letters once more: those with these ids, else the next of all after that one.
+        """Tell dead letters once more: those with these ids (`AT_ONCE` at most), else the next of
+        all after that one.
         What is told now is forgotten. Raises `UnknownDestination`."""
         teller = self._telling.teller(name)
-        letters = await self._letters_of(name, ids, after)
+        if ids:
+            letters = await self._letters_of(name, ids)
+        else:
+            letters = await self._log.dead_letters(name, after, AT_ONCE)
         notifications = await self._notifications([letter.event for letter in letters])
         outcomes = await _try(teller, notifications)
         told = [
@@ -110,9 +116,8 @@ class EventDesk:
             Notification(event, messages.get(event.message_id), self._hostname) for event in events
         ]
 
-    async def _letters_of(self, name: str, ids: Sequence[int], after: int) -> list[DeadLetter]:
-        if not ids:
-            return await self._log.dead_letters(name, after, AT_ONCE)
+    async def _letters_of(self, name: str, ids: Sequence[int]) -> list[DeadLetter]:
+        """Those of the destination that have these ids."""
         found = [await self._log.dead_letters(name, one - 1, 1) for one in ids[:AT_ONCE]]
         return [
             letters[0]

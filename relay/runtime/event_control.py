@@ -38,7 +38,10 @@ class EventControl:
 
     async def letters(self, request: LettersRequest) -> list[ShownLetter]:
         question = TellDeadLetters(request.destination, request.after, max(1, request.limit))
-        return await self._ask(question)
+        letters = await self._ask(question)
+        if not letters and request.destination:  # one that was removed may have left some
+            self._check(request.destination)
+        return letters
 
     async def forget(self, request: LettersNamed) -> Changed:
         return Changed(await self._ask(ForgetDeadLetters(request.destination, request.ids)))

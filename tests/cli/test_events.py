@@ -161,5 +161,21 @@ def test_dead_letters_are_forgotten_all_only_on_a_clear_word(run, events):
     assert events.asked[-1].ids == (4,)
 
 
+def test_ids_that_are_no_dead_letters_of_the_destination_are_told(run, events):
+    events.counts = [1]
+    ran = run("events", "forget", "shop", "4", "5")
+    assert ran.code == 1
+    assert "shop has no such dead letters: 1 of those named" in ran.err
+    ran = run("events", "replay", "shop", "7", "8", "9")
+    assert (ran.code, ran.out) == (1, "told: 2 events, refused: 0\n")
+    assert "shop has no such dead letters: 1 of those named" in ran.err
+
+
+def test_many_dead_letters_are_named_in_parts(run, events):
+    events.parts = [Replayed(told=100), Replayed(told=20)]
+    assert run("events", "replay", "shop", *map(str, range(1, 121))).code == 0
+    assert [len(request.ids) for request in events.asked] == [100, 20]
+
+
 def test_without_a_running_relay_it_exits_3(run, config_path):
     assert run("events").code == 3

@@ -382,6 +382,15 @@ def test_dead_letters_are_forgotten_by_id_or_all(play):
     play(act, hook={})
 
 
+def test_a_dead_letter_of_another_destination_is_not_forgotten_by_its_id(play):
+    async def act(relay):
+        await _bury(relay, "a")
+        assert await relay.desk.forget("other", [relay.log.letters[0].id]) == 0
+        assert len(relay.log.letters) == 1
+
+    play(act, hook={}, other={"events": ["complaint"]})
+
+
 def test_events_of_a_time_are_told_again_in_parts(play):
     async def act(relay):
         hour = 3_600_000
