@@ -107,7 +107,7 @@ def _bounced(
         way=way,
     )
     suppress: tuple[SuppressionEntry, ...] = ()
-    if is_hard and counts:
+    if is_hard and counts and _proves_who(what.recipient, message):
         suppress = _entries(
             policies.of_set(message.configuration_set),
             "bounce",
@@ -127,8 +127,8 @@ def _complained(
     policies: Policies,
     hostname: str,
 ) -> Understood:
-    """Where nobody says whose complaint it is, it is told of all who have the message, as SES does,
-    and nobody is suppressed for it."""
+    """Where nobody says whose complaint it is, it is told of all who have the message, as SES
+    does."""
     recipient = _recipient(what.recipient, what.address, message)
     counts = _counts(message, recipient or "", hostname)
     if recipient is not None:
@@ -146,7 +146,7 @@ def _complained(
         way=_way(everybody[0], past) if everybody else Way(),
     )
     suppress: tuple[SuppressionEntry, ...] = ()
-    if len(everybody) == 1 and counts:
+    if recipient is not None and counts and _proves_who(what.recipient, message):
         suppress = _entries(
             policies.of_set(message.configuration_set),
             "complaint",
@@ -167,6 +167,12 @@ def _recipient(number: int | None, address: str, message: LoggedMessage) -> str 
         return everybody[0] if len(everybody) == 1 else None
     key = suppression_key(address)
     return next((one for one in everybody if suppression_key(one) == key), None)
+
+
+def _proves_who(number: int | None, message: LoggedMessage) -> bool:
+    """Whether the return-path itself says whom a report is about. One that several have seen proves
+    the message alone: any of them could name another, and nobody may put him on the list."""
+    return number is not None or len(message.recipients) == 1
 
 
 def meaning_of(

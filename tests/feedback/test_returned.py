@@ -202,7 +202,17 @@ def test_a_complaint_of_nobody_in_particular_is_told_of_all_who_have_it_and_supp
 
     named = understood(Complained(None, "BOB@x.test"), delivered("Ann@x.test", "bob@x.test"))
     assert named.events[0].recipients == ("bob@x.test",)
-    assert [entry.address for entry in named.suppress] == ["bob@x.test"]
+
+
+def test_who_has_a_return_path_in_common_with_others_can_have_none_of_them_suppressed() -> None:
+    """All of a transaction have seen its return-path: it does not prove who bounced."""
+    bounced = Returned(None, "cat@y.test", "failed", "5.1.1", "550 5.1.1 User unknown")
+    for forged in (bounced, Complained(None, "cat@y.test")):
+        found = understood(forged)
+        assert found.events[0].recipients == ("cat@y.test",)
+        assert found.suppress == ()
+        alone = understood(forged, about=message("cat@y.test"))
+        assert [entry.address for entry in alone.suppress] == ["cat@y.test"]
 
 
 def test_a_second_complaint_of_the_same_recipient_adds_nothing() -> None:
@@ -217,7 +227,6 @@ def test_who_complains_by_name_is_heard_though_all_were_named_before() -> None:
 
     found = understood(Complained(None, "bob@x.test"), delivered(), everybody, number=10)
     assert found.events[0].recipients == ("bob@x.test",)
-    assert [entry.address for entry in found.suppress] == ["bob@x.test"]
 
 
 def test_a_set_that_adds_no_complaints_has_the_event_alone() -> None:
@@ -241,5 +250,5 @@ def test_a_simulated_recipient_beside_real_ones_complains_and_is_neither_counted
     assert isinstance(event.facts, ComplaintFacts)
     assert not event.facts.counts
     assert found.suppress == ()
-    real = understood(Complained(None, "ann@x.test"), delivered("ann@x.test", box), about=about)
+    real = understood(Complained(0, "ann@x.test"), delivered("ann@x.test", box), about=about)
     assert len(real.suppress) == 1
