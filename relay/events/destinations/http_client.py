@@ -123,18 +123,24 @@ class HttpClient:
         return answer
 
     async def _connect(self) -> "_Connection":
+        """To the first address that can be had. One that is silent leaves time for the next."""
+        addresses = await self._locate(self._host, self._port)
         failure: OSError | None = None
-        for address in await self._locate(self._host, self._port):
+        for number, address in enumerate(addresses, 1):
+            is_last = number == len(addresses)
             try:
-                reader, writer = await asyncio.open_connection(
-                    address,
-                    self._port,
-                    ssl=self._context,
-                    server_hostname=self._host if self._context else None,
-                )
+                async with asyncio.timeout(
+                    None if is_last else self._timeout / (len(addresses) + 1)
+                ):
+                    reader, writer = await asyncio.open_connection(
+                        address,
+                        self._port,
+                        ssl=self._context,
+                        server_hostname=self._host if self._context else None,
+                    )
             except ssl.SSLCertVerificationError:
                 raise
-            except OSError as error:
+            except OSError as error:  # so is a TimeoutError
                 failure = error
                 continue
             return _Connection(reader, writer)

@@ -4,10 +4,13 @@ import asyncio
 import hashlib
 import hmac
 import json
+import socket
+import ssl
 
 import pytest
 
 from relay.config.events import SnsEndpoint, Webhook
+from relay.events.destinations.http_client import HttpClient
 from relay.events.destinations.interface import DestinationError
 from relay.events.destinations.webhook import HttpDestination, envelope
 from relay.events.patience import Failed, Refused, Told
@@ -143,6 +146,19 @@ async def test_a_receiver_that_is_silent_is_not_waited_for_longer_than_its_timeo
         hook = destination(site, timeout="1s")
         assert await hook.tell(some()) == [Failed("did not answer within 1 seconds")]
         await hook.close()
+
+
+async def test_an_address_that_is_silent_leaves_time_for_the_next(ca):
+    async with web() as site:
+        with socket.create_server(("127.0.0.9", site.port)):
+
+            async def locate(host, port):
+                return ["127.0.0.9", "127.0.0.1"]
+
+            context = ssl.create_default_context(cafile=ca)
+            client = HttpClient(f"https://localhost:{site.port}/", locate, context, 3.0)
+            assert (await client.post({}, b"{}")).status == 200
+            await client.close()
 
 
 async def test_an_answer_without_end_is_read_no_further_than_needed(destination):
