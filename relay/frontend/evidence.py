@@ -117,7 +117,11 @@ def _found(addresses: tuple[str, ...], read_path: ReadPath) -> ReturnPath | None
 
 
 def _once(kind: str, path: ReturnPath, address: str) -> str:
-    """The word of one bounce, or one complaint, of one recipient of one message."""
+    """The word of one bounce, or one complaint, of one recipient of one message. Up to its last
+    hyphen it is the same for all recipients of the message, so that they can be counted."""
     who = address.lower() if path.recipient is None else str(path.recipient)
-    facts = f"{kind}\0{path.message_id}\0{who}".encode(errors="replace")
-    return f"{kind}-{blake2b(facts, digest_size=16).hexdigest()}"
+    return f"{kind}-{_digest(path.message_id)}-{_digest(who)}"
+
+
+def _digest(fact: str) -> str:
+    return blake2b(fact.encode(errors="replace"), digest_size=16).hexdigest()

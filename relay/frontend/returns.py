@@ -26,12 +26,15 @@ from relay.store.interface import StoreError
 
 _PEOPLE = frozenset({"postmaster", "abuse"})
 _AT_ONCE = 65_536  # octets that are read without giving others a turn
+_NAMES = 1_000  # that reports about one message may name, where it cannot have more recipients
 
 
 class ReportBook(Protocol):
     """Where what comes back is written down (`relay.store.interface.Outbox`)."""
 
-    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool: ...
+    async def add(
+        self, message_id: str, at: int, what: Happening, once: str = "", most: int | None = None
+    ) -> bool: ...
 
 
 class Returns:
@@ -51,6 +54,7 @@ class Returns:
     ) -> None:
         self._keys = tuple(keys)
         self._lifetime = round(settings.accept_for * 1000)
+        self._names = max(_NAMES, config.bounds.recipients)
         self._postmaster = settings.postmaster or ""
         self._complaints = frozenset(address.lower() for address in settings.feedback_addresses)
         self._domains = frozenset(
@@ -101,11 +105,10 @@ class Returns:
         return replies.NOT_A_REPORT if found.outcome == "refused" else replies.REPORT_TAKEN
 
     async def _write(self, found: Evidence) -> int:
-        """How much of it is new."""
-        at = self._wall()
-        return sum(
-            [await self._book.add(one.message_id, at, one.what, one.once) for one in found.told]
-        )
+        """How much of it is new. All of it goes into as few transactions as the store can have."""
+        at, add = self._wall(), self._book.add
+        written = (add(one.message_id, at, one.what, one.once, self._names) for one in found.told)
+        return sum(await asyncio.gather(*written))
 
     def _read(self, address: str) -> ReturnPath:
         return verp.read(address, self._keys, now=self._wall(), lifetime=self._lifetime)

@@ -173,9 +173,12 @@ class Outbox(Protocol):
     async def forget(self, upto: int) -> int:
         """Remove entries up to that id, which the log has; how many."""
 
-    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
+    async def add(
+        self, message_id: str, at: int, what: Happening, once: str = "", most: int | None = None
+    ) -> bool:
         """Write an entry down. Where `once` is given and was given before, and is not pruned, it is
-        not written again, and the answer is False: the same report may be handed in twice."""
+        not written again, and the answer is False: the same report may be handed in twice. Neither
+        is one beyond `most` words that are alike up to their last hyphen."""
 
     async def prune_once(self, before: int, limit: int) -> int:
         """Forget up to `limit` words of `once` that came before then (UTC ms); how many."""

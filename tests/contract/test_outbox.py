@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from relay.store.attempted import Attempted, Verdict, Way
-from relay.store.happenings import Complained, Rejected, Sent
+from relay.store.happenings import Complained, Rejected, Returned, Sent
 from relay.store.interface import Store
 from relay.store.values import NewMessage, Owner, Settlement, Suppressed, SuppressionEntry
 from tests.contract.making import AUTHOR, NOW, make_new
@@ -91,6 +91,17 @@ async def test_a_report_that_is_handed_in_twice_is_told_once(store: Store) -> No
     assert [e.what for e in await store.outbox.read(0, 10)] == [complained]
     assert await store.outbox.prune_once(NOW + 1, 10) == 1
     assert await store.outbox.add("m", NOW + 2, complained, once="m/0/complaint")
+
+
+async def test_reports_about_one_message_are_bounded_whoever_they_name(store: Store) -> None:
+    told = [
+        await store.outbox.add("m", NOW, Returned(None, who, "failed"), f"bounce-m-{who}", most=2)
+        for who in ("a", "b", "c", "a")
+    ]
+    assert told == [True, True, False, False]
+    other = Returned(None, "c", "failed")
+    assert await store.outbox.add("n", NOW, other, "bounce-mm-c", most=2)
+    assert len(await store.outbox.read(0, 10)) == 3
 
 
 async def test_an_outbox_keeps_its_name_and_knows_the_highest_id_that_it_gave(

@@ -79,10 +79,13 @@ class MemoryStore:
     def outbox(self) -> "MemoryStore":
         return self
 
-    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
+    async def add(
+        self, message_id: str, at: int, what: Happening, once: str = "", most: int | None = None
+    ) -> bool:
         if self.write_error is not None:
             raise self.write_error
-        if once in self.heard:
+        alike = [word for word in self.heard if word.rpartition("-")[0] == once.rpartition("-")[0]]
+        if once in self.heard or (most is not None and len(alike) >= most):
             return False
         self.heard.add(once)
         self.happened.append((message_id, what))

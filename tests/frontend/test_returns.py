@@ -332,6 +332,25 @@ async def test_a_report_of_many_recipients_is_written_down_once_for_each_of_them
         assert named == [f"r{number}@example.test" for number in range(100)]
 
 
+async def test_whoever_holds_a_return_path_of_several_cannot_fill_the_store_by_naming_strangers(
+    open_returns: Open,
+) -> None:
+    _, address = return_path(recipient=None)
+    _, another = return_path(recipient=None)
+    async with open_returns() as house, greeted(house) as client:
+        for batch in range(11):
+            fields = b"".join(
+                b"Final-Recipient: rfc822; s%d@example.test\r\nAction: failed\r\n"
+                b"Status: 5.1.1\r\n\r\n" % (batch * 99 + number)
+                for number in range(99)
+            )
+            many = report().replace(b"Final-Recipient", fields + b"Final-Recipient", 1)
+            assert (await hand_in(client, address, many)).startswith("250")
+        assert len(house.store.happened) == 1_000
+        assert (await hand_in(client, another, report())).startswith("250")
+        assert len(house.store.happened) == 1_001
+
+
 async def test_who_tries_many_addresses_is_cut_off(open_returns: Open) -> None:
     async with open_returns() as house, greeted(house) as client:
         await client.say(b"MAIL FROM:<>")

@@ -71,9 +71,11 @@ class Outbox:
         """See `interface.Outbox`."""
         return await self._writer.submit(forget, upto, unhurried=True)
 
-    async def add(self, message_id: str, at: int, what: Happening, once: str = "") -> bool:
+    async def add(
+        self, message_id: str, at: int, what: Happening, once: str = "", most: int | None = None
+    ) -> bool:
         """See `interface.Outbox`."""
-        return await self._writer.submit(_add_all, (row(message_id, at, what), once))
+        return await self._writer.submit(_add_all, (row(message_id, at, what), once, most))
 
     async def prune_once(self, before: int, limit: int) -> int:
         """See `interface.Outbox`."""
@@ -187,20 +189,27 @@ def forget(db: sqlite3.Connection, requests: Sequence[int]) -> list[int]:
     return [db.execute("DELETE FROM outbox WHERE id <= ?", (upto,)).rowcount for upto in requests]
 
 
-def _add_all(db: sqlite3.Connection, requests: Sequence[tuple[Row, str]]) -> list[bool]:
+def _add_all(db: sqlite3.Connection, requests: Sequence[tuple[Row, str, int | None]]) -> list[bool]:
     added = []
-    for entry, once in requests:
-        is_new = (
-            not once
-            or db.execute(
-                "INSERT OR IGNORE INTO heard (word, at) VALUES (?, ?)", (once, entry[1])
-            ).rowcount
-            == 1
-        )
+    for entry, once, most in requests:
+        is_new = not once or _is_new(db, once, most, entry[1])
         if is_new:
             add(db, [entry])
         added.append(is_new)
     return added
+
+
+def _is_new(db: sqlite3.Connection, word: str, most: int | None, at: int) -> bool:
+    """Whether the word was not heard before, and finds room beside those of its kind."""
+    if most is not None:
+        kind = word[: word.rfind("-") + 1]
+        (heard,) = db.execute(
+            "SELECT count(*) FROM heard WHERE word >= ? AND word < ?", (kind, kind + "\x7f")
+        ).fetchone()
+        if heard >= most:
+            return False
+    statement = "INSERT OR IGNORE INTO heard (word, at) VALUES (?, ?)"
+    return db.execute(statement, (word, at)).rowcount == 1
 
 
 def _prune_once(db: sqlite3.Connection, requests: Sequence[tuple[int, int]]) -> list[int]:
