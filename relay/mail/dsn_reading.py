@@ -17,6 +17,7 @@ from relay.mail.xtext import decode_xtext
 ReadAction = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 
 MOST_RECIPIENTS = 100
+MOST_BLOCKS = 1_000
 DIAGNOSTIC_CHARACTERS = 512
 ADDRESS_CHARACTERS = 320
 HOST_CHARACTERS = 255
@@ -77,15 +78,18 @@ def read_dsn(message: Part) -> ReadReport | None:
     for fields in _groups(status.body):
         reporting = reporting or host_in(fields.get("reporting-mta", ""))
         recipient = _recipient(fields)
-        if recipient is not None and len(recipients) < MOST_RECIPIENTS:
+        if recipient is not None:
             recipients.append(recipient)
+        if len(recipients) == MOST_RECIPIENTS:
+            break
     return ReadReport("RFC 3464", tuple(recipients), reporting) if recipients else None
 
 
 def _groups(body: bytes) -> Iterator[dict[str, str]]:
     """The blocks of fields of a delivery-status part (RFC 3464 §2.1). Where a field about a
     recipient comes again, another recipient has begun, blank line or not."""
-    for block in re.split(rb"\n[ \t\r]*\n", body.replace(b"\r\n", b"\n")):
+    blocks = re.split(rb"\n[ \t\r]*\n", body.replace(b"\r\n", b"\n"), maxsplit=MOST_BLOCKS)
+    for block in blocks[:MOST_BLOCKS]:
         fields: dict[str, str] = {}
         for name, value in read_fields(block):
             if name in ("final-recipient", "original-recipient") and name in fields:
@@ -139,7 +143,7 @@ def address_in(value: str) -> str:
     """The address in a field of a recipient (RFC 3464 §2.3.1, RFC 6533 §3); `""` where what is
     there has not the form of one."""
     kind, semicolon, _ = value.partition(";")
-    address = untyped(value)
+    address = untyped(value[: 2 * ADDRESS_CHARACTERS])
     if semicolon and kind.strip().lower() == "utf-8":
         address = _HEXPOINT.sub(_character, address)
     if "+" in address and "@" not in address:  # xtext, where it should not be

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.returns import Case, corpus, judge
-from relay.mail.dsn_reading import MOST_RECIPIENTS
+from relay.mail.dsn_reading import MOST_BLOCKS, MOST_RECIPIENTS
 from relay.mail.mime import MOST_PARTS, read_message
 from relay.mail.returned_mail import read_returned
 
@@ -163,6 +163,13 @@ def test_a_hostile_message_is_read_in_bounded_time(name: str, for_complaints: bo
 def test_parts_and_their_depth_are_bounded() -> None:
     assert sum(1 for _ in read_message(HOSTILE["ten thousand parts"]).walk()) == MOST_PARTS + 1
     assert sum(1 for _ in read_message(HOSTILE["nested without end"]).walk()) < MOST_PARTS
+
+
+def test_a_report_of_many_blocks_is_read_up_to_a_number_of_them() -> None:
+    one = b"Final-Recipient: rfc822; a@b.c\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+    near, far = (_report(b"Nothing: x\r\n\r\n" * n + one) for n in (900, MOST_BLOCKS + 1))
+    assert read_returned(near).report is not None
+    assert read_returned(far).kind != "dsn"
 
 
 def test_the_words_of_a_person_are_no_report_whatever_they_quote() -> None:
