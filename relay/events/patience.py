@@ -107,12 +107,13 @@ class Trials:
         self.not_before = now + _REFUSED_S[min(self.refusals, len(_REFUSED_S)) - 1]
         return self.refusals >= MOST_REFUSALS
 
-    def failed(self, now: float, taken: int) -> bool:
+    def failed(self, now: float, taken: int, *, holds_up: bool = False) -> bool:
         """The destination failed with it, which has taken so many events until now; whether once
-        too often while it took others."""
+        too often while it took others. `holds_up`: it took so many that nothing further is told
+        before this one is done."""
         self.attempts += 1
-        if self.attempts == 1 or taken > self.taken_by_then:
+        if self.attempts == 1 or holds_up or taken > self.taken_by_then:
             self.failures += 1
         self.taken_by_then = taken
         self.not_before = now + min(LONGEST_S, FIRST_S * 2 ** min(self.failures, 20))
-        return self.failures >= MOST_FAILURES
+        return self.failures >= (MOST_REFUSALS if holds_up else MOST_FAILURES)

@@ -225,7 +225,8 @@ class Teller:
             self._waiting.again(number)  # it fails as a whole, and keeps the order of the log
         else:
             trials = self._waiting.trials(number)
-            if trials.failed(now, self.standing.told):
+            holds_up = self._waiting.course.is_wide
+            if trials.failed(now, self.standing.told, holds_up=holds_up):
                 await self._bury(number, failed.error)
             else:
                 self._waiting.hold(number, trials.not_before)

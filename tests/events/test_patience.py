@@ -80,6 +80,13 @@ def test_an_event_that_fails_while_others_are_taken_is_a_dead_letter_in_the_end(
     assert [trials.failed(0.0, taken) for taken in range(10)] == [False] * 9 + [True]
 
 
+def test_an_event_that_holds_up_all_others_is_one_soon():
+    trials = Trials()
+    assert not trials.failed(0.0, 1)
+    assert not trials.failed(0.0, 10_000)
+    assert trials.failed(0.0, 10_000, holds_up=True)
+
+
 def test_an_event_that_fails_with_all_others_is_none():
     trials = Trials()
     assert not any(trials.failed(0.0, 7) for _ in range(100))

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import generate_latest
 
+from relay.events.course import Course
 from relay.events.destinations.interface import DestinationError
 from relay.events.matching import Matching
 from relay.events.patience import Failed, Refused
@@ -308,6 +309,21 @@ def test_an_adapter_that_fails_in_an_unforeseen_way_is_a_destination_in_trouble(
         assert world.receiver.told == ["event-1"]
 
     assert "failed in an unforeseen way" in play(act).logged.getvalue()
+
+
+def test_an_event_that_makes_a_destination_fail_does_not_hold_up_what_lies_far_beyond(
+    play, monkeypatch
+):
+    monkeypatch.setattr(Course, "MOST_AHEAD", 30)
+
+    async def act(world):
+        world.log.happen(*[f"m{number}" for number in range(1_200)])
+        world.receiver.answers["event-1"] = [Failed("answered 500")] * 1_000
+        world.start()
+        await world.until(lambda: len(world.receiver.told) == 1_199, seconds=120)
+        assert [letter.event.id for letter in world.log.letters] == ["event-1"]
+
+    play(act)
 
 
 def test_an_event_that_cannot_be_written_keeps_no_other_from_being_told(play, monkeypatch):
