@@ -12,6 +12,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, is_dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -37,6 +38,9 @@ from relay.store.values import SuppressionEntry
 
 MAX_REQUEST = 4_000_000
 """Octets of one control request: a full batch of suppression entries with their evidence."""
+
+_MOST = 2**62  # of a number in a question: the store and the links take no larger ones
+_LONGEST = 10_000  # characters of a text in a question
 
 _STATUS: dict[RefusalKind, int] = {
     "invalid": 400,
@@ -177,10 +181,26 @@ async def _body(request: Request) -> bytes:
 
 def _decode(body: bytes, question: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(body or b"{}", type=question)
+        decoded = msgspec.json.decode(body or b"{}", type=question)
     except msgspec.MsgspecError as error:
         # The error names a field and its expected type, never the value.
         raise Refused(f"the request is not understood: {error}") from error
+    _check_bounds(decoded)
+    return decoded
+
+
+def _check_bounds(question: Any) -> None:
+    """The fields of a question, and of questions in it; lists have bounds of their own."""
+    for field in fields(question):
+        value = getattr(question, field.name)
+        if is_dataclass(value):
+            _check_bounds(value)
+        elif isinstance(value, int) and abs(value) > _MOST:
+            raise Refused(f"the request is not understood: {field.name} is too large a number")
+        elif isinstance(value, str) and len(value) > _LONGEST:
+            raise Refused(
+                f"the request is not understood: {field.name} has more than {_LONGEST} characters"
+            )
 
 
 def _render(encode: Callable[[Collector], bytes], registry: Collector, compressed: bool) -> bytes:

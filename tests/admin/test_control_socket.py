@@ -148,6 +148,7 @@ async def test_an_empty_export_is_empty(operations, data_dir):
         (b'{"address": 3}', b"Expected `str`"),
         (b"", b"missing required field"),
         (b"\xff", b"not understood"),
+        (b'{"address": "' + b"a" * 10_001 + b'"}', b"address has more than 10000 characters"),
     ],
 )
 async def test_a_request_that_is_not_understood_is_refused_with_the_reason(
@@ -157,6 +158,15 @@ async def test_a_request_that_is_not_understood_is_refused_with_the_reason(
         status, answer = await post(data_dir / "control.sock", SUPPRESSION_GET.path, body)
     assert status == 400
     assert why in answer
+
+
+async def test_a_number_that_the_store_cannot_take_is_refused(operations, data_dir):
+    async with control_server(FakeRelay(operations), data_dir):
+        path = data_dir / "control.sock"
+        for body in (b'{"after": %d}' % 2**63, b'{"which": {"upto": -%d}}' % 10**30):
+            url = "/v1/queue/list" if b"after" in body else "/v1/queue/bounce"
+            status, answer = await post(path, url, body)
+            assert (status, b"too large a number" in answer) == (400, True)
 
 
 async def test_a_request_beyond_the_bound_is_refused_before_it_is_held(operations, data_dir):

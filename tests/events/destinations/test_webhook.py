@@ -202,6 +202,19 @@ async def test_retry_after_is_understood(destination, value):
     assert outcome.wait == 7 if value == "7" else outcome.wait > 1e9
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +9999999999999"],
+)
+async def test_a_time_beyond_all_time_does_not_undo_what_was_taken(destination, value):
+    async with web() as site:
+        site.say("200 OK", f"Retry-After: {value}")
+        hook = destination(site)
+        (outcome,) = await hook.tell(some())
+        await hook.close()
+    assert outcome == Told("200")
+
+
 async def test_a_certificate_of_a_stranger_is_not_believed(destination):
     async with web() as site:
         hook = destination(site, ca=None)
