@@ -21,6 +21,7 @@ from relay.config.names import (
 from relay.config.problems import KeyPath, Problem, did_you_mean, key_text, listed
 from relay.config.provider_checks import check_providers
 from relay.config.providers import shipped_providers
+from relay.config.reputation_checks import check_reputation
 from relay.config.returns import LISTENER
 from relay.config.shaping import DEFAULT
 from relay.config.transport_keys import transport_problems
@@ -369,5 +370,6 @@ _CHECKS: tuple[Callable[[Document], Iterator[Problem]], ...] = (
     _sizes,
     _times,
     check_warmups,
+    check_reputation,
     check_destinations,
 )

@@ -21,6 +21,9 @@ def _url(text: str) -> str:
         raise ValueError(
             "allowed is an https:// URL with {token} in it once, as https://example.com/u/{token}"
         )
+    host = re.split("[/?#]", text.removeprefix("https://"), maxsplit=1)[0]
+    if not host or TOKEN in host:  # a token is longer than a name in DNS may be
+        raise ValueError("allowed is a URL with a host, and {token} behind it")
     return text
 
 

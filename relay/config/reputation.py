@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from relay.config.section import Section
 from relay.config.units import parse_days
@@ -39,15 +39,6 @@ class Threshold(Section):
     warn: Share
     pause: ShareOrNever = Field(description="never: it is left to people")
     minimum: int = Field(ge=1, le=10_000_000)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Threshold":
-        if self.pause != "never" and self.pause < self.warn:
-            raise ValueError(
-                f"a pause that is not below warn, which is {self.warn * 100:g}%"
-                f" (pause is {self.pause * 100:g}%)"
-            )
-        return self
 
     def on_top_of(self, other: Self) -> Self:
         """What is said here, and as `other` where nothing is."""
