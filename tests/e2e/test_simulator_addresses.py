@@ -26,6 +26,10 @@ class Simulated(World):
         document["configuration_sets"]["idle"] = {"pool": "idle", "tls": "require"}
         document["account"] = {"quota": 1, "on_limit": "reject"}
         super()._configure(document)
+        # Replies come to the sender himself, and not to a return-path of the relay's.
+        document.pop("returns", None)
+        for identity in document["identities"].values():
+            identity.pop("mail_from", None)
 
     def events(self, sent: Sent) -> list[dict[str, Any]]:
         """What has been told of a message by now."""
