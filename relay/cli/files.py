@@ -4,6 +4,7 @@
 line only. Fails with `CommandFailed`.
 """
 
+import io
 import itertools
 import os
 import sys
@@ -19,6 +20,8 @@ from relay.cli.failures import CommandFailed
 def lines_of(file: Path) -> Iterator[tuple[Iterator[str], int | None]]:
     """The lines of a file or of standard input, and the size of the file in octets."""
     if str(file) == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):  # whose locale may have another opinion
+            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
         yield sys.stdin, None
         return
     try:

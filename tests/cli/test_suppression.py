@@ -118,6 +118,17 @@ def test_standard_input_can_be_imported(run, config_path, monkeypatch):
     assert run("suppression", "import", "-").out == "1 new, 0 replaced, 0 lines skipped\n"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_standard_input_is_read_as_files_are_whatever_the_locale(
+    run, anywhere, monkeypatch, encoding
+):
+    octets = b"a@one.test\ncaf\xe9@one.test\n\xc3\xa9@one.test\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(octets), encoding))
+    assert run("suppression", "import", "-").out == "2 new, 0 replaced, 1 lines skipped\n"
+    listed = run("suppression", "list", "--json").json
+    assert [entry["address"] for entry in listed] == ["a@one.test", "é@one.test"]
+
+
 def test_octets_that_are_not_utf_8_spoil_one_line_only(run, config_path, tmp_path):
     file = tmp_path / "list.csv"
     file.write_bytes(b"a@one.test\ncaf\xe9@one.test\nb@one.test\n")
