@@ -17,6 +17,9 @@ from relay.config.names import parse_bind_address
 IpAddress = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+# All that is given to networks of the world; what lies beside it (site-local addresses, NAT64 of
+# one's own, IPv4-compatible ones) leads inside, or nowhere.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
 # Of clouds: most; Azure; Alibaba; Oracle; AWS and Google over IPv6.
 _METADATA = frozenset(
     ip_address(text)
@@ -43,9 +46,13 @@ def not_public(address: IpAddress) -> str:
         (address.is_loopback, "a loopback address"),
         (address.is_link_local, "a link-local address"),
         (address.is_multicast, "a multicast address"),
-        (not address.is_global and inner is None, "a private or reserved address"),
+        (inner is None and not _is_global(address), "a private or reserved address"),
     )
     return next((kind for holds, kind in kinds if holds), "")
+
+
+def _is_global(address: IpAddress) -> bool:
+    return address.is_global and (address.version == 4 or address in _GLOBAL_UNICAST)
 
 
 def _embedded(address: IpAddress) -> IPv4Address | None:

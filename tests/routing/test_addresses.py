@@ -30,6 +30,9 @@ from relay.routing.addresses import OwnAddresses, not_public
         ("::ffff:169.254.169.254", "a metadata service inside an IPv6 address"),
         ("64:ff9b::a00:1", "a private or reserved address inside an IPv6 address"),
         ("2002:7f00:1::", "a loopback address inside an IPv6 address"),
+        ("64:ff9b:1::7f00:1", "a private or reserved address"),
+        ("::127.0.0.1", "a private or reserved address"),
+        ("fec0::1", "a private or reserved address"),
     ],
 )
 def test_an_address_that_is_not_public_is_named_for_what_it_is(address: str, kind: str) -> None:
