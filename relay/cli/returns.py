@@ -146,7 +146,9 @@ def _verdict(
         try:
             path = read_path(to)
         except NotOurs as problem:
-            why = f"{to} is no return-path of this relay, {problem}"
+            why = f"{to} is no return-path of this relay: {problem}"
+            if not to:
+                why = "none: no field says which address it came to; give it as --to ADDRESS"
             return Verdict(mail.kind, form, "refused", why, reported=_reported(mail, classifier))
     found = evidence(mail, path, read_path)
     return Verdict(
@@ -186,6 +188,12 @@ def _one(found: ReadRecipient, classifier: Classifier) -> Reported:
     )
 
 
+def _whose(found: Verdict) -> str:
+    if found.recipient is not None:
+        return f"number {found.recipient + 1}"
+    return "not proven where it had several: nobody is suppressed then" if found.message_id else ""
+
+
 def _print(found: Verdict) -> None:
     print_facts(
         [
@@ -193,7 +201,7 @@ def _print(found: Verdict) -> None:
             ("written as", found.form),
             ("proof", found.proof),
             ("message", found.message_id),
-            ("recipient", "" if found.recipient is None else f"number {found.recipient + 1}"),
+            ("recipient", _whose(found)),
             ("what follows", _OUTCOMES[found.outcome]),
         ]
     )

@@ -107,3 +107,22 @@ def test_a_file_that_is_not_there_is_one_sentence(run, ours):
     assert ran.code == 1
     assert "missing.eml" in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_what_has_no_addressee_is_asked_for_it(run, ours, tmp_path):
+    file = tmp_path / "report.eml"
+    file.write_text(REPORT.format(to="", action="failed"))
+    ran = run("returns", "test", str(file))
+    assert ran.code == 1
+    assert "give it as --to ADDRESS" in ran.out
+
+
+def test_a_return_path_of_several_proves_no_recipient(run, config_path, ours, tmp_path):
+    message_id, _ = ours
+    key = read_keys(config_path.parent / "data")[0]
+    file = tmp_path / "report.eml"
+    shared = make(message_id, None, "bounce.sender.test", key)
+    file.write_text(REPORT.format(to=shared, action="failed"))
+    ran = run("returns", "test", str(file))
+    assert ran.code == 0
+    assert "nobody is suppressed" in ran.out
