@@ -32,6 +32,7 @@ app = App(
     help_format="plaintext",
 )
 
+_SUBJECT_SHOWN = 60  # characters, in a table
 _WORST: tuple[RecipientStatus, ...] = (
     "complained", "rejected", "bounced", "suppressed", "delayed", "queued", "delivered",
 )  # fmt: skip
@@ -143,13 +144,19 @@ def _print_messages(found: Sequence[FoundMessage]) -> None:
                 moment(one.message.accepted_at),
                 one.message.reverse_path or "<>",
                 _few(one.message.recipients),
-                one.message.subject,
+                _cut(one.message.subject),
                 one.message.configuration_set,
                 _in_short(one),
             )
             for one in found
         ],
     )
+
+
+def _cut(subject: str) -> str:
+    """What fits beside the rest; `relay messages show` has it all."""
+    is_long = len(subject) > _SUBJECT_SHOWN
+    return f"{subject[: _SUBJECT_SHOWN - 1]}…" if is_long else subject
 
 
 def _few(recipients: Sequence[str]) -> str:

@@ -47,6 +47,13 @@ def test_messages_are_listed_newest_first_with_what_became_of_them(run, some):
     assert "queued" in lines[2]
 
 
+def test_a_long_subject_does_not_make_the_table_wide_and_is_shown_whole(run, filed):
+    one = message(1, subject="long " * 100, accepted_at=utc_ms())
+    filed(Filing("o", 1, (one,), (sent(one),)))
+    assert len(run("messages").out.splitlines()[2]) < 250
+    assert run("messages", "show", ID).out.count("long") == 100
+
+
 def test_a_list_that_is_full_says_how_to_go_on(run, some):
     ran = run("messages", "--limit", "1")
     assert f"there may be more: --before {message(2).id}" in ran.err
