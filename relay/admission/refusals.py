@@ -112,9 +112,10 @@ def set_paused(name: str) -> Refusal:
 
 def stream_paused(pause: Pause) -> Refusal:
     what = "configuration set" if pause.kind == "set" else "credential"
+    why = _UNPRINTABLE.sub("?", pause.reason).rstrip(".")
     text = (
-        f"Sending is paused for {what} {_echo(pause.name)}: {_UNPRINTABLE.sub('?', pause.reason)}."
-        f" An operator resumes it: relay reputation resume {pause.key}"
+        f"Sending is paused for {what} {_echo(pause.name)}: {why}."
+        f" An operator resumes it: relay reputation resume {pause.key} --reason WHY"
     )
     return Refusal(Reply(554, "5.7.1", text), "reputation")
 

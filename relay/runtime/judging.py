@@ -141,7 +141,7 @@ class Judging:
                 "a configuration set is paused for its reputation: its new mail is refused",
                 configuration_set=name,
                 why=pause.reason,
-                resume=f"relay reputation resume set:{name}",
+                resume=f"relay reputation resume set:{name} --reason WHY",
             )
             self._changed()
 

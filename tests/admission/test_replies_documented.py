@@ -6,6 +6,7 @@ from typing import get_args
 
 from relay.admission import refusals
 from relay.admission.submission import Reason
+from relay.cli.main import app
 from relay.store.pauses import Pause
 
 PAGE = (Path(__file__).parents[2] / "docs" / "replies.md").read_text("utf-8")
@@ -56,3 +57,12 @@ def test_every_refusal_has_its_line_in_the_page():
 def test_every_reason_is_used():
     used = {getattr(refusals, name)(*arguments).reason for name, arguments in EXAMPLES.items()}
     assert used == set(get_args(Reason))
+
+
+def test_the_order_that_resumes_a_stream_can_be_given_as_it_is_told():
+    pause = Pause("credential", "app", "The lists are bad.", "ann", 0)
+    text = str(refusals.stream_paused(pause).reply)
+    assert "bad. An operator" in text
+    order = text.partition(": relay ")[2].split()
+    _, bound, _ = app.parse_args(order, exit_on_error=False, print_error=False)
+    assert bound.arguments["stream"] == "credential:app"
