@@ -15,21 +15,31 @@ from typing import TextIO
 
 from relay.cli.failures import CommandFailed
 
+LONGEST_READ = 100_000  # characters
+
 
 @contextmanager
 def lines_of(file: Path) -> Iterator[tuple[Iterator[str], int | None]]:
-    """The lines of a file or of standard input, and the size of the file in octets."""
+    """The lines of a file or of standard input, and the size of the file in octets. Of a line
+    that is longer than `LONGEST_READ` the rest is passed over: not every file has lines."""
     if str(file) == "-":
         if isinstance(sys.stdin, io.TextIOWrapper):  # whose locale may have another opinion
             sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
-        yield sys.stdin, None
+        yield _bounded(sys.stdin), None
         return
     try:
         stream = file.open(encoding="utf-8", errors="surrogateescape", newline="")
     except OSError as error:
         raise CommandFailed(f"cannot read {file}: {error.strerror}") from None
     with stream:
-        yield stream, file.stat().st_size or None
+        yield _bounded(stream), file.stat().st_size or None
+
+
+def _bounded(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(LONGEST_READ):
+        yield line
+        while len(line) == LONGEST_READ and line[-1] not in "\r\n":
+            line = stream.readline(LONGEST_READ)
 
 
 def peek(lines: Iterator[str]) -> tuple[str, Iterator[str]]:

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from relay.admin.control import MAX_BATCH
+from relay.cli.files import LONGEST_READ
 
 
 def test_an_address_is_added_found_listed_and_removed(run, anywhere):
@@ -141,6 +142,15 @@ def test_a_note_that_is_not_utf_8_is_refused_or_marked_and_breaks_nothing(run, a
     assert "not UTF-8" in ran.err or ran.code == 0
     listed = run("suppression", "list", "--json").json
     assert [entry["note"] for entry in listed] in ([], ["caf?"])
+
+
+def test_a_line_of_any_length_is_one_line_and_is_not_held_whole(run, config_path, tmp_path):
+    file = tmp_path / "list.csv"
+    file.write_text("a@one.test\n" + "x" * 3 * LONGEST_READ + "\nno address\nb@one.test")
+    ran = run("suppression", "import", file)
+    assert ran.out == "2 new, 0 replaced, 2 lines skipped\n"
+    assert "line 2: has more than" in ran.err
+    assert "line 3: 'no address'" in ran.err
 
 
 def test_a_file_that_is_not_there_is_told(run, config_path):
