@@ -24,6 +24,7 @@ R = TypeVar("R")
 
 _READY_WITHIN = 120.0  # seconds to open the store and read keys on a busy host
 _ASKED_EVERY = 2.0
+_LOOKS_EVERY = 0.05
 _PAUSES = 0.1, 30.0  # seconds before a worker that died young is started again: least, most
 _YOUNG = 30.0
 _ENDS_WITHIN = 10.0  # seconds beyond the grace that an ending worker has
@@ -104,6 +105,13 @@ class Crew:
         if problems:
             await self.stop(0.0)
             raise CrewError(problems[0])
+
+    async def some_ready(self, within: float) -> bool:
+        """Wait for one that works, for at most so many seconds; whether there is one."""
+        deadline = time.monotonic() + within
+        while not self.ready and time.monotonic() < deadline:  # noqa: ASYNC110 - few ask, seldom
+            await asyncio.sleep(_LOOKS_EVERY)
+        return bool(self.ready)
 
     async def keep(self) -> None:
         """Until keeping a worker alive fails in an unforeseen way, which is raised."""

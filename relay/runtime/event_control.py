@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 _WITHIN_S = 100.0  # a destination may take its time with each of some events
+_BEGINS_WITHIN_S = 5.0
 
 
 class EventControl:
@@ -57,6 +58,8 @@ class EventControl:
         )
 
     async def _ask(self, question: Question[A]) -> A:
+        # It begins a moment after the workers.
+        await self._relay.scribe.some_ready(_BEGINS_WITHIN_S)
         answers = await self._relay.scribe.ask(question, _WITHIN_S)
         if not answers:
             raise Refused(

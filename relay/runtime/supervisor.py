@@ -307,9 +307,14 @@ class Supervisor:
         self._cleanup.callback(self.door.stop)
         self._cleanup.push_async_callback(self.crew.stop, 0.0)
         self._cleanup.push_async_callback(self.scribe.stop, 0.0)
-        await asyncio.gather(self.crew.start(), self.scribe.start())
+        await self.crew.start()
         self._background(self.crew.keep(), "workers")
-        self._background(self.scribe.keep(), "scribe")
+        self._background(self._keep_scribe(), "scribe")
+
+    async def _keep_scribe(self) -> None:
+        """Mail does not wait for it, not even at the start."""
+        await self.scribe.start()
+        await self.scribe.keep()
 
     async def _scribe_lost(self, member: Member) -> None:
         """What it had not filed is in the outbox, for the next one."""

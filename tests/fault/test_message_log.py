@@ -44,10 +44,10 @@ def test_a_log_that_is_damaged_keeps_no_mail_from_going_and_another_one_is_begun
 
     damage(data / "log.db")
     program.start()
-    assert moved_aside(data) == 1
+    wait_until(lambda: moved_aside(data) == 1, what="the damaged log put aside")
     send(program, "second")
     wait_until(lambda: logged(program) == ["second"], what="the second message in the log")
-    assert "the message log is damaged" in program.log()
+    wait_until(lambda: "the message log is damaged" in program.log(), what="a line in the log")
 
     # While it is in use: whoever knows what was in it begins anew with the new one.
     scribe = scribe_of(program)
@@ -71,7 +71,7 @@ def test_without_a_log_that_can_be_opened_mail_goes_and_is_filed_later(
     program.start()
     send(program, "first")
     wait_until(lambda: len(receiver.messages) == 1, what="delivery")
-    assert "The message log has version 99" in program.log()
+    wait_until(lambda: "The message log has version 99" in program.log(), what="a line in the log")
     assert program.metric("relay_scribes") == 0
     (data / "log.db").unlink()
     wait_until(lambda: logged(program) == ["first"], what="the message in another log")
