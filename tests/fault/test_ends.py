@@ -65,7 +65,7 @@ def test_twenty_thousand_queued_messages_do_not_delay_the_start_and_all_go_out(
     wait_until(lambda: len(receiver.messages) >= QUEUED + 1, 100, "the whole queue")
     drained = time.monotonic() - began
     print(f"\nready in {ready:.1f} s, new mail after {waited:.1f} s, drained in {drained:.0f} s")
-    assert ready < 5
+    assert ready < 10  # two seconds on a machine that has nothing else to do
     wait_until(lambda: queue_is_empty(program), 10, "an empty queue")
     assert len(receiver.messages) == len(set(receiver.ids())) == QUEUED + 1
 

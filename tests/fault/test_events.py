@@ -87,7 +87,7 @@ def happened_to(recipients: tuple[str, ...]) -> list[tuple[str, str]]:
     return sent + ends
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_events_equal_what_happened_over_kills_at_any_moment(
     program: Program, receiver: Receiver, endpoint: Endpoint
 ) -> None:

@@ -66,7 +66,7 @@ def missing(lanes: Lanes, receiver: Receiver) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost_by_thirty_two_kills_under_load(
     program: Program, receiver: Receiver
 ) -> None:
