@@ -25,6 +25,7 @@ from relay.cli.output import (
 )
 from relay.cli.times import parse_time
 from relay.store.log_values import FoundMessage, MessageQuery, RecipientStatus
+from relay.store.values import Attempt
 
 app = App(
     name="messages",
@@ -193,8 +194,10 @@ def _print_timeline(found: MessageTimeline, *, dialogues: bool) -> None:
     )
     say()
     print_table(("recipient", "status"), found.statuses)
-    happened = [(event.at, 1, event) for event in found.events]
-    happened += [(attempt.at, 0, attempt) for attempt in found.attempts]  # type: ignore[misc]
+    happened: list[tuple[int, int, ToldEvent | Attempt]] = [
+        *((event.at, 1, event) for event in found.events),
+        *((attempt.at, 0, attempt) for attempt in found.attempts),
+    ]
     for _, _, what in sorted(happened, key=lambda one: one[:2]):
         if isinstance(what, ToldEvent):
             say()
