@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from relay.store.sqlite.codec import Damaged, decode_message, decode_recipients
+from relay.store.codec import Damaged, decode_message, decode_recipients
 from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.messages import is_alive
 from relay.store.sqlite.rows import chunks, values

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from relay.store.codec import Damaged
 from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import groups, operators, permits
 from relay.store.sqlite.attempts import Attempts
-from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.delays import Delays
 from relay.store.sqlite.outbox import Outbox
 from relay.store.sqlite.pauses import Pauses

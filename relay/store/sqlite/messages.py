@@ -15,17 +15,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from relay.mail.address import suppression_key
 from relay.mail.envelope import Recipient
-from relay.store.happenings import Rejected
-from relay.store.sqlite import attempts, outbox, suppression
-from relay.store.sqlite.codec import (
+from relay.store.codec import (
     Damaged,
     by_domain,
     check_body,
     encode_facts,
     encode_recipients,
 )
+from relay.store.happenings import Rejected
+from relay.store.outbox_rows import Row, SentRow
+from relay.store.outbox_rows import row as told_row
+from relay.store.sorting_out import SortedOut, keys_of, sort_out
+from relay.store.sqlite import attempts, outbox, suppression
 from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.rows import chunks, values
 from relay.store.sqlite.schema import DELIVERY_BITS
@@ -37,7 +39,6 @@ from relay.store.values import (
     Owner,
     Settlement,
     Suppressed,
-    SuppressionReason,
 )
 
 _INSERT_MESSAGES = "INSERT INTO message (message_id, facts, ref, header, body) VALUES "
@@ -70,14 +71,14 @@ def insert(
     sorted_out = _without_suppressed(db, [new for new, _ in requests])
     alive: dict[int, bool] = {}
     kept: list[_Kept] = []
-    sent: list[outbox.SentRow] = []
-    rejected: list[outbox.Row] = []
+    sent: list[SentRow] = []
+    rejected: list[Row] = []
     for (new, owner), (recipients, suppressed) in zip(requests, sorted_out, strict=True):
         message = new.message
         facts = encode_facts(message)
         sent.append((message.id, message.accepted_at, facts, message.header, suppressed))
         if new.rejected:
-            rejected.append(outbox.row(message.id, message.accepted_at, Rejected(new.rejected)))
+            rejected.append(told_row(message.id, message.accepted_at, Rejected(new.rejected)))
         if recipients:
             epoch = 0
             if owner is not None:
@@ -163,47 +164,10 @@ def _deliveries(
     return tuple(deliveries)
 
 
-def _without_suppressed(
-    db: sqlite3.Connection, news: Sequence[NewMessage]
-) -> list[tuple[tuple[Recipient, ...], tuple[Suppressed, ...]]]:
-    """The recipients of each message that are sent to, and those that are not and why; of one that
-    is rejected neither."""
-    keys = {
-        recipient.address: suppression_key(recipient.address)
-        for new in news
-        if new.suppression
-        for recipient in new.message.envelope.recipients
-    }
+def _without_suppressed(db: sqlite3.Connection, news: Sequence[NewMessage]) -> list[SortedOut]:
+    keys = keys_of(news)
     entries = suppression.entries_for(db, set(keys.values())) if keys else {}
-    if not entries and not any(new.withheld or new.rejected for new in news):
-        return [(new.message.envelope.recipients, ()) for new in news]
-    sorted_out: list[tuple[tuple[Recipient, ...], tuple[Suppressed, ...]]] = []
-    for new in news:
-        if new.rejected:
-            sorted_out.append(((), ()))
-            continue
-        kept = []
-        suppressed = []
-        for recipient in new.message.envelope.recipients:
-            entry = entries.get(keys.get(recipient.address, ""))
-            reason = "bounce" if recipient.address in new.withheld else _reason(new, entry)
-            if reason is None:
-                kept.append(recipient)
-            else:
-                suppressed.append(Suppressed(recipient.address, reason))
-        sorted_out.append((tuple(kept), tuple(suppressed)))
-    return sorted_out
-
-
-def _reason(
-    new: NewMessage, entry: tuple[SuppressionReason, int | None] | None
-) -> SuppressionReason | None:
-    """Why a recipient with this entry is not sent this message; None when it is."""
-    if entry is None:
-        return None
-    reason, expires_at = entry
-    in_force = expires_at is None or expires_at > new.message.accepted_at
-    return reason if in_force and reason in new.suppression else None
+    return sort_out(news, keys, entries)
 
 
 def settle(db: sqlite3.Connection, requests: Sequence[tuple[Owner, Settlement]]) -> list[Settled]:
@@ -246,7 +210,7 @@ def _tell(db: sqlite3.Connection, settled: Sequence[Settlement]) -> None:
     outbox.add(
         db,
         [
-            outbox.row(s.delivery.message.id, s.happened.at, s.happened)
+            told_row(s.delivery.message.id, s.happened.at, s.happened)
             for s in settled
             if s.happened is not None
         ],

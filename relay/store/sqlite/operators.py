@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from relay.store.codec import Damaged, decode_message, decode_recipients
 from relay.store.sqlite import claims
-from relay.store.sqlite.codec import Damaged, decode_message, decode_recipients
 from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (

@@ -1,51 +1,20 @@
 """The outbox: what happened, written with the state change that it tells of, read in order.
 
-An entry of a new message keeps the row's own facts and header block, so that nothing is encoded
-twice on the way of a message. Ids come from AUTOINCREMENT and one writer at a time: their order is
+Ids come from AUTOINCREMENT and one writer at a time: their order is
 that of the commits, and what has been read and forgotten never comes again.
 """
 
 import sqlite3
 from collections.abc import Sequence
 
-import msgspec
-
-from relay.store.happenings import (
-    Attempted,
-    Complained,
-    Happening,
-    OutboxEntry,
-    Paused,
-    Rejected,
-    Returned,
-    Sent,
-    Unreadable,
-)
-from relay.store.log_values import MOST_LOGGED_HEADER
-from relay.store.sqlite.codec import Damaged, decode_message
+from relay.store.happenings import Happening, OutboxEntry
+from relay.store.outbox_rows import Row, SentRow, cut, encode_suppressed, entry, row, word_kind
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.rows import chunks, values
 from relay.store.sqlite.writer import Writer
-from relay.store.values import Suppressed
 
 _INSERT = "INSERT INTO outbox (message_id, at, kind, told, header) VALUES "
 _READ = "SELECT id, message_id, at, kind, told, header, suppressed FROM outbox"
-_KINDS: dict[str, type[Attempted | Rejected | Returned | Complained | Paused]] = {
-    "attempted": Attempted,
-    "rejected": Rejected,
-    "returned": Returned,
-    "complained": Complained,
-    "paused": Paused,
-}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
-_encode = msgspec.json.Encoder().encode
-_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
-_suppressed = msgspec.json.Decoder(tuple[Suppressed, ...])
-
-Row = tuple[str, int, str, bytes]
-"""Message id, time, kind, and what is told, of an entry that is no new message."""
-SentRow = tuple[str, int, bytes, bytes, tuple[Suppressed, ...]]
-"""Message id, time, facts, header block and suppressed recipients of a new message."""
 
 
 class Outbox:
@@ -86,13 +55,6 @@ class Outbox:
         return await self._questions.ask(depth)
 
 
-def row(message_id: str, at: int, what: Happening) -> Row:
-    """The row of an entry. A new message's is written with the message alone."""
-    if isinstance(what, Sent | Unreadable):
-        raise TypeError("a message is told of by its insert alone")
-    return message_id, at, _NAMES[type(what)], _encode(what)
-
-
 def add(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Write rows, in the transaction that is open."""
     for some in chunks(rows):
@@ -110,8 +72,8 @@ def add_sent(db: sqlite3.Connection, sent: Sequence[SentRow]) -> list[int]:
                 message_id,
                 at,
                 facts,
-                _cut(header),
-                _encode(suppressed) if suppressed else None,
+                cut(header),
+                encode_suppressed(suppressed),
             )
         statement = values(
             "INSERT INTO outbox (message_id, at, kind, told, header, suppressed) VALUES ",
@@ -122,12 +84,6 @@ def add_sent(db: sqlite3.Connection, sent: Sequence[SentRow]) -> list[int]:
         # One statement numbers its rows one after the other (AUTOINCREMENT, one writer).
         ids += range(last - len(some) + 1, last + 1)
     return ids
-
-
-def _cut(header: bytes) -> bytes:
-    """As much of a header block as the log keeps, and an octet more where there is more: whoever
-    reads it sees that. It is cut between fields later, where nobody waits."""
-    return header if len(header) <= MOST_LOGGED_HEADER else header[: MOST_LOGGED_HEADER + 1]
 
 
 def take_back(db: sqlite3.Connection, identifier: int, *, alone: bool) -> None:
@@ -156,32 +112,8 @@ def _rename(db: sqlite3.Connection, requests: Sequence[None]) -> list[str]:
 
 def read(db: sqlite3.Connection, after: int, limit: int) -> list[OutboxEntry]:
     """Entries in order. One that is damaged comes as `Unreadable`."""
-    entries = []
-    for fields in db.execute(f"{_READ} WHERE id > ? ORDER BY id LIMIT ?", (after, limit)):
-        try:
-            entry = _entry(*fields)
-        except (Damaged, msgspec.DecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
-            entry = OutboxEntry(fields[0], str(fields[1]), int(fields[2]), Unreadable(str(error)))
-        entries.append(entry)
-    return entries
-
-
-def _entry(
-    identifier: int,
-    message_id: str,
-    at: int,
-    kind: str,
-    told: bytes,
-    header: bytes | None,
-    suppressed: bytes | None,
-) -> OutboxEntry:
-    what: Happening
-    if kind == "sent":
-        message = decode_message(message_id, told, None, header or b"", is_cut=True)
-        what = Sent(message, _suppressed.decode(suppressed) if suppressed else ())
-    else:
-        what = _DECODERS[kind].decode(told)
-    return OutboxEntry(identifier, message_id, at, what)
+    found = db.execute(f"{_READ} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return [entry(fields) for fields in found]
 
 
 def forget(db: sqlite3.Connection, requests: Sequence[int]) -> list[int]:
@@ -191,10 +123,10 @@ def forget(db: sqlite3.Connection, requests: Sequence[int]) -> list[int]:
 
 def _add_all(db: sqlite3.Connection, requests: Sequence[tuple[Row, str, int | None]]) -> list[bool]:
     added = []
-    for entry, once, most in requests:
-        is_new = not once or _is_new(db, once, most, entry[1])
+    for told, once, most in requests:
+        is_new = not once or _is_new(db, once, most, told[1])
         if is_new:
-            add(db, [entry])
+            add(db, [told])
         added.append(is_new)
     return added
 
@@ -202,7 +134,7 @@ def _add_all(db: sqlite3.Connection, requests: Sequence[tuple[Row, str, int | No
 def _is_new(db: sqlite3.Connection, word: str, most: int | None, at: int) -> bool:
     """Whether the word was not heard before, and finds room beside those of its kind."""
     if most is not None:
-        kind = word[: word.rfind("-") + 1]
+        kind = word_kind(word)
         (heard,) = db.execute(
             "SELECT count(*) FROM heard WHERE word >= ? AND word < ?", (kind, kind + "\x7f")
         ).fetchone()

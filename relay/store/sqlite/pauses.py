@@ -4,6 +4,7 @@ the same transaction."""
 import sqlite3
 from collections.abc import Sequence
 
+from relay.store import outbox_rows
 from relay.store.happenings import Paused, PausedKind
 from relay.store.pauses import FreshStart, Pause
 from relay.store.sqlite import outbox
@@ -61,7 +62,7 @@ def _put_one(db: sqlite3.Connection, pause: Pause) -> bool:
     )
     if is_new:
         told = Paused(pause.kind, pause.name, True, pause.reason)
-        outbox.add(db, [outbox.row("", pause.since, told)])
+        outbox.add(db, [outbox_rows.row("", pause.since, told)])
     return is_new
 
 
@@ -74,7 +75,7 @@ def _lift(
 def _lift_one(db: sqlite3.Connection, kind: PausedKind, name: str, at: int, reason: str) -> bool:
     gone = db.execute("DELETE FROM pause WHERE kind = ? AND name = ?", (kind, name)).rowcount == 1
     if gone:
-        outbox.add(db, [outbox.row("", at, Paused(kind, name, False, reason))])
+        outbox.add(db, [outbox_rows.row("", at, Paused(kind, name, False, reason))])
     return gone
 
 

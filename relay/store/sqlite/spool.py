@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
 
+from relay.store.codec import Damaged
 from relay.store.interface import StoreError, StoreUnavailable
-from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.errors import translate
 from relay.store.values import Body
 

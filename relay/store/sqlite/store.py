@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
+from relay.store.codec import Damaged
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
 from relay.store.sqlite import claims, due, messages, operators
 from relay.store.sqlite.ballast import Ballast
-from relay.store.sqlite.codec import Damaged
 from relay.store.sqlite.lists import Lists
 from relay.store.sqlite.prepare import check_joinable, mark_clean, prepare
 from relay.store.sqlite.reader import Reader

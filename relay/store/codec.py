@@ -1,4 +1,4 @@
-"""How messages and recipients lie in the rows: JSON, readable with the sqlite3 shell.
+"""How messages and recipients lie in the rows of every store: JSON, readable with its shell.
 
 Decoding checks every type, and the header block and the body against checksums that were taken
 when they came in. What does not fit raises `Damaged`; a half-filled value is never returned.
