@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from relay.config.document import Document
 from relay.config.event_checks import check_destinations
-from relay.config.model import Bounds, StoreConfig
+from relay.config.model import Bounds
 from relay.config.names import (
     RESERVED_CREDENTIAL,
     Endpoint,
@@ -24,6 +24,7 @@ from relay.config.providers import shipped_providers
 from relay.config.reputation_checks import check_reputation
 from relay.config.returns import LISTENER
 from relay.config.shaping import DEFAULT
+from relay.config.store import StoreConfig
 from relay.config.transport_keys import transport_problems
 from relay.config.units import parse_duration, parse_size
 from relay.config.warmups import check_warmups

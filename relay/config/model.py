@@ -34,6 +34,7 @@ from relay.config.reputation import Reputation
 from relay.config.returns import Returns
 from relay.config.section import Section as _Section
 from relay.config.shaping import Provider, Shaping
+from relay.config.store import StoreConfig
 from relay.config.suppression import Suppression, SuppressionReason
 from relay.config.units import (
     MOST_DAYS,
@@ -351,13 +352,6 @@ class Retry(_Section):
         description="intervals; the last one repeats until the message is too old",
     )
     jitter: float = Field(0.1, ge=0, le=0.5, description="share of each interval, plus or minus")
-
-
-class StoreConfig(_Section):
-    inline_size: Size = Field(64 * 1024, description="larger bodies are kept in files of their own")
-    lease: Duration = Field(
-        30.0, ge=5, description="after which a silent owner's mail is taken over"
-    )
 
 
 class Metrics(_Section):

@@ -8,9 +8,18 @@ Failures: `StoreFull` when there is no room, `StoreUnavailable` for any other fa
 After either, nothing of the request is stored, and the store serves again when the cause is gone.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
+from relay.store.fleet_values import (
+    Membership,
+    NewsKind,
+    Node,
+    NodeReport,
+    PublishedConfiguration,
+    Share,
+    ShareWish,
+)
 from relay.store.happenings import Happening, OutboxEntry, PausedKind
 from relay.store.pauses import FreshStart, Pause
 from relay.store.suppression_values import (
@@ -264,6 +273,15 @@ class QueueStore(Protocol):
     def read_body(self, message: Message) -> AsyncIterator[bytes]:
         """The body in chunks of at most 256 KiB. Raises BodyDamaged."""
 
+    async def note_sending(self, owner: Owner, deliveries: Sequence[int]) -> None:
+        """Note that these deliveries, and no others of this owner, may be with a receiver before
+        their outcome is stored: their content is about to be sent. Should the owner die, those of
+        them that it has not settled are marked as `Delivery.doubtful` for whoever takes them over.
+
+        It survives the death of the process, not that of the store. An embedded store, whose owners
+        die with their machine, notes nothing.
+        """
+
     async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...
 
     async def end(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -386,6 +404,66 @@ class TlsTallyStore(Protocol):
         """Forget all days before; how many rows."""
 
 
+class FleetStore(Protocol):
+    """The nodes that share a store. Who lives is decided by the clock of the store, and only by a
+    node that has itself renewed without a gap for as long as a lease: after the store was away
+    nobody is buried for its absence."""
+
+    async def join(self, name: str, identity: str, lease_ms: int, report: NodeReport) -> Membership:
+        """Become a node of that name, with a new epoch. `identity` tells one installation from
+        another: what an earlier one of the same identity held is free at once. Raises
+        StoreUnavailable where a living node of another identity has the name."""
+
+    async def beat(self, member: Membership, report: NodeReport) -> bool:
+        """Renew the lease; False where the node was declared dead, and is to join again."""
+
+    async def leave(self, member: Membership) -> None:
+        """Give up everything that is held, and be no node any more."""
+
+    async def nodes(self) -> list[Node]:
+        """By name, those that have died within the last day too."""
+
+    async def forget(self, name: str) -> bool:
+        """Forget a node that is dead. False where there is none of that name that is."""
+
+    async def tell(self, news: NewsKind) -> None:
+        """Have all nodes told that shared state has changed, this one too."""
+
+    def listen(self, told: Callable[[NewsKind], None]) -> None:
+        """Have `told` called, on the loop, with news of any node; and with each kind once where
+        some may have been missed. To be called once, before `open`."""
+
+    async def publish(
+        self, document: str, digest: str, by: str, after: int
+    ) -> PublishedConfiguration | None:
+        """Make this the configuration of the fleet, and tell. None where it is not the one of
+        epoch `after` any more that it would replace (0: there is none)."""
+
+    async def published(self) -> PublishedConfiguration | None:
+        """The newest; None where nobody has published one."""
+
+    async def unpublish(self) -> bool:
+        """Have each node follow its own file again. False where nothing is published."""
+
+    async def clock(self) -> int:
+        """What time it is by the clock of the store (UTC ms)."""
+
+    async def hold_duty(self, duty: str, member: Membership) -> bool:
+        """Have, or keep, what only one node may do at a time. It is lost with the membership."""
+
+    async def holder_of(self, duty: str) -> str:
+        """The name of the living node that has a duty; empty where none has."""
+
+
+class ShareStore(Protocol):
+    """Limits that nodes share: each holds a part, and together no more than there is."""
+
+    async def settle(self, member: Membership, wishes: Sequence[ShareWish]) -> list[Share]:
+        """State what is kept of each, and hear what is held from now on; see the values. What a
+        node held that dies counts until its lease has run out, and for the window after that. A
+        node that was declared dead holds nothing."""
+
+
 class OperatorStore(Protocol):
     """What operators look at and change."""
 
@@ -427,6 +505,16 @@ class OperatorStore(Protocol):
 
 class Store(MessageStore, QueueStore, PermitStore, OperatorStore, Protocol):
     """Everything, plus its life. Rows of a kind of their own are reached by their noun."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may use it too."""
+
+    @property
+    def fleet(self) -> FleetStore: ...
+
+    @property
+    def shares(self) -> ShareStore: ...
 
     @property
     def outbox(self) -> Outbox: ...

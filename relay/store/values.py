@@ -94,7 +94,8 @@ class Delivery:
     """One entry of the queue: the recipients of one message at one destination domain.
 
     `attempts` counts the attempts made so far; `epoch` fences the claim. `pool` is the pool that an
-    operator has moved it to; `""` leaves it to its configuration set.
+    operator has moved it to; `""` leaves it to its configuration set. `doubtful`: an owner died
+    while its content was being sent, so that this attempt may be a second one.
     """
 
     id: int
@@ -106,6 +107,7 @@ class Delivery:
     epoch: int = 0
     last_reply: str = ""
     pool: str = ""
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from relay.store.alone import Alone
 from relay.store.codec import Damaged
 from relay.store.interface import StoreUnavailable
 from relay.store.sqlite import groups, operators, permits
@@ -41,9 +42,12 @@ def chunked(identifiers: Sequence[int]) -> Iterator[Sequence[int]]:
 class Lists:
     """Implements `PermitStore` and most of `OperatorStore`."""
 
+    is_shared = False
+
     def __init__(self, writer: Writer, questions: Reader) -> None:
         self._writer = writer
         self._questions = questions
+        self.fleet = self.shares = Alone()
         self.outbox = Outbox(writer, questions)
         self.pauses = Pauses(writer, questions)
         self.suppressions = Suppressions(writer, questions)

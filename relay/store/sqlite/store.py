@@ -321,6 +321,9 @@ class SqliteStore(Lists):
             return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
         return StoreUnavailable(f"Message {message.id} is not stored any more.")
 
+    async def note_sending(self, owner: Owner, deliveries: Sequence[int]) -> None:
+        """Nothing is noted: a commit for each message would cost more than it tells."""
+
     async def settle(self, owner: Owner, settlement: Settlement) -> bool:
         settled = await self._writer.submit(
             messages.settle,
