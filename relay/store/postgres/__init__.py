@@ -1,0 +1,1 @@
+"""The store that several relays share: a PostgreSQL."""

@@ -1,0 +1,90 @@
+"""Which database, and how it is reached: sessions with the settings that the store relies on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from relay.store.interface import StoreUnavailable
+from relay.store.postgres.errors import translate
+from relay.store.postgres.session import Session
+
+CONNECT_TIMEOUT = 5.0  # seconds
+COMMAND_TIMEOUT = 20.0  # seconds; a server that says nothing for so long is given up
+
+SCHEMA = "relay"
+
+_SESSION: Mapping[str, str] = {
+    "search_path": SCHEMA,
+    "timezone": "UTC",
+    "jit": "off",
+    "statement_timeout": "15s",
+    "lock_timeout": "10s",
+    # A process that is stopped within a transaction must not keep its locks from the others.
+    "idle_in_transaction_session_timeout": "5s",
+    # A machine that has vanished is noticed within half a minute.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+# Commits that wait for less than the local disk, or for less of a standby than it was told to.
+_WEAKER = ("off", "local", "remote_write")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database, as `store.url` of the configuration names it."""
+
+    url: str = field(repr=False)
+    password_file: Path | None = None
+    session: str = "relay"
+
+    def __str__(self) -> str:
+        """For people: without the user's password."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2] or "localhost"
+        return f"{host}{parts.path}"
+
+    def password(self) -> str | None:
+        """The password of the file, where there is one. Raises StoreUnavailable."""
+        if self.password_file is None:
+            return None
+        try:
+            return self.password_file.read_text(encoding="utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreUnavailable(f"Cannot read {self.password_file}: {error}") from error
+
+    def arguments(self, **settings: str) -> dict[str, Any]:
+        """What asyncpg connects with. The driver is patient for longer than the server, so that it
+        is mostly the server that ends what takes too long, and says so."""
+        return {
+            "dsn": self.url,
+            "password": self.password(),
+            "timeout": CONNECT_TIMEOUT,
+            "command_timeout": COMMAND_TIMEOUT,
+            "server_settings": {**_SESSION, "application_name": self.session[:63], **settings},
+        }
+
+    async def connect(self, **settings: str) -> Session:
+        """A session that may write. Raises StoreUnavailable."""
+        try:
+            connection: Session = await asyncpg.connect(**self.arguments(**settings))
+        except Exception as error:  # the driver raises errors of many kinds
+            raise translate(error, self) from error
+        try:
+            await _make_durable(connection)
+        except Exception as error:
+            connection.terminate()
+            raise translate(error, self) from error
+        return connection
+
+
+async def _make_durable(connection: Session) -> None:
+    """A commit must mean that the message is on stable storage, whatever the defaults of the
+    database or of the user are; stronger settings of theirs stay."""
+    if await connection.fetchval("SHOW synchronous_commit") in _WEAKER:
+        await connection.execute("SET synchronous_commit = on")
