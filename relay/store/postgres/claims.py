@@ -1,0 +1,236 @@
+"""Workers, their leases and their claims, as operations for the writer.
+
+A claim is the worker's epoch in the delivery's row. A worker that ends, or is declared dead, is
+marked as ended: it claims nothing more, so its claims only become fewer. They are freed in short
+turns; the mark goes last, so that whoever frees next goes on with what a process that died has
+left. What a worker asks for after that changes nothing.
+
+Who is dead is decided by the clock of the server, whose silence nobody else has caused: only a
+worker that has itself renewed without a gap for the time of that lease buries. After the server was
+away, or a line to it was cut, everybody has been silent, and nobody is buried for it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from relay.store.codec import Damaged, decode_message, decode_recipients
+from relay.store.postgres.owners import alive
+from relay.store.postgres.session import Session, rows_of
+from relay.store.values import Delivery, Owner
+
+_ROWS = (
+    "SELECT d.id, d.domain, d.due_at, d.attempts, d.recipients, d.last_reply, d.pool, d.doubtful,"
+    " m.message_id, m.facts, m.ref, m.header"
+    " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ANY($1::bigint[])"
+)
+_LONGEST_DUE = (
+    "SELECT id FROM delivery WHERE epoch IS NULL AND state = 'queued' AND due_at <= $1"
+    " ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED"
+)
+_STILL_FREE = (
+    "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
+    " AND id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED"
+)
+_CLAIM = "UPDATE delivery SET epoch = $1, waits_for = NULL WHERE id = ANY($2::bigint[])"
+# A worker that has renewed late has been away for as long as it was silent.
+_RENEW = (
+    "UPDATE worker SET lease = $2, renewed_at = clock_timestamp(), steady_since ="
+    " CASE WHEN clock_timestamp() - renewed_at > lease * interval '500 microseconds'"
+    " THEN clock_timestamp() ELSE steady_since END WHERE epoch = $1 AND NOT ended"
+)
+_BURY = (
+    "UPDATE worker SET ended = true WHERE epoch IN (SELECT dead.epoch FROM worker AS dead,"
+    " worker AS burier WHERE burier.epoch = $1 AND NOT burier.ended AND dead.epoch <> $1"
+    " AND NOT dead.ended"
+    " AND clock_timestamp() - dead.renewed_at > dead.lease * interval '1 millisecond'"
+    " AND clock_timestamp() - burier.steady_since > dead.lease * interval '1 millisecond'"
+    " AND clock_timestamp() - burier.renewed_at < burier.lease * interval '1 millisecond'"
+    " FOR UPDATE OF dead SKIP LOCKED)"
+)
+_FREE = (
+    "UPDATE delivery AS d SET epoch = NULL, doubtful = d.doubtful OR d.id = ANY(w.sending)"
+    " FROM worker AS w WHERE w.epoch = $1 AND d.epoch = $1 AND d.id IN"
+    " (SELECT id FROM delivery WHERE epoch = $1 ORDER BY id LIMIT $2 FOR UPDATE)"
+)
+_RELEASE = (
+    "UPDATE delivery AS d SET epoch = NULL, due_at = back.due_at"
+    " FROM unnest($2::bigint[], $3::bigint[]) AS back (id, due_at)"
+    " WHERE d.id = back.id AND d.epoch = $1"
+)
+
+FREED_AT_ONCE = 2_000
+"""Claims of a worker that has ended."""
+
+Claimed = tuple[list[Delivery], list[Damaged]]
+
+
+async def register(db: Session, requests: Sequence[tuple[str, int]]) -> list[Owner]:
+    """New epochs; requests are (name, lease in ms)."""
+    owners = []
+    for name, lease in requests:
+        await db.execute("UPDATE worker SET ended = true WHERE name = $1 AND NOT ended", name)
+        epoch = await db.fetchval(
+            "INSERT INTO worker (name, lease) VALUES ($1, $2) RETURNING epoch", name, lease
+        )
+        owners.append(Owner(name, epoch))
+    return owners
+
+
+async def renew(db: Session, requests: Sequence[tuple[Owner, int]]) -> list[bool]:
+    """Show that workers live; False for those that have been declared dead."""
+    return [rows_of(await db.execute(_RENEW, owner.epoch, lease)) == 1 for owner, lease in requests]
+
+
+async def resign(db: Session, requests: Sequence[Owner]) -> list[None]:
+    """End workers of their own will."""
+    for owner in requests:
+        await db.execute("UPDATE worker SET ended = true WHERE epoch = $1", owner.epoch)
+    return [None] * len(requests)
+
+
+async def bury(db: Session, requests: Sequence[Owner]) -> list[int]:
+    """End those who were silent for longer than their lease; how many."""
+    return [rows_of(await db.execute(_BURY, owner.epoch)) for owner in requests]
+
+
+async def ended(db: Session) -> list[int]:
+    """The epochs of workers that have ended and may have claims yet."""
+    return [epoch for (epoch,) in await db.fetch("SELECT epoch FROM worker WHERE ended")]
+
+
+async def free(db: Session, requests: Sequence[int]) -> list[int]:
+    """Free some claims of workers that have ended; how many of each. What a worker may have been
+    sending when it died is marked."""
+    return [rows_of(await db.execute(_FREE, epoch, FREED_AT_ONCE)) for epoch in requests]
+
+
+async def forget(db: Session, requests: Sequence[int]) -> list[None]:
+    """Workers that have ended and whose claims are free."""
+    for epoch in requests:
+        await db.execute("DELETE FROM worker WHERE epoch = $1 AND ended", epoch)
+    return [None] * len(requests)
+
+
+async def release(
+    db: Session, requests: Sequence[tuple[Owner, Sequence[tuple[int, int]]]]
+) -> list[None]:
+    """Give deliveries back unattempted: pairs of (delivery id, due_at)."""
+    for owner, deliveries in requests:
+        ordered = sorted(deliveries)
+        await db.execute(
+            _RELEASE, owner.epoch, [i for i, _ in ordered], [due_at for _, due_at in ordered]
+        )
+    return [None] * len(requests)
+
+
+async def claim(db: Session, requests: Sequence[tuple[Owner, int, int]]) -> list[Claimed]:
+    """Claim queued deliveries that are due, longest due first: requests are (owner, now, limit).
+    Those that others are claiming now are passed over."""
+    claimed = []
+    for owner, now, limit in requests:
+        found = await db.fetch(_LONGEST_DUE, now, limit)
+        claimed.append(await take(db, owner, [identifier for (identifier,) in found]))
+    return claimed
+
+
+async def claim_found(
+    db: Session, requests: Sequence[tuple[Owner, Sequence[int]]]
+) -> list[Claimed]:
+    """Claim deliveries that were found free a moment ago, and are so still."""
+    claimed = []
+    for owner, found in requests:
+        free_still = {i for (i,) in await db.fetch(_STILL_FREE, list(found))}
+        claimed.append(await take(db, owner, [i for i in found if i in free_still]))
+    return claimed
+
+
+async def take(db: Session, owner: Owner, identifiers: Sequence[int]) -> Claimed:
+    """Claim the deliveries with these ids, whose rows are locked, in their order. Those that are
+    damaged are quarantined. A worker that was declared dead is given nothing."""
+    deliveries: list[Delivery] = []
+    damaged: list[Damaged] = []
+    if not identifiers or not await alive(db, {owner.epoch}):
+        return deliveries, damaged
+    for identifier, *columns in await db.fetch(_ROWS, list(identifiers)):
+        try:
+            deliveries.append(_delivery(identifier, columns, owner.epoch))
+        except Damaged as error:
+            await quarantine(db, [identifier])
+            damaged.append(error)
+    await db.execute(_CLAIM, owner.epoch, sorted(delivery.id for delivery in deliveries))
+    position = {identifier: number for number, identifier in enumerate(identifiers)}
+    deliveries.sort(key=lambda delivery: position[delivery.id])
+    return deliveries, damaged
+
+
+async def quarantine(db: Session, requests: Sequence[int]) -> list[None]:
+    """Set damaged deliveries apart: kept for people to look at, never claimed again."""
+    await db.execute(
+        "UPDATE delivery SET state = 'quarantined', epoch = NULL WHERE id = ANY($1::bigint[])",
+        sorted(requests),
+    )
+    return [None] * len(requests)
+
+
+async def quarantine_message(db: Session, requests: Sequence[str]) -> list[int]:
+    """Set apart all deliveries of messages; how many each had."""
+    return [
+        rows_of(
+            await db.execute(
+                "UPDATE delivery SET state = 'quarantined', epoch = NULL FROM message AS m"
+                " WHERE m.message_id = $1 AND delivery.id >= m.id << 20"
+                " AND delivery.id < (m.id + 1) << 20",
+                message_id,
+            )
+        )
+        for message_id in requests
+    ]
+
+
+def _delivery(identifier: int, columns: Sequence[Any], epoch: int) -> Delivery:
+    """A claimed delivery from its row. Raises Damaged."""
+    domain, due_at, attempts, recipients, last_reply, pool, doubtful = columns[:7]
+    message_id, facts, ref, header = columns[7:]
+    if message_id is None:
+        raise Damaged(f"delivery {identifier}: its message is missing")
+    return Delivery(
+        id=identifier,
+        message=decode_message(message_id, facts, ref, header),
+        domain=domain,
+        recipients=decode_recipients(recipients),
+        due_at=due_at,
+        attempts=attempts,
+        epoch=epoch,
+        last_reply=last_reply,
+        pool=pool,
+        doubtful=doubtful,
+    )
+
+
+async def next_due(db: Session, after: int) -> int | None:
+    """When the earliest free, queued delivery is due, of those that are due later than `after`."""
+    found: int | None = await db.fetchval(
+        "SELECT due_at FROM delivery WHERE epoch IS NULL AND state = 'queued' AND due_at > $1"
+        " ORDER BY due_at LIMIT 1",
+        after,
+    )
+    return found
+
+
+async def expired(db: Session, after: int, until: int, limit: int) -> list[int]:
+    """Free deliveries whose time has passed: later than `after`, not later than `until`."""
+    found = await db.fetch(
+        "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
+        " AND expires_at > $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3",
+        after,
+        until,
+        limit,
+    )
+    return [identifier for (identifier,) in found]
+
+
+async def note_sending(db: Session, epoch: int, deliveries: Sequence[int]) -> None:
+    """What a worker is sending now. The row is the worker's own: nobody waits for it."""
+    await db.execute(
+        "UPDATE worker SET sending = $2 WHERE epoch = $1 AND NOT ended", epoch, list(deliveries)
+    )
