@@ -39,7 +39,7 @@ Work = Callable[[Session], Awaitable[None]]
 class Depot(Protocol):
     """Where chunks are put, and taken from. Raises StoreError."""
 
-    async def work(self, work: Work) -> None: ...
+    async def keep(self, work: Work) -> None: ...
 
     async def chunk(self, name: str, number: int) -> bytes | None: ...
 
@@ -106,7 +106,7 @@ class ChunkingWriter:
         self._is_whole = False
         if self._name:
             name, self._name = self._name, ""
-            await self._depot.work(lambda db: discard(db, name))
+            await self._depot.keep(lambda db: discard(db, name))
 
     async def _flush(self) -> None:
         block = b"".join(self._parts)
@@ -117,7 +117,7 @@ class ChunkingWriter:
         is_first = not self._name
         self._name = self._name or secrets.token_hex(_NAME_OCTETS)
         name, number = self._name, self._number
-        await self._depot.work(lambda db: _put(db, name, number, block, is_first=is_first))
+        await self._depot.keep(lambda db: _put(db, name, number, block, is_first=is_first))
         self._is_whole = True
         self._checksum = crc32(block, self._checksum)
         self._number += 1

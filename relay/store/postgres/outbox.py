@@ -23,7 +23,7 @@ _PLACES = 20  # bits
 _FIRST = f"(pg_current_xact_id()::text::bigint << {_PLACES})"
 _NEXT = (
     # Those of an earlier statement of the same transaction come first.
-    f"(SELECT coalesce(max(id) + 1, {_FIRST}) FROM outbox WHERE id >= {_FIRST})"
+    f"(SELECT coalesce(max(id) + 1, {_FIRST}) FROM outbox WHERE id >= {_FIRST})"  # noqa: S608 - constants
 )
 _ADD = (
     "INSERT INTO outbox (id, message_id, at, kind, told)"  # noqa: S608 - constants

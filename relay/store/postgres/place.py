@@ -69,14 +69,17 @@ class Place:
             "server_settings": {**_SESSION, "application_name": self.session[:63], **settings},
         }
 
-    async def connect(self, **settings: str) -> Session:
-        """A session that may write. Raises StoreUnavailable."""
+    async def connect(self, *, durable: bool = True) -> Session:
+        """A session that may write; its commits wait for the disk where they are to be `durable`.
+        Raises StoreUnavailable."""
+        settings = {} if durable else {"synchronous_commit": "off"}
         try:
             connection: Session = await asyncpg.connect(**self.arguments(**settings))
         except Exception as error:  # the driver raises errors of many kinds
             raise translate(error, self) from error
         try:
-            await _make_durable(connection)
+            if durable:
+                await _make_durable(connection)
         except Exception as error:
             connection.terminate()
             raise translate(error, self) from error

@@ -1,0 +1,71 @@
+"""Short transactions beside the group commit: chunks of bodies, and notes of what is being sent.
+
+They are committed without waiting for the disk. Chunks come before the message that names them in
+the log of the server, whose commit waits for all of it; notes are of use only as long as the server
+lives. What is done here may be done again: a transaction whose session is lost is repeated once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from relay.store.interface import StoreError, StoreUnavailable
+from relay.store.postgres.errors import is_lost, is_of_the_store, translate
+from relay.store.postgres.place import Place
+from relay.store.postgres.session import Session
+
+R = TypeVar("R")
+
+Work = Callable[[Session], Awaitable[R]]
+
+
+class Side:
+    """One session at `place`, one transaction at a time."""
+
+    def __init__(self, place: Place, on_error: Callable[[StoreError], None]) -> None:
+        self._place = place
+        self._on_error = on_error
+        self._lock = asyncio.Lock()
+        self._session: Session | None = None
+        self._closed = False
+
+    async def work(self, work: Work[R]) -> R:
+        """Do it in a transaction. Raises StoreError, or what `work` raises of its own."""
+        async with self._lock:
+            if self._closed:
+                raise StoreUnavailable("The store is closed.")
+            try:
+                try:
+                    return await self._transact(work)
+                except Exception as error:
+                    if not is_lost(error):
+                        raise
+                    return await self._transact(work)
+            except Exception as error:
+                if not is_of_the_store(error):
+                    raise
+                translated = translate(error, self._place)
+                self._on_error(translated)
+                raise translated from error
+
+    async def _transact(self, work: Work[R]) -> R:
+        if self._session is None or self._session.is_closed():
+            self._session = await self._place.connect(durable=False)
+        try:
+            async with self._session.transaction():
+                return await work(self._session)
+        except BaseException as error:
+            if is_lost(error) or not isinstance(error, Exception):
+                self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.terminate()
+            self._session = None
+
+    async def close(self) -> None:
+        """What is under way is done first."""
+        async with self._lock:
+            self._closed = True
+            self._drop()
