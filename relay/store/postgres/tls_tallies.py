@@ -1,0 +1,155 @@
+"""How TLS with other relays went, counted by day, and which reports of it are settled (RFC 8460).
+
+Several processes add to the same rows. A day has a bounded number of them: what is new beyond it is
+not counted, what is known goes on.
+"""
+
+from collections.abc import Sequence
+
+from relay.store.postgres.reader import Reader
+from relay.store.postgres.rows import text
+from relay.store.postgres.session import Session, rows_of
+from relay.store.postgres.writer import Writer
+from relay.store.tls_values import TlsDay, TlsOutcome, TlsTally
+
+_KEY = "day, domain, policy_type, policy_domain, policy, result, detail, source, host, address"
+_DIGEST = (
+    "md5({0}policy_type || E'\\n' || {0}policy_domain || E'\\n' || {0}policy || E'\\n' || {0}result"
+    " || E'\\n' || {0}detail || E'\\n' || {0}source || E'\\n' || {0}host || E'\\n' || {0}address)"
+)
+_ADD = (
+    f"INSERT INTO tls_tally AS t ({_KEY}, sessions)"  # noqa: S608 - our own words
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    f" ON CONFLICT (day, domain, {_DIGEST.format('')})"
+    " DO UPDATE SET sessions = t.sessions + excluded.sessions"
+)
+_ADD_TO_KNOWN = (
+    "UPDATE tls_tally AS t SET sessions = t.sessions + $11 FROM (SELECT"  # noqa: S608 - likewise
+    " $3::text AS policy_type,"
+    " $4::text AS policy_domain, $5::text AS policy, $6::text AS result, $7::text AS detail,"
+    " $8::text AS source, $9::text AS host, $10::text AS address) AS k"
+    f" WHERE t.day = $1 AND t.domain = $2 AND {_DIGEST.format('t.')} = {_DIGEST.format('k.')}"
+)
+_DAYS = (
+    "SELECT t.day, t.domain, sum(CASE WHEN t.result = '' THEN t.sessions ELSE 0 END)::bigint,"
+    " sum(CASE WHEN t.result = '' THEN 0 ELSE t.sessions END)::bigint, coalesce(r.result, '')"
+    " FROM tls_tally t LEFT JOIN tls_report r ON r.day = t.day AND r.domain = t.domain"
+)
+
+
+class TlsTallies:
+    """Implements `relay.store.interface.TlsTallyStore`."""
+
+    def __init__(self, writer: Writer, questions: Reader) -> None:
+        self._writer = writer
+        self._questions = questions
+
+    async def add(self, day: int, tallies: Sequence[TlsTally], most: int) -> int:
+        return await self._writer.submit(_add, (day, tallies, most))
+
+    async def of(self, day: int, domain: str) -> list[TlsTally]:
+        return await self._questions.ask(_of, day, domain)
+
+    async def unsettled(self, since: int, before: int, limit: int) -> list[tuple[int, str]]:
+        return await self._questions.ask(_unsettled, since, before, limit)
+
+    async def settle(self, day: int, domain: str, at: int, result: str) -> bool:
+        return await self._writer.submit(_settle, (day, domain, at, result))
+
+    async def days(self, domain: str, limit: int) -> list[TlsDay]:
+        return await self._questions.ask(_days, domain, limit)
+
+    async def forget(self, before: int) -> int:
+        return await self._writer.submit(_forget, before)
+
+
+async def _add(db: Session, requests: Sequence[tuple[int, Sequence[TlsTally], int]]) -> list[int]:
+    return [await _add_some(db, day, tallies, most) for day, tallies, most in requests]
+
+
+async def _add_some(db: Session, day: int, tallies: Sequence[TlsTally], most: int) -> int:
+    await db.execute("SELECT pg_advisory_xact_lock(hashtext('tls_tally'), $1)", day)
+    count = await db.fetchval("SELECT count(*) FROM tls_tally WHERE day = $1", day)
+    lost = 0
+    for tally in tallies:
+        fields = (day, *map(text, _fields(tally.outcome)), tally.sessions)
+        if rows_of(await db.execute(_ADD_TO_KNOWN, *fields)):
+            continue
+        if count >= most:
+            lost += tally.sessions
+            continue
+        await db.execute(_ADD, *fields)
+        count += 1
+    return lost
+
+
+def _fields(outcome: TlsOutcome) -> tuple[str, ...]:
+    return (
+        outcome.domain,
+        outcome.policy_type,
+        outcome.policy_domain,
+        "\n".join(outcome.policy),
+        outcome.result,
+        outcome.detail,
+        outcome.source,
+        outcome.host,
+        outcome.address,
+    )
+
+
+async def _of(db: Session, day: int, domain: str) -> list[TlsTally]:
+    rows = await db.fetch(
+        "SELECT domain, policy_type, policy_domain, policy, result, detail, source, host, address,"
+        " sessions FROM tls_tally WHERE day = $1 AND domain = $2",
+        day,
+        domain,
+    )
+    return [
+        TlsTally(
+            TlsOutcome(name, kind, of, tuple(policy.split("\n")) if policy else (), *rest), sessions
+        )
+        for name, kind, of, policy, *rest, sessions in rows
+    ]
+
+
+async def _unsettled(db: Session, since: int, before: int, limit: int) -> list[tuple[int, str]]:
+    rows = await db.fetch(
+        "SELECT DISTINCT day, domain FROM tls_tally t WHERE day >= $1 AND day < $2 AND NOT EXISTS"
+        " (SELECT FROM tls_report r WHERE r.day = t.day AND r.domain = t.domain)"
+        " ORDER BY day, domain LIMIT $3",
+        since,
+        before,
+        limit,
+    )
+    return [(day, domain) for day, domain in rows]
+
+
+async def _settle(db: Session, requests: Sequence[tuple[int, str, int, str]]) -> list[bool]:
+    return [
+        rows_of(
+            await db.execute(
+                "INSERT INTO tls_report VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", *request
+            )
+        )
+        == 1
+        for request in requests
+    ]
+
+
+async def _days(db: Session, domain: str, limit: int) -> list[TlsDay]:
+    rows = await db.fetch(
+        f"{_DAYS} WHERE $1 IN ('', t.domain) GROUP BY t.day, t.domain, r.result"
+        " ORDER BY t.day DESC, 4 DESC, t.domain LIMIT $2",
+        domain,
+        limit,
+    )
+    return [TlsDay(*row) for row in rows]
+
+
+async def _forget(db: Session, requests: Sequence[int]) -> list[int]:
+    gone = []
+    for before in requests:
+        told = await db.execute("DELETE FROM tls_tally WHERE day < $1", before)
+        gone.append(rows_of(told))
+        await db.execute("DELETE FROM tls_report WHERE day < $1", before)
+    return gone
