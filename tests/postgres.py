@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
@@ -148,7 +149,8 @@ class PostgresServer:
 
     def make_template(self) -> None:
         """The database that others are copies of."""
-        asyncio.run(self._make_template())
+        with ThreadPoolExecutor(1) as thread:  # a loop may be running in this one
+            thread.submit(asyncio.run, self._make_template()).result()
 
     async def _make_template(self) -> None:
         await self._create(_TEMPLATE, "template1")

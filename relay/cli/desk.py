@@ -20,8 +20,10 @@ from relay.cli.output import utc_ms
 from relay.cli.place import Place, find_config
 from relay.config.model import Config
 from relay.observe.logging import make_logger
-from relay.store.sqlite import SqliteStore, lock_data_dir
-from relay.store.sqlite.log import SqliteLog
+from relay.runtime.opening import make_log, store_of
+from relay.store.interface import Store
+from relay.store.log_interface import MessageLog
+from relay.store.sqlite import lock_data_dir
 from relay.store.values import SuppressionEntry
 
 Q = TypeVar("Q")
@@ -56,13 +58,10 @@ def _open_store(place: Place) -> Iterator[Desk]:
         lock = lock_data_dir(config.data_dir)
     except OSError as error:
         raise CommandFailed(f"cannot use {config.data_dir}: {error.strerror}") from None
+    quiet = make_logger("console", "error")
     with lock, asyncio.Runner() as runner:
-        store = SqliteStore(
-            config.data_dir,
-            inline_size=config.store.inline_size,
-            log=make_logger("console", "error"),
-        )
-        log = SqliteLog(config.data_dir, log=make_logger("console", "error"))
+        store = store_of(config, quiet, "relay command")
+        log = make_log(config, quiet)
         runner.run(store.open())
         try:
             runner.run(log.open(reading=True))
@@ -91,7 +90,7 @@ class _StoreDesk:
     """The store in this process."""
 
     def __init__(
-        self, runner: asyncio.Runner, store: SqliteStore, log: SqliteLog, config: Config
+        self, runner: asyncio.Runner, store: Store, log: MessageLog, config: Config
     ) -> None:
         self._runner = runner
         self._operations = StoreOperations(

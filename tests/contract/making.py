@@ -7,6 +7,8 @@ from typing import Any
 
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store
+from relay.store.postgres import Place, PostgresStore
+from relay.store.postgres.permits import as_asked
 from relay.store.sqlite import SqliteStore
 from relay.store.suppression_values import Author
 from relay.store.values import Body, Delivery, Message, NewMessage, SuppressionReason
@@ -88,6 +90,10 @@ class SqliteKind:
         await store.open(joining)
         return store
 
+    async def pass_ms(self, milliseconds: int) -> None:
+        """Time passes, by the clock on which leases are measured."""
+        self.clock.pass_ms(milliseconds)
+
     async def close(self) -> None:
         for store in reversed(self._opened):
             await store.close()
@@ -100,6 +106,50 @@ class JoinedKind(SqliteKind):
         if not self._opened:
             await self._open(joining=False)
         return await self._open(joining=True)
+
+
+class PostgresKind:
+    """Stores of one database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.commits: list[tuple[float, int]] = []
+        self.errors: list[str] = []
+        self._opened: list[PostgresStore] = []
+
+    async def open(self) -> Store:
+        """A store; what earlier ones stored is there."""
+        store = PostgresStore(
+            Place(self._url),
+            inline_size=1_000,
+            on_commit=lambda seconds, operations: self.commits.append((seconds, operations)),
+            on_error=self.errors.append,
+            clock=itertools.count().__next__,
+            permit_clock=as_asked,
+        )
+        self._opened.append(store)
+        await store.open()
+        return store
+
+    async def pass_ms(self, milliseconds: int) -> None:
+        """Owners were last heard of that much earlier."""
+        session = await Place(self._url).connect()
+        try:
+            await session.execute(
+                "UPDATE worker SET renewed_at = renewed_at - past,"
+                " steady_since = steady_since - past"
+                " FROM (SELECT $1::integer * interval '1 millisecond' AS past) AS meanwhile",
+                milliseconds,
+            )
+        finally:
+            session.terminate()
+
+    async def close(self) -> None:
+        for store in reversed(self._opened):
+            await store.close()
+
+
+Kind = SqliteKind | PostgresKind
 
 
 async def read(store: Store, delivery: Delivery) -> bytes:

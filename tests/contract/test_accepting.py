@@ -7,7 +7,7 @@ import pytest
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store, StoreError
 from relay.store.values import Owner, Suppressed, SuppressionEntry
-from tests.contract.making import AUTHOR, NOW, SqliteKind, make_message, make_new, read, write_body
+from tests.contract.making import AUTHOR, NOW, Kind, make_message, make_new, read, write_body
 
 
 async def test_a_message_comes_back_as_it_was_stored(store: Store, owner: Owner) -> None:
@@ -33,7 +33,7 @@ async def test_a_message_comes_back_as_it_was_stored(store: Store, owner: Owner)
     assert await read(store, delivery) == new.message.body.inline
 
 
-async def test_it_is_there_after_the_store_was_opened_anew(kind: SqliteKind) -> None:
+async def test_it_is_there_after_the_store_was_opened_anew(kind: Kind) -> None:
     first = await kind.open()
     new = make_new()
     await first.insert(new, None)

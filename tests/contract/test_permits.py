@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relay.store.interface import Store
 from relay.store.sqlite import SqliteStore
 from relay.store.values import PermitRequest, Permits
-from tests.contract.making import NOW, SqliteKind
+from tests.contract.making import NOW, Kind
 
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
@@ -96,7 +96,7 @@ async def test_a_limit_of_nothing_grants_nothing(store: Store) -> None:
     assert (await store.permits_used(["k"], DAY, START)) == {"k": 0}
 
 
-async def test_what_was_used_outlives_a_restart(kind: SqliteKind) -> None:
+async def test_what_was_used_outlives_a_restart(kind: Kind) -> None:
     first = await kind.open()
     await first.lease_permits(wish(10))
     await first.close()

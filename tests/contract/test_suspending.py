@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relay.store.interface import Store
 from relay.store.values import Owner, QueueFilter, Suspension
-from tests.contract.making import LEASE, NOW, SqliteKind, make_new
+from tests.contract.making import LEASE, NOW, Kind, make_new
 
 DOMAIN = Suspension("domain", "x.test", "they asked us to wait", "root", NOW)
 
@@ -23,7 +23,7 @@ async def test_a_suspension_is_kept_until_it_is_lifted(store: Store) -> None:
     assert await store.suspensions.all() == [ends]
 
 
-async def test_a_suspension_outlives_the_process(kind: SqliteKind) -> None:
+async def test_a_suspension_outlives_the_process(kind: Kind) -> None:
     first = await kind.open()
     await first.suspensions.put(DOMAIN)
     await first.close()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relay.store.interface import Store
 from relay.store.tls_values import DAY_MS, StoredPolicy, TlsDay, TlsOutcome, TlsTally
-from tests.contract.making import SqliteKind
+from tests.contract.making import Kind
 
 _POLICY = StoredPolicy("a.test", "1", "enforce", ("mx.a.test", "*.b.test"), 86400, 1000, 1000)
 _GOOD = TlsOutcome("a.test", "sts", "a.test", ("version: STSv1", "mode: enforce"))
@@ -22,7 +22,7 @@ async def test_a_policy_is_found_by_its_domain_and_replaced(store: Store) -> Non
     assert await store.sts_policies.all(10) == [newer]
 
 
-async def test_a_policy_is_there_for_who_opens_the_store_later(kind: SqliteKind) -> None:
+async def test_a_policy_is_there_for_who_opens_the_store_later(kind: Kind) -> None:
     await (await kind.open()).sts_policies.put(_POLICY)
     later = await kind.open()
     assert await later.sts_policies.find("a.test") == _POLICY

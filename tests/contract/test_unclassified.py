@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relay.store.interface import Store
 from relay.store.values import UnclassifiedReply
-from tests.contract.making import NOW, SqliteKind
+from tests.contract.making import NOW, Kind
 
 ONE = UnclassifiedReply("550 wibble #", "rcpt", "", 2, NOW, NOW + 5, "550 wibble 7")
 OTHER = UnclassifiedReply("550 wobble", "final", "google", 9, NOW, NOW, "550 wobble")
@@ -44,7 +44,7 @@ async def test_they_can_be_forgotten(store: Store) -> None:
     assert await store.unclassified.all(10) == []
 
 
-async def test_they_outlive_the_process(kind: SqliteKind) -> None:
+async def test_they_outlive_the_process(kind: Kind) -> None:
     store = await kind.open()
     await store.unclassified.add([ONE], 10)
     await store.close()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relay.store.interface import Store
 from relay.store.values import WarmupProgress
-from tests.contract.making import NOW, SqliteKind
+from tests.contract.making import NOW, Kind
 
 ONE = WarmupProgress("192.0.2.1", 3, NOW, NOW)
 OTHER = WarmupProgress("2001:db8::1", 1, NOW, NOW, "paused")
@@ -17,7 +17,7 @@ async def test_progress_is_kept_in_order_of_address(store: Store) -> None:
     assert await store.warmups.all() == [ONE, OTHER]
 
 
-async def test_progress_outlives_the_process(kind: SqliteKind) -> None:
+async def test_progress_outlives_the_process(kind: Kind) -> None:
     store = await kind.open()
     await store.warmups.replace(None, ONE)
     await store.close()

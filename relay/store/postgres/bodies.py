@@ -83,8 +83,8 @@ class ChunkingWriter:
         inline = None
         reference = ""
         if self._size > self._inline_size:
-            if self._parts:
-                await self._flush()
+            await self._flush()
+            self._must_be_whole()
             reference = f"{self._name}-{self._checksum:08x}"
         else:
             inline = b"".join(self._parts)
@@ -111,9 +111,13 @@ class ChunkingWriter:
     async def _flush(self) -> None:
         block = b"".join(self._parts)
         self._parts.clear()
-        if not self._is_whole:
-            raise StoreUnavailable("A part of this body could not be stored.")
-        self._is_whole = False  # until this part is
+        for start in range(0, len(block), CHUNK):
+            await self._put(block[start : start + CHUNK])
+        self._held = 0
+
+    async def _put(self, block: bytes) -> None:
+        self._must_be_whole()
+        self._is_whole = False  # until this part is stored
         is_first = not self._name
         self._name = self._name or secrets.token_hex(_NAME_OCTETS)
         name, number = self._name, self._number
@@ -121,7 +125,11 @@ class ChunkingWriter:
         self._is_whole = True
         self._checksum = crc32(block, self._checksum)
         self._number += 1
-        self._held = 0
+
+    def _must_be_whole(self) -> None:
+        """What has failed once stays failed: the body has a hole."""
+        if not self._is_whole:
+            raise StoreUnavailable("A part of this body could not be stored, or it was discarded.")
 
 
 async def _put(db: Session, name: str, number: int, block: bytes, *, is_first: bool) -> None:

@@ -31,6 +31,10 @@ _STILL_FREE = (
     "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
     " AND id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED"
 )
+_UNCLAIMED = (
+    "SELECT id FROM delivery WHERE epoch IS NULL AND id = ANY($1::bigint[])"
+    " ORDER BY id FOR UPDATE SKIP LOCKED"
+)
 _CLAIM = "UPDATE delivery SET epoch = $1, waits_for = NULL WHERE id = ANY($2::bigint[])"
 # A worker that has renewed late has been away for as long as it was silent.
 _RENEW = (
@@ -141,6 +145,15 @@ async def claim_found(
     for owner, found in requests:
         free_still = {i for (i,) in await db.fetch(_STILL_FREE, list(found))}
         claimed.append(await take(db, owner, [i for i in found if i in free_still]))
+    return claimed
+
+
+async def take_any(db: Session, requests: Sequence[tuple[Owner, Sequence[int]]]) -> list[Claimed]:
+    """Claim deliveries that nobody has claimed, whatever their due time or state."""
+    claimed = []
+    for owner, identifiers in requests:
+        free_still = {i for (i,) in await db.fetch(_UNCLAIMED, list(identifiers))}
+        claimed.append(await take(db, owner, [i for i in identifiers if i in free_still]))
     return claimed
 
 

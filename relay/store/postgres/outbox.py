@@ -187,5 +187,5 @@ async def depth(db: Session) -> tuple[int, int]:
     first = await db.fetchval("SELECT at FROM outbox ORDER BY id LIMIT 1")
     if first is None:
         return 0, 0
-    count = await db.fetchval("SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS some")
+    count = await db.fetchval("SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted")
     return count, first

@@ -1,0 +1,366 @@
+"""The store that relays share: a PostgreSQL, with a group commit and a few readers in each process.
+
+Every method of `relay.store.interface.Store`; each hands an operation to the writer or a question
+to a reader and waits for its answer. Everything is in the database: what a node that dies had
+claimed is there for the others. No transaction is open while anybody speaks SMTP.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import TypeVar
+
+from relay.observe.logging import Logger, make_logger
+from relay.store.codec import Damaged
+from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
+from relay.store.postgres import bodies, claims, due, messages, schema
+from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
+from relay.store.postgres.errors import translate
+from relay.store.postgres.lists import Lists
+from relay.store.postgres.permits import Clock, by_the_server
+from relay.store.postgres.place import Place
+from relay.store.postgres.reader import Reader
+from relay.store.postgres.requests import Operation
+from relay.store.postgres.side import Side
+from relay.store.postgres.writer import Writer
+from relay.store.values import (
+    Accepted,
+    Delivery,
+    Due,
+    Message,
+    NewMessage,
+    Owner,
+    QueueFilter,
+    Settlement,
+    Suppressed,
+    Want,
+)
+
+A = TypeVar("A")
+
+_PLENTY = 1 << 62  # octets; a server does not tell how many it has free
+_LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
+_BURY_EVERY = 1.0  # seconds between two looks for the dead, of each worker
+_SWEEP_EVERY = 600.0
+_UNDO_AGAIN = 1.0  # seconds; what is undone while the database is away
+_UNDO_FOR = 3600.0
+
+
+class PostgresStore(Lists):
+    """A `Store` in the database at `place`."""
+
+    is_shared = True
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        inline_size: int = 64 * 1024,
+        on_commit: Callable[[float, int], None] = lambda seconds, operations: None,
+        on_error: Callable[[str], None] = lambda kind: None,
+        on_suppressed: Callable[[Message, Suppressed], None] = lambda report, suppressed: None,
+        log: Logger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        permit_clock: Clock = by_the_server,
+    ) -> None:
+        """Bodies of more than `inline_size` octets are kept in chunks.
+
+        `on_commit(seconds, operations)` is told of each group commit, `on_error(kind)` of each
+        failure: full, unavailable, damaged; `on_suppressed` of each recipient of a report who is
+        not sent to. `clock` gives monotonic seconds; `permit_clock` is whose time counts for
+        permits.
+        """
+        self._place = place
+        self._inline_size = inline_size
+        self._on_error = on_error
+        self._on_suppressed = on_suppressed
+        self._log = log or make_logger()
+        self._clock = clock
+        self._told: dict[str, float] = {}
+        self._undoing: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
+        self._buried_at = -_BURY_EVERY
+        self._open = False
+        self._side = Side(place, self._failed)
+        writer = Writer(place, on_commit=on_commit, on_error=self._failed, log=self._log)
+        super().__init__(writer, Reader(place, self._failed), permit_clock)
+
+    # Life
+
+    async def open(self, joining: bool = False) -> None:
+        """The first to open an empty database makes its tables; an older version is refused, and
+        `relay store migrate` named. With `joining`, only the version is checked."""
+        session = await self._place.connect()
+        try:
+            if not joining and await schema.version_of(session) is None:
+                await schema.migrate(session)
+            await schema.check(session)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise translate(error, self._place) from error
+        finally:
+            session.terminate()
+        self._writer.start()
+        self._open = True
+        if not joining:
+            self._sweeping = asyncio.create_task(self._sweep_for_ever())
+
+    async def _sweep_for_ever(self) -> None:
+        """Remove bodies that were never accepted, from time to time."""
+        while True:
+            with contextlib.suppress(StoreError):
+                if swept := await self._side.work(bodies.sweep):
+                    self._log.info(
+                        "removed bodies of messages that were never accepted", count=swept
+                    )
+            await asyncio.sleep(_SWEEP_EVERY)
+
+    async def close(self) -> None:
+        """What was asked for before is done first. Safe after a failed `open`, and twice."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+            self._sweeping = None
+        if self._open:
+            self._open = False
+            if self._undoing:
+                await asyncio.wait(self._undoing, timeout=5)
+            for task in tuple(self._undoing):
+                task.cancel()
+        await self._writer.close()
+        await self._questions.close()
+        await self._side.close()
+
+    async def free_space(self) -> int:
+        """A database that is full says so when it is written to."""
+        return _PLENTY
+
+    # Accepting
+
+    def new_body(self) -> ChunkingWriter:
+        """See `MessageStore`."""
+        return ChunkingWriter(self, self._inline_size)
+
+    async def keep(self, work: Work) -> None:
+        """A short transaction of its own, beside the group commit. Raises StoreError."""
+        await self._side.work(work)
+
+    async def chunk(self, name: str, number: int) -> bytes | None:
+        """A part of a body. Raises StoreError."""
+        return await self._questions.ask(bodies.chunk_of, name, number)
+
+    async def insert(self, new: NewMessage, owner: Owner | None) -> Accepted:
+        """See `MessageStore`."""
+        ref = new.message.body.ref
+        try:
+            accepted = await self._writer.submit(
+                messages.insert, (new, owner), lambda lost: self._withdraw(new, lost)
+            )
+        except StoreError:
+            if ref:
+                self._undo(lambda: self._discard(ref))
+            raise
+        if ref and not accepted.deliveries:
+            await self._forget(ref)
+        return accepted
+
+    def _withdraw(self, new: NewMessage, accepted: Accepted | None) -> None:
+        """Nobody waits for this insert any more, so nobody was told that it was accepted."""
+
+        async def withdraw() -> None:
+            if accepted is not None:
+                await self._writer.submit(messages.withdraw, accepted)
+            ref = new.message.body.ref
+            if ref and not await self._questions.ask(messages.is_stored, new.message.id):
+                await self._forget(ref)
+
+        self._undo(withdraw)
+
+    async def _discard(self, ref: str) -> None:
+        """Remove a body that no message came to name."""
+        await self._side.work(lambda db: bodies.discard(db, bodies.name_of(ref)))
+
+    async def _forget(self, ref: str) -> None:
+        """Remove a body that no message names any more."""
+        try:
+            await self._side.work(lambda db: bodies.remove(db, ref))
+        except (StoreError, Damaged) as error:
+            self._log.warning("could not remove a body", ref=ref, error=str(error))
+
+    # Delivering
+
+    async def register(self, name: str, lease_ms: int) -> Owner:
+        """See `QueueStore`."""
+        owner = await self._writer.submit(claims.register, (name, lease_ms))
+        await self._free_ended()
+        return owner
+
+    async def renew(self, owner: Owner, lease_ms: int) -> bool:
+        """See `QueueStore`."""
+        return await self._writer.submit(claims.renew, (owner, lease_ms))
+
+    async def resign(self, owner: Owner) -> None:
+        """See `QueueStore`."""
+        await self._writer.submit(claims.resign, owner)
+        await self._free_ended()
+
+    async def _free_ended(self) -> None:
+        """Free what workers had claimed that have ended, in turns short enough for others."""
+        for epoch in await self._questions.ask(claims.ended):
+            while await self._writer.submit(claims.free, epoch) == claims.FREED_AT_ONCE:
+                pass
+            await self._writer.submit(claims.forget, epoch)
+
+    async def _bury(self, owner: Owner) -> None:
+        """Look for those who are silent, once a second at most."""
+        now = self._clock()
+        if now - self._buried_at < _BURY_EVERY:
+            return
+        self._buried_at = now
+        if await self._writer.submit(claims.bury, owner):
+            self._log.warning("a worker was silent for its lease: its mail is taken over")
+        await self._free_ended()
+
+    async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
+        """See `QueueStore`."""
+        await self._bury(owner)
+        return await self._claim(owner, claims.claim, (owner, now, limit))
+
+    async def find_due(self, want: Want) -> Due:
+        """See `QueueStore`."""
+        return await self._questions.ask(due.find_due, want)
+
+    async def find_expired(self, after: int, until: int, limit: int) -> Sequence[int]:
+        """See `QueueStore`."""
+        return await self._questions.ask(claims.expired, after, until, limit)
+
+    async def claim_found(self, owner: Owner, ids: Sequence[int]) -> list[Delivery]:
+        """See `QueueStore`."""
+        await self._bury(owner)
+        return await self._claim(owner, claims.claim_found, (owner, ids))
+
+    async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
+        """See `OperatorStore`."""
+        found = await self._matching(which, unclaimed=True)
+        return await self._claim(owner, claims.take_any, (owner, found))
+
+    async def _claim(
+        self, owner: Owner, operation: Operation[A, claims.Claimed], argument: A
+    ) -> list[Delivery]:
+        deliveries, damaged = await self._writer.submit(
+            operation, argument, lambda lost: self._give_back(owner, lost)
+        )
+        self._report(damaged)
+        return deliveries
+
+    def _give_back(self, owner: Owner, lost: claims.Claimed | None) -> None:
+        """Nobody waits for these claims any more: without this they would stay for ever."""
+        if lost is not None:
+            deliveries, damaged = lost
+            self._report(damaged)
+            back = [(d.id, d.due_at) for d in deliveries]
+            self._undo(lambda: self.release(owner, back))
+
+    async def next_due(self, after: int = 0) -> int | None:
+        """See `QueueStore`."""
+        return await self._questions.ask(claims.next_due, after)
+
+    async def read_body(self, message: Message) -> AsyncIterator[bytes]:
+        """See `QueueStore`."""
+        body = message.body
+        try:
+            if body.inline is None and body.ref:
+                async for block in bodies.read(self, body.ref, body.size):
+                    yield block
+                return
+            inline = body.inline
+            if inline is None:
+                inline = await self._questions.ask(messages.body_of, message.id)
+        except Damaged as error:
+            raise await self._quarantine(message, error) from error
+        if inline is None:
+            raise StoreUnavailable(f"Message {message.id} is not stored any more.")
+        for start in range(0, len(inline), CHUNK):
+            yield inline[start : start + CHUNK]
+
+    async def _quarantine(self, message: Message, damage: Damaged) -> StoreError:
+        """Set a message with a damaged body apart; the error to raise for it."""
+        if await self._writer.submit(claims.quarantine_message, message.id):
+            self._report([damage])
+            return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
+        return StoreUnavailable(f"Message {message.id} is not stored any more.")
+
+    async def note_sending(self, owner: Owner, deliveries: Sequence[int]) -> None:
+        """See `QueueStore`. It need not survive the server: the process dies, not that."""
+        await self._side.work(lambda db: claims.note_sending(db, owner.epoch, deliveries))
+
+    async def settle(self, owner: Owner, settlement: Settlement) -> bool:
+        """See `QueueStore`."""
+        settled = await self._writer.submit(
+            messages.settle,
+            (owner, settlement),
+            lambda lost: self._undo(lambda: self._forget_settled(settlement, lost)),
+            unhurried=True,
+        )
+        await self._forget_settled(settlement, settled)
+        for report, suppressed in settled.withheld:
+            self._on_suppressed(report, suppressed)
+        return settled.done
+
+    async def _forget_settled(
+        self, settlement: Settlement, settled: messages.Settled | None
+    ) -> None:
+        ref = settlement.delivery.message.body.ref
+        if ref and settled is not None and settled.message_gone:
+            await self._forget(ref)
+
+    async def end(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        """See `QueueStore`."""
+        return await self._writer.submit(messages.end, settlements, unhurried=True)
+
+    async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
+        """See `QueueStore`."""
+        await self._writer.submit(claims.release, (owner, deliveries))
+
+    # Cleaning up after callers who were cancelled, or told of a failure that may have been none
+
+    def _undo(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        task = asyncio.create_task(self._until_done(work))
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
+
+    async def _until_done(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Where the database is away, when it is back. What a process leaves undone that ends
+        before is sent all the same, and may be a duplicate."""
+        deadline = self._clock() + _UNDO_FOR
+        while True:
+            try:
+                await work()
+            except (StoreError, Damaged) as error:
+                if self._clock() > deadline or not self._open or isinstance(error, Damaged):
+                    self._log.warning(
+                        "could not undo what a caller had asked for who was not told of it",
+                        error=str(error),
+                    )
+                    return
+            else:
+                return
+            await asyncio.sleep(_UNDO_AGAIN)
+
+    # Telling
+
+    def _failed(self, error: StoreError) -> None:
+        """Counted each time; logged now and then, for a database that is away refuses everybody."""
+        kind = "full" if isinstance(error, StoreFull) else "unavailable"
+        now = time.monotonic()
+        if now - self._told.get(kind, -_LOG_INTERVAL) >= _LOG_INTERVAL:
+            self._told[kind] = now
+            self._log.error("the store failed", kind=kind, error=str(error))
+        self._on_error(kind)
+
+    def _report(self, damaged: Sequence[Damaged]) -> None:
+        for damage in damaged:
+            self._log.error("put a damaged delivery in quarantine", damage=str(damage))
+            self._on_error("damaged")
