@@ -1,4 +1,4 @@
-"""What is due, by turns: which questions to ask of a queue, and what the answers lead to. Pure.
+"""What is due, by turns, however much there is of it: the search, without a database.
 
 No question looks at more than it can use. A set that has due mail is found by one step down an
 index, whatever lies below it. Within a set two ways lead to mail: by age, a window of what is due
@@ -6,10 +6,10 @@ for longest, and by line, a search that goes from domain to domain (one step of 
 continues where it ended the last time. So neither a line with a million deliveries nor one that
 nobody can use now hides the others.
 
-`find_due` is a generator of questions, to which the rows that a store finds are sent.
+`find_due` yields questions and is sent the rows that answer them: each store knows how to ask.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Any
@@ -17,57 +17,59 @@ from typing import Any
 from relay.store.fairness import deal, share_out
 from relay.store.values import Cursor, Due, Want
 
-LAST = "\U0010ffff"
-"""Behind every domain."""
+_LAST = "\U0010ffff"  # behind every domain
+
+_STEPS = 4_000  # from line to line, in one question
+_LEAST_STEPS = 20  # in one set
+_LEAST_SEEN = 16  # deliveries of a set, from which its share is taken
 
 
 @dataclass(frozen=True, slots=True)
-class SetsWithDueMail:
-    """Names of sets that have free mail which is due; rows of (name,)."""
+class SetsDue:
+    """Which sets have mail that is due at `now`? Rows are (name)."""
 
     now: int
 
 
 @dataclass(frozen=True, slots=True)
 class LongestDue:
-    """Of a set, up to `limit` free deliveries that are due, longest first: (id, domain)."""
+    """What is due for longest of each of `windows`, pairs of (set, how many)? Rows are (set, id,
+    domain), those of a set together, longest due first."""
 
-    name: str
     now: int
-    limit: int
+    windows: Sequence[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class NextLines:
-    """A walk from domain to domain of a set, those behind `after` up to `last`, at most `steps` of
-    them: (domain, number of the step, whether it has due mail) of those that have some, of the last
-    step, and of the end of the way, where the domain is None."""
+    """Which lines of the set `name` come after the domain `after`, and not after `last`?
 
-    name: str
+    Of up to `steps` that are stepped on, those with mail that is due, and the end of the way. Rows
+    are (domain, step, is_due), in the order of the steps, which count from 1; where there is no
+    further line, the domain of that step is None. More than `enough` rows are of no use.
+    """
+
     now: int
+    name: str
     after: str
     last: str
     steps: int
+    enough: int
 
 
 @dataclass(frozen=True, slots=True)
-class OfLine:
-    """Of a line, up to `limit` free deliveries that are due, longest first: (id,)."""
+class HeadsOfLines:
+    """What is due for longest in each of `lines` of the set `name`, pairs of (domain, how many)?
+    Rows are (domain, id), those of a line together, longest due first."""
 
-    name: str
-    domain: str
     now: int
-    limit: int
+    name: str
+    lines: Sequence[tuple[str, int]]
 
 
-Question = SetsWithDueMail | LongestDue | NextLines | OfLine
+Question = SetsDue | LongestDue | NextLines | HeadsOfLines
 Rows = Sequence[Sequence[Any]]
-Asking = Generator[Question, Rows, Due]
-
-_STEPS = 4_000  # from line to line, in one question
-_LEAST_STEPS = 20  # in one set
-_LEAST_SEEN = 16  # deliveries of a set, from which its share is taken
-
+Search = Generator[Question, Rows, Due]
 
 _Entry = tuple[int, str]  # a delivery's id, and its domain
 
@@ -92,23 +94,22 @@ class _Found:
         return [ids for pair in pairs for ids in pair if ids]
 
 
-def find_due(want: Want) -> Asking:
+def find_due(want: Want) -> Search:
     """What `want` can use of what is due."""
-    names = [name for (name,) in (yield SetsWithDueMail(want.now))]
+    names = [row[0] for row in (yield SetsDue(want.now))]
     turn = int(want.start * len(names))
     names = [name for name in names[turn:] + names[:turn] if want.rooms.get(name, 1) > 0]
     weights = [want.weights.get(name, want.weight) for name in names]
     rooms = [min(want.limit, want.rooms.get(name, want.limit)) for name in names]
-    seen: list[_Found] = []
-    steps = max(_LEAST_STEPS, _STEPS // max(1, len(names)))
     first = share_out(want.limit, list(zip(weights, rooms, strict=True)))
-    for name, share, room in zip(names, first, rooms, strict=True):
-        # More than its share is looked at, for what others leave.
-        most = min(room, max(_LEAST_SEEN, 4 * share)) if share else 0
-        found = _Found()
-        if most:
-            yield from _look(want, name, most, steps, found)
-        seen.append(found)
+    # More than its share is looked at, for what others leave.
+    most = {
+        name: min(room, max(_LEAST_SEEN, 4 * share))
+        for name, share, room in zip(names, first, rooms, strict=True)
+        if share and room > 0
+    }
+    looked = yield from _look(want, most, max(_LEAST_STEPS, _STEPS // max(1, len(names))))
+    seen = [looked.get(name) or _Found() for name in names]
     counts = [min(found.count, room) for found, room in zip(seen, rooms, strict=True)]
     shares = share_out(want.limit, list(zip(weights, counts, strict=True)))
     widths = list(want.widths)
@@ -144,82 +145,77 @@ def _what_fits(hand: list[_Entry], want: Want, name: str, widths: list[int]) -> 
 
 
 def _look(
-    want: Want, name: str, most: int, steps: int, found: _Found
-) -> Generator[Question, Rows, None]:
-    """Up to some more than `most` deliveries of the set `name`, of different lines."""
-    usable = _Usable(want, name)
-    window = 2 * most
-    rows = yield LongestDue(name, want.now, window)
-    for identifier, domain in rows:
-        ids = found.lines.setdefault(domain, [])
-        if len(ids) < usable.width(domain):
+    want: Want, most: dict[str, int], steps: int
+) -> Generator[Question, Rows, dict[str, _Found]]:
+    """Some more than `most` deliveries of each set, of different lines."""
+    if not most:
+        return {}
+    seen = {name: _Found() for name in most}
+    windows = {name: 2 * number for name, number in most.items()}
+    counts = dict.fromkeys(most, 0)
+    for name, identifier, domain in (yield LongestDue(want.now, tuple(windows.items()))):
+        counts[name] += 1
+        ids = seen[name].lines.setdefault(domain, [])
+        if len(ids) < _usable(want, name, domain):
             ids.append((identifier, domain))
-    found.is_all = len(rows) < window
-    if not found.is_all:
-        yield from _search(want, name, most, steps, found, usable)
+    for name, found in seen.items():
+        found.is_all = counts[name] < windows[name]
+        if not found.is_all:
+            yield from _search(want, name, most[name], steps, found)
+    return seen
 
 
-@dataclass(frozen=True, slots=True)
-class _Usable:
-    """How much of each line of one set a worker can use."""
-
-    want: Want
-    name: str
-
-    def width(self, domain: str) -> int:
-        group = self.want.narrow.get((self.name, domain))
-        return self.want.limit if group is None else self.want.widths[group]
+def _usable(want: Want, name: str, domain: str) -> int:
+    """How much of a line a worker can use."""
+    group = want.narrow.get((name, domain))
+    return want.limit if group is None else want.widths[group]
 
 
 def _search(
-    want: Want, name: str, most: int, steps: int, found: _Found, usable: _Usable
+    want: Want, name: str, most: int, steps: int, found: _Found
 ) -> Generator[Question, Rows, None]:
     """Add lines that are not in the window, from where the search ended the last time."""
     start = chr(ord("a") + int(want.start * 26))
     cursor = want.cursors.get(name, Cursor(start, start))
-    search = _Search(most, steps, cursor.at)
-    for after, last in _ways(cursor):
-        rows = yield NextLines(name, want.now, after, last, search.steps)
-        search.go(rows, lambda at: at not in found.lines and usable.width(at) > 0)
-        if search.is_over:
-            break
-    at = search.at if search.is_over else cursor.since  # round to where the search began
-    for domain in search.domains:
-        few = min(usable.width(domain), -(-most // len(search.domains)))
-        rows = yield OfLine(name, domain, want.now, few)
-        found.searched.append([(i, domain) for (i,) in rows])
+    domains, at, is_round = yield from _walk(want, name, cursor, most, steps, found)
+    if domains:
+        each = -(-most // len(domains))
+        lines = [(domain, min(_usable(want, name, domain), each)) for domain in domains]
+        heads: dict[str, list[_Entry]] = {domain: [] for domain in domains}
+        for domain, identifier in (yield HeadsOfLines(want.now, name, lines)):
+            heads[domain].append((identifier, domain))
+        found.searched = list(heads.values())
     # What nobody can use is no find: the search goes on until it is round, and then rests.
-    found.is_searched = not search.is_over or found.count > 0
-    found.cursor = Cursor(at, at if found.count or not search.is_over else cursor.since)
+    found.is_searched = is_round or found.count > 0
+    found.cursor = Cursor(at, at if found.count or is_round else cursor.since)
+
+
+def _walk(
+    want: Want, name: str, cursor: Cursor, most: int, steps: int, found: _Found
+) -> Generator[Question, Rows, tuple[list[str], str, bool]]:
+    """Up to `most` lines of use behind the cursor, round to where the search began; how far that
+    was, and whether it was all the way."""
+    useless = sum(of == name and want.widths[group] <= 0 for (of, _), group in want.narrow.items())
+    enough = most + len(found.lines) + useless
+    domains: list[str] = []
+    at, step = cursor.at, 0
+    for after, last in _ways(cursor):
+        for domain, step, is_due in (yield NextLines(want.now, name, after, last, steps, enough)):
+            if domain is None:
+                break
+            at = domain
+            if is_due and domain not in found.lines and _usable(want, name, domain) > 0:
+                domains.append(domain)
+            if step == steps or len(domains) == most:
+                return domains, at, False
+        steps -= step
+        if steps <= 0:
+            return domains, at, False
+    return domains, cursor.since, True
 
 
 def _ways(cursor: Cursor) -> list[tuple[str, str]]:
-    """From the cursor on, round to where the search began: (behind, up to) each."""
+    """From where the search is to where it began: behind which domain, up to which."""
     if cursor.at >= cursor.since:
-        return [(cursor.at, LAST), ("", cursor.since)]
+        return [(cursor.at, _LAST), ("", cursor.since)]
     return [(cursor.at, cursor.since)]
-
-
-@dataclass(slots=True)
-class _Search:
-    """A search for `most` lines in at most `steps`; `at` is where it has come to."""
-
-    most: int
-    steps: int
-    at: str
-    domains: list[str] = field(default_factory=list)
-    is_over: bool = False  # before it was round
-
-    def go(self, rows: Rows, is_wanted: Callable[[str], bool]) -> None:
-        """Along one way, until it ends or enough was found or looked at."""
-        for domain, step, is_due in rows:
-            if domain is None:
-                self.steps -= step
-                break
-            self.at = domain
-            if is_due and is_wanted(domain):
-                self.domains.append(domain)
-            if len(self.domains) == self.most or step == self.steps:
-                self.is_over = True
-                return
-        self.is_over = self.steps <= 0

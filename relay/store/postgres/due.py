@@ -1,64 +1,77 @@
-"""What is due, by turns: the questions of `relay.store.turns`, answered by a reader."""
+"""What is due, by turns: how PostgreSQL answers the questions of `relay.store.turns`.
 
-from collections.abc import Sequence
+The indexes of what is free are stepped down by recursion: the server has no other way to go from
+one value to the next without looking at all that lies between.
+"""
 
-from relay.store.postgres.session import Row, Session
-from relay.store.turns import LongestDue, NextLines, OfLine, Question, SetsWithDueMail
-from relay.store.turns import find_due as ask_for_due
+from relay.store import turns
+from relay.store.postgres.session import Session
+from relay.store.turns import HeadsOfLines, LongestDue, NextLines, Question, SetsDue
 from relay.store.values import Due, Want
 
-_FREE = "epoch IS NULL AND state = 'queued'"
-_OF_SET = f"FROM delivery WHERE {_FREE} AND configuration_set"
-_OF_LINE = f"FROM delivery WHERE {_FREE} AND configuration_set = $1"
+_FREE = "FROM delivery WHERE epoch IS NULL AND state = 'queued' AND configuration_set"
 
 _SETS = f"""
     WITH RECURSIVE found (name) AS (
-        (SELECT configuration_set {_OF_SET} >= '' ORDER BY configuration_set LIMIT 1)
+        (SELECT configuration_set {_FREE} >= '' ORDER BY configuration_set LIMIT 1)
         UNION ALL
-        SELECT (SELECT configuration_set {_OF_SET} > found.name ORDER BY configuration_set LIMIT 1)
+        SELECT (SELECT configuration_set {_FREE} > found.name ORDER BY configuration_set LIMIT 1)
             FROM found WHERE found.name IS NOT NULL
     )
-    SELECT name FROM found WHERE name IS NOT NULL
-        AND EXISTS (SELECT {_OF_SET} = found.name AND due_at <= $1)
+    SELECT name FROM found WHERE EXISTS (SELECT {_FREE} = found.name AND due_at <= $1)
 """  # noqa: S608 - constants
-_LONGEST_DUE = f"SELECT id, domain {_OF_SET} = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3"
-_IN_LINE = f"SELECT id {_OF_LINE} AND domain = $2 AND due_at <= $3 ORDER BY due_at LIMIT $4"
-_NEXT = f"(SELECT domain {_OF_LINE} AND domain > %s AND domain <= $4 ORDER BY domain LIMIT 1)"
+_LONGEST_DUE = f"""
+    SELECT asked.name, longest.id, longest.domain
+    FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY AS asked (name, most, place)
+    CROSS JOIN LATERAL (SELECT id, domain, due_at {_FREE} = asked.name AND due_at <= $1
+        ORDER BY due_at LIMIT asked.most) AS longest
+    ORDER BY asked.place, longest.due_at
+"""  # noqa: S608 - constants
+_NEXT = f"{_FREE} = $2 AND domain > %s AND domain <= $4 ORDER BY domain LIMIT 1"
 # Of the lines that were stepped on, those with due mail, and the end of the way.
 _LINES = f"""
     WITH RECURSIVE line (domain, step) AS (
-        SELECT {_NEXT % "$3"}, 1
+        SELECT (SELECT domain {_NEXT % "$3"}), 1
         UNION ALL
-        SELECT {_NEXT % "line.domain"}, step + 1 FROM line
+        SELECT (SELECT domain {_NEXT % "line.domain"}), step + 1 FROM line
             WHERE line.domain IS NOT NULL AND step < $5
-    ), walked AS (
-        SELECT domain, step, coalesce((SELECT due_at {_OF_LINE} AND domain = line.domain
-            ORDER BY due_at LIMIT 1) <= $2, false) AS is_due FROM line
+    ), looked_at AS (
+        SELECT domain, step, (SELECT due_at {_FREE} = $2 AND domain = line.domain
+            ORDER BY due_at LIMIT 1) <= $1 AS is_due FROM line
     )
-    SELECT domain, step, is_due FROM walked WHERE domain IS NULL OR step = $5 OR is_due
-        ORDER BY step
+    SELECT domain, step, is_due FROM looked_at
+    WHERE domain IS NULL OR step = $5 OR is_due LIMIT $6
+"""  # noqa: S608 - constants
+_HEADS = f"""
+    SELECT asked.domain, head.id
+    FROM unnest($3::text[], $4::integer[]) WITH ORDINALITY AS asked (domain, most, place)
+    CROSS JOIN LATERAL (SELECT id, due_at {_FREE} = $2 AND domain = asked.domain AND due_at <= $1
+        ORDER BY due_at LIMIT asked.most) AS head
+    ORDER BY asked.place, head.due_at
 """  # noqa: S608 - constants
 
 
 async def find_due(db: Session, want: Want) -> Due:
-    """What `want` can use of what is due."""
-    asking = ask_for_due(want)
-    question = next(asking)
-    while True:
-        try:
-            question = asking.send(await _answer(db, question))
-        except StopIteration as over:
-            due: Due = over.value
-            return due
+    """What `want` can use of what is due: a question for a reader."""
+    search = turns.find_due(want)
+    try:
+        question = next(search)
+        while True:
+            question = search.send(await _answer(db, question))
+    except StopIteration as found:
+        due: Due = found.value
+        return due
 
 
-async def _answer(db: Session, question: Question) -> Sequence[Row]:
+async def _answer(db: Session, question: Question) -> turns.Rows:
     match question:
-        case SetsWithDueMail(now):
+        case SetsDue(now):
             return await db.fetch(_SETS, now)
-        case LongestDue(name, now, limit):
-            return await db.fetch(_LONGEST_DUE, name, now, limit)
-        case NextLines(name, now, after, last, steps):
-            return await db.fetch(_LINES, name, now, after, last, steps)
-        case OfLine(name, domain, now, limit):
-            return await db.fetch(_IN_LINE, name, domain, now, limit)
+        case LongestDue(now, windows):
+            names, numbers = zip(*windows, strict=True)
+            return await db.fetch(_LONGEST_DUE, now, names, numbers)
+        case NextLines(now, name, after, last, steps, enough):
+            return await db.fetch(_LINES, now, name, after, last, steps, enough)
+        case HeadsOfLines(now, name, lines):
+            domains, numbers = zip(*lines, strict=True)
+            return await db.fetch(_HEADS, now, name, domains, numbers)

@@ -1,10 +1,9 @@
-"""What is due, by turns: the questions of `relay.store.turns`, answered by a reader."""
+"""What is due, by turns: how SQLite answers the questions of `relay.store.turns`."""
 
 import sqlite3
-from typing import Any
 
-from relay.store.turns import LongestDue, NextLines, OfLine, Question, SetsWithDueMail
-from relay.store.turns import find_due as ask_for_due
+from relay.store import turns
+from relay.store.turns import HeadsOfLines, LongestDue, NextLines, Question, SetsDue
 from relay.store.values import Due, Want
 
 _FREE = "epoch IS NULL AND state = 'queued'"
@@ -35,32 +34,43 @@ _LINES = f"""
     )
     SELECT domain, step, (SELECT due_at {_OF_LINE} AND domain = line.domain
         ORDER BY due_at LIMIT 1) <= :now AS is_due
-    FROM line WHERE domain IS NULL OR step = :steps OR is_due
+    FROM line WHERE domain IS NULL OR step = :steps OR is_due LIMIT :enough
 """  # noqa: S608 - constants
 
 
 def find_due(db: sqlite3.Connection, want: Want) -> Due:
-    """What `want` can use of what is due."""
-    asking = ask_for_due(want)
-    question = next(asking)
-    while True:
-        try:
-            question = asking.send(_answer(db, question))
-        except StopIteration as over:
-            due: Due = over.value
-            return due
+    """What `want` can use of what is due: a question for a reader."""
+    search = turns.find_due(want)
+    try:
+        question = next(search)
+        while True:
+            question = search.send(_answer(db, question))
+    except StopIteration as found:
+        due: Due = found.value
+        return due
 
 
-def _answer(db: sqlite3.Connection, question: Question) -> list[tuple[Any, ...]]:
+def _answer(db: sqlite3.Connection, question: Question) -> turns.Rows:
     match question:
-        case SetsWithDueMail(now):
-            found = db.execute(_SETS, (now,))
-        case LongestDue(name, now, limit):
-            found = db.execute(_LONGEST_DUE, (name, now, limit))
-        case NextLines(name, now, after, last, steps):
-            asked = {"name": name, "now": now, "after": after, "last": last, "steps": steps}
-            found = db.execute(_LINES, asked)
-        case OfLine(name, domain, now, limit):
-            asked = {"name": name, "domain": domain, "now": now, "most": limit}
-            found = db.execute(_IN_LINE, asked)
-    return found.fetchall()
+        case SetsDue(now):
+            return db.execute(_SETS, (now,)).fetchall()
+        case LongestDue(now, windows):
+            return [
+                (name, *row)
+                for name, most in windows
+                for row in db.execute(_LONGEST_DUE, (name, now, most))
+            ]
+        case NextLines(now, name, after, last, steps, enough):
+            asked = {
+                "name": name, "now": now, "after": after, "last": last, "steps": steps,
+                "enough": enough,
+            }  # fmt: skip
+            return db.execute(_LINES, asked).fetchall()
+        case HeadsOfLines(now, name, lines):
+            return [
+                (domain, identifier)
+                for domain, most in lines
+                for (identifier,) in db.execute(
+                    _IN_LINE, {"name": name, "domain": domain, "now": now, "most": most}
+                )
+            ]
