@@ -24,8 +24,8 @@ _ROWS = (
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ANY($1::bigint[])"
 )
 _LONGEST_DUE = (
-    "SELECT id FROM delivery WHERE epoch IS NULL AND state = 'queued' AND due_at <= $1"
-    " ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED"
+    "SELECT id FROM delivery WHERE epoch IS NULL AND state = 'queued' AND id >= 0"
+    " AND due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED"
 )
 _STILL_FREE = (
     "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
@@ -223,8 +223,8 @@ def _delivery(identifier: int, columns: Sequence[Any], epoch: int) -> Delivery:
 async def next_due(db: Session, after: int) -> int | None:
     """When the earliest free, queued delivery is due, of those that are due later than `after`."""
     found: int | None = await db.fetchval(
-        "SELECT due_at FROM delivery WHERE epoch IS NULL AND state = 'queued' AND due_at > $1"
-        " ORDER BY due_at LIMIT 1",
+        "SELECT due_at FROM delivery WHERE epoch IS NULL AND state = 'queued' AND id >= 0"
+        " AND due_at > $1 ORDER BY due_at LIMIT 1",
         after,
     )
     return found
