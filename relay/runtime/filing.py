@@ -9,6 +9,7 @@ While the log cannot be written the outbox grows and mail goes on.
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from relay.events.filing import Made, Memory, Rules, make_filing, strangers, told_from_outside
 from relay.observe.logging import Logger
@@ -119,7 +120,7 @@ class FilingDesk:
         made = await self._make(entries)
         if made.suppress:
             await self._suppressions.add_observed(made.suppress)
-        await self._log.file(made.filing)
+        await self._log.file(replace(made.filing, after=self._upto))
         self._upto = made.filing.upto
         self._count(made.filing)
         self._filed(made.filing)

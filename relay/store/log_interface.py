@@ -8,6 +8,7 @@ Failures: `StoreError`, as in `relay.store.interface`.
 from collections.abc import Sequence
 from typing import Protocol
 
+from relay.store.interface import StoreError
 from relay.store.log_values import (
     DeadLetter,
     Filing,
@@ -18,6 +19,11 @@ from relay.store.log_values import (
     Tally,
     TellingCursor,
 )
+
+
+class FiledElsewhere(StoreError):
+    """Another scribe has filed from this outbox meanwhile: there may be only one."""
+
 
 NEVER_TRIED = 1 << 62
 """A time by which all mail has expired."""
@@ -96,7 +102,8 @@ class MessageLog(Filed, TellingLog, TallyLog, Protocol):
         """The last entry of the outbox of that name that the log has; 0 where it knows none."""
 
     async def file(self, filing: Filing) -> None:
-        """Durable when it returns."""
+        """Durable when it returns. Raises `FiledElsewhere`, with nothing changed, where the log
+        stands neither where the filing begins nor where it ends."""
 
     async def prune(
         self, before: int, most_octets: int, keep_from: int, limit: int, now: int = NEVER_TRIED

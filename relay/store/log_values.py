@@ -186,13 +186,15 @@ class Tally:
 @dataclass(frozen=True, slots=True)
 class Filing:
     """What is put into the log in one transaction: all that the outbox of that name held up to the
-    entry `upto`. A second filing of the same entries changes nothing."""
+    entry `upto`. A second filing of the same entries changes nothing. `after` is the entry that was
+    filed last when this one was made (None: whichever it was)."""
 
     outbox: str
     upto: int
     messages: tuple[LoggedMessage, ...] = ()
     events: tuple[LoggedEvent, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

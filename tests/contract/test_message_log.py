@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.store.attempted import Way
-from relay.store.log_interface import MessageLog
+from relay.store.log_interface import FiledElsewhere, MessageLog
 from relay.store.log_values import (
     BounceFacts,
     DeadLetter,
@@ -117,6 +117,19 @@ async def test_what_is_filed_twice_is_there_once(log: MessageLog) -> None:
     await log.file(replace(filing, upto=4))
     assert len(await log.events_after(0, 10)) == 1
     assert await log.tallies(0) == [Tally("account", 1, 3, 2, 1)]
+
+
+async def test_what_begins_where_the_log_no_longer_stands_is_not_filed(log: MessageLog) -> None:
+    first, second = message(1), message(2)
+    await log.file(Filing("o", 5, (first,), (sent(first),), after=0))
+    await log.file(Filing("o", 5, (first,), (sent(first),), after=0))  # once more, in doubt
+    for other in (Filing("o", 9, after=0), Filing("o", 3, after=0), Filing("o", 9, after=7)):
+        with pytest.raises(FiledElsewhere):
+            await log.file(replace(other, messages=(second,), events=(sent(second),)))
+    assert await log.filed_upto("o") == 5
+    assert await log.newest_event() == 1
+    await log.file(Filing("o", 9, (second,), (sent(second),), after=5))
+    assert await log.newest_event() == 2
 
 
 async def test_outboxes_are_told_apart(log: MessageLog) -> None:

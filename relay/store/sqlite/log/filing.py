@@ -4,37 +4,17 @@ What is filed twice changes nothing: the place up to which an outbox is filed go
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from relay.mail.address import suppression_key
-from relay.store.log_values import (
-    BounceFacts,
-    ComplaintFacts,
-    EventFacts,
-    Filing,
-    LoggedEvent,
-    LoggedMessage,
-    RecipientStatus,
-    Tally,
-)
+from relay.store.log_rows import Statuses, encode, is_filed, statuses_of
+from relay.store.log_values import Filing, LoggedEvent, LoggedMessage, Tally
 from relay.store.sqlite.log import rows
 from relay.store.sqlite.rows import chunks, values
 
-_SUPPRESSED = "OnAccountSuppressionList"
-_STATUSES: dict[str, RecipientStatus] = {
-    "Send": "queued",
-    "Reject": "rejected",
-    "Delivery": "delivered",
-    "DeliveryDelay": "delayed",
-    "Bounce": "bounced",
-    "Complaint": "complained",
-}
-
 Known = dict[str, int]
 """Rows of messages, by id."""
-Statuses = dict[tuple[str, str], RecipientStatus]
-"""What the last event says, by message id and key of the recipient."""
 
 
 def filed_upto(db: sqlite3.Connection, outbox: str) -> int:
@@ -45,9 +25,9 @@ def filed_upto(db: sqlite3.Connection, outbox: str) -> int:
 
 def file(db: sqlite3.Connection, filing: Filing) -> None:
     """File, in the transaction that is open."""
-    if filing.upto <= filed_upto(db, filing.outbox):
+    if is_filed(filing, filed_upto(db, filing.outbox)):
         return
-    statuses = _statuses(filing.events)
+    statuses = statuses_of(filing.events)
     known = _add_messages(db, filing.messages, statuses)
     known |= rows.numbers_of(db, {e.message_id for e in filing.events if e.message_id} - set(known))
     _add_events(db, filing.events, known)
@@ -58,24 +38,6 @@ def file(db: sqlite3.Connection, filing: Filing) -> None:
         " ON CONFLICT (outbox) DO UPDATE SET upto = excluded.upto",
         (filing.outbox, filing.upto),
     )
-
-
-def status_of(event: LoggedEvent) -> RecipientStatus | None:
-    """What an event says of its recipients; None where it belongs to no message."""
-    facts: EventFacts = event.facts
-    if isinstance(facts, BounceFacts | ComplaintFacts) and facts.subtype == _SUPPRESSED:
-        return "suppressed"
-    return _STATUSES.get(event.type)
-
-
-def _statuses(events: Iterable[LoggedEvent]) -> Statuses:
-    statuses: Statuses = {}
-    for event in events:
-        status = status_of(event)
-        if status is not None and event.type != "Send":
-            for address in event.recipients:
-                statuses[event.message_id, suppression_key(address)] = status
-    return statuses
 
 
 def _add_messages(
@@ -108,7 +70,7 @@ def _columns(message: LoggedMessage) -> tuple[object, ...]:
         message.configuration_set,
         message.credential,
         message.subject,
-        rows.encode(replace(message, header=b"")),
+        encode(replace(message, header=b"")),
         message.header,
     )
 
@@ -135,7 +97,7 @@ def _add_events(db: sqlite3.Connection, events: Sequence[LoggedEvent], known: Kn
     for some in chunks(events):
         parameters: list[object] = []
         for event in some:
-            parameters += (known.get(event.message_id, 0), event.at, rows.encode(event))
+            parameters += (known.get(event.message_id, 0), event.at, encode(event))
         statement = values("INSERT INTO event (message, at, told) VALUES ", "(?, ?, ?)", len(some))
         db.execute(statement, parameters)
 

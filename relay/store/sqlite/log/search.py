@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 
 from relay.mail.address import suppression_key
+from relay.store import log_rows
+from relay.store.log_matching import escaped, is_address
 from relay.store.log_values import (
     FoundMessage,
     LoggedEvent,
@@ -20,7 +22,6 @@ from relay.store.log_values import (
     MessageQuery,
     SearchResult,
 )
-from relay.store.sqlite.log import rows
 from relay.store.sqlite.rows import chunks, values
 
 _WINDOW = 20_000
@@ -32,7 +33,7 @@ _BEYOND = 1 << 62  # no row has that number
 def message(db: sqlite3.Connection, message_id: str) -> LoggedMessage | None:
     """A message by its id."""
     found = db.execute("SELECT told, header FROM message WHERE message_id = ?", (message_id,))
-    return next(iter(rows.messages(found)), None)
+    return next(iter(log_rows.messages(found)), None)
 
 
 def messages(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, LoggedMessage]:
@@ -45,13 +46,13 @@ def messages(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, LoggedMess
             len(some),
             in_brackets=True,
         )
-        known.update({found.id: found for found in rows.messages(db.execute(statement, some))})
+        known.update({found.id: found for found in log_rows.messages(db.execute(statement, some))})
     return known
 
 
 def events_of(db: sqlite3.Connection, message_id: str, limit: int) -> list[LoggedEvent]:
     """In order of number."""
-    return rows.events(
+    return log_rows.events(
         db.execute(
             "SELECT number, told FROM event WHERE message ="
             " (SELECT id FROM message WHERE message_id = ?) ORDER BY number LIMIT ?",
@@ -64,7 +65,7 @@ def search(db: sqlite3.Connection, query: MessageQuery) -> SearchResult:
     """See `MessageLog.search`."""
     top = _top(db, query)
     conditions, parameters = _conditions(query)
-    is_indexed = bool(query.message_id) or _is_address(query.recipient)
+    is_indexed = bool(query.message_id) or is_address(query.recipient)
     found: list[tuple[int, bytes, bytes]] = []
     deadline = time.monotonic() + _SECONDS
     last = _last_row(db, query)
@@ -81,7 +82,7 @@ def search(db: sqlite3.Connection, query: MessageQuery) -> SearchResult:
             break
     if len(found) < query.limit and _newest_below(db, top) > last:
         looked_back_to = _oldest_from(db, top)
-    messages = tuple(_found(db, *fields) for fields in found if rows.messages([fields[1:]]))
+    messages = tuple(_found(db, *fields) for fields in found if log_rows.messages([fields[1:]]))
     return SearchResult(messages, looked_back_to)
 
 
@@ -124,10 +125,6 @@ def _oldest_from(db: sqlite3.Connection, row: int) -> int:
     return found[0] if found else 0
 
 
-def _is_address(text: str) -> bool:
-    return bool(text) and not text.startswith("@")
-
-
 def _conditions(query: MessageQuery) -> tuple[str, list[object]]:
     """SQL that follows a condition, and its parameters."""
     wanted: list[tuple[str, list[object]]] = []
@@ -145,7 +142,7 @@ def _conditions(query: MessageQuery) -> tuple[str, list[object]]:
     if query.sender:
         wanted.append(_about_key("sender", query.sender))
     if query.subject:
-        wanted.append((r"subject LIKE ? ESCAPE '\'", [f"%{_escaped(query.subject)}%"]))
+        wanted.append((r"subject LIKE ? ESCAPE '\'", [f"%{escaped(query.subject)}%"]))
     if query.configuration_set:
         wanted.append(("configuration_set = ?", [query.configuration_set]))
     if query.credential:
@@ -163,7 +160,7 @@ def _conditions(query: MessageQuery) -> tuple[str, list[object]]:
 def _about_recipient(query: MessageQuery) -> tuple[str, list[object]]:
     status = " AND status = ?" if query.status else ""
     condition, parameters = _about_key("key", query.recipient)
-    if _is_address(query.recipient):
+    if is_address(query.recipient):
         sql = f"id IN (SELECT message FROM recipient WHERE {condition}{status})"  # noqa: S608
     else:
         sql = (
@@ -175,9 +172,9 @@ def _about_recipient(query: MessageQuery) -> tuple[str, list[object]]:
 
 def _about_key(column: str, wanted: str) -> tuple[str, list[object]]:
     """An address, or all of a domain."""
-    if _is_address(wanted):
+    if is_address(wanted):
         return f"{column} = ?", [suppression_key(wanted)]
-    return rf"{column} LIKE ? ESCAPE '\'", [f"%{_escaped(wanted.lower())}"]
+    return rf"{column} LIKE ? ESCAPE '\'", [f"%{escaped(wanted.lower())}"]
 
 
 def _about_tag(name: str, value: str) -> tuple[str, list[object]]:
@@ -189,13 +186,8 @@ def _about_tag(name: str, value: str) -> tuple[str, list[object]]:
     return f"EXISTS ({each} WHERE {condition})", [name, value]
 
 
-def _escaped(text: str) -> str:
-    """For LIKE."""
-    return text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-
-
 def _found(db: sqlite3.Connection, row: int, told: bytes, header: bytes) -> FoundMessage:
-    (known,) = rows.messages([(told, header)])
+    (known,) = log_rows.messages([(told, header)])
     statuses = db.execute(
         "SELECT position, status FROM recipient WHERE message = ? ORDER BY position", (row,)
     )

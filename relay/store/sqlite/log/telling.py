@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from relay.store import log_rows
 from relay.store.log_values import DeadLetter, LoggedEvent, TellingCursor
-from relay.store.sqlite.log import rows
 
 _encode = msgspec.json.encode
 _numbers = msgspec.json.Decoder(tuple[int, ...]).decode
@@ -14,7 +14,7 @@ _numbers = msgspec.json.Decoder(tuple[int, ...]).decode
 
 def events_after(db: sqlite3.Connection, number: int, limit: int) -> list[LoggedEvent]:
     """In order of number."""
-    return rows.events(
+    return log_rows.events(
         db.execute(
             "SELECT number, told FROM event WHERE number > ? ORDER BY number LIMIT ?",
             (number, limit),
@@ -68,7 +68,7 @@ def add_dead_letters(db: sqlite3.Connection, letters: Sequence[DeadLetter], most
     """Of each destination the newest `most` are kept."""
     db.executemany(
         "INSERT INTO dead_letter (destination, event, attempts, error, at) VALUES (?, ?, ?, ?, ?)",
-        [(x.destination, rows.encode(x.event), x.attempts, x.error, x.at) for x in letters],
+        [(x.destination, log_rows.encode(x.event), x.attempts, x.error, x.at) for x in letters],
     )
     db.executemany(
         "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE destination = ?"
@@ -90,7 +90,7 @@ def dead_letters(
     return [
         DeadLetter(name, event, attempts, error, at, identifier)
         for identifier, name, told, attempts, error, at in found
-        if (event := rows.event(told)) is not None
+        if (event := log_rows.event(told)) is not None
     ]
 
 
