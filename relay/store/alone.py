@@ -88,6 +88,9 @@ class Alone:
         """See `interface.FleetStore`."""
         return self._node is not None and self._node.epoch == member.epoch
 
+    async def give_up_duty(self, duty: str, member: Membership) -> None:
+        """See `interface.FleetStore`. There is nobody else to do it."""
+
     async def holder_of(self, duty: str) -> str:
         """See `interface.FleetStore`."""
         return "" if self._node is None else self._node.name

@@ -451,6 +451,9 @@ class FleetStore(Protocol):
     async def hold_duty(self, duty: str, member: Membership) -> bool:
         """Have, or keep, what only one node may do at a time. It is lost with the membership."""
 
+    async def give_up_duty(self, duty: str, member: Membership) -> None:
+        """Leave it to another node, where this one has it."""
+
     async def holder_of(self, duty: str) -> str:
         """The name of the living node that has a duty; empty where none has."""
 
