@@ -9,6 +9,8 @@ from relay.store.interface import StoreUnavailable
 from relay.store.postgres import groups, operators, permits
 from relay.store.postgres.attempts import Attempts
 from relay.store.postgres.delays import Delays
+from relay.store.postgres.fleet import Fleet
+from relay.store.postgres.news import News
 from relay.store.postgres.outbox import Outbox
 from relay.store.postgres.pauses import Pauses
 from relay.store.postgres.permits import Clock, PermitBook, by_the_server
@@ -43,12 +45,16 @@ def chunked(identifiers: Sequence[int]) -> Iterator[Sequence[int]]:
 class Lists:
     """Implements `PermitStore` and most of `OperatorStore`."""
 
-    def __init__(self, writer: Writer, questions: Reader, clock: Clock = by_the_server) -> None:
-        """`clock` is whose time counts for permits."""
+    def __init__(
+        self, writer: Writer, questions: Reader, news: News, clock: Clock = by_the_server
+    ) -> None:
+        """`news` hears what other nodes tell; `clock` is whose time counts for permits."""
         self._writer = writer
         self._questions = questions
         self._permits = PermitBook(clock)
-        self.fleet = self.shares = Alone()
+        self._news = news
+        self.fleet = Fleet(writer, questions, news)
+        self.shares = Alone()
         self.outbox = Outbox(writer, questions)
         self.pauses = Pauses(writer, questions)
         self.suppressions = Suppressions(writer, questions)

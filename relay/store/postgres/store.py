@@ -18,6 +18,7 @@ from relay.store.postgres import bodies, claims, due, messages, schema
 from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
 from relay.store.postgres.errors import translate
 from relay.store.postgres.lists import Lists
+from relay.store.postgres.news import News
 from relay.store.postgres.permits import Clock, by_the_server
 from relay.store.postgres.place import Place
 from relay.store.postgres.reader import Reader
@@ -84,7 +85,8 @@ class PostgresStore(Lists):
         self._open = False
         self._side = Side(place, self._failed)
         writer = Writer(place, on_commit=on_commit, on_error=self._failed, log=self._log)
-        super().__init__(writer, Reader(place, self._failed), permit_clock)
+        news = News(place, self._log)
+        super().__init__(writer, Reader(place, self._failed), news, permit_clock)
 
     # Life
 
@@ -103,6 +105,7 @@ class PostgresStore(Lists):
         finally:
             session.terminate()
         self._writer.start()
+        self._news.open()
         self._open = True
         if not joining:
             self._sweeping = asyncio.create_task(self._sweep_for_ever())
@@ -129,6 +132,7 @@ class PostgresStore(Lists):
                 await asyncio.wait(self._undoing, timeout=5)
             for task in tuple(self._undoing):
                 task.cancel()
+        await self._news.close()
         await self._writer.close()
         await self._questions.close()
         await self._side.close()
