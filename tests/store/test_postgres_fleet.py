@@ -136,8 +136,18 @@ async def test_a_duty_is_one_nodes_until_it_is_dead(
     await _live(store, postgres_url, two, LEASE + LEASE // 4)
     assert await store.fleet.hold_duty("scribe", two)
     assert not await store.fleet.hold_duty("scribe", one)
-    await store.fleet.leave(two)
+    await store.fleet.give_up_duty("scribe", one)
+    assert await store.fleet.holder_of("scribe") == "two"
+    await store.fleet.give_up_duty("scribe", two)
     assert await store.fleet.holder_of("scribe") == ""
+
+
+async def test_who_leaves_has_no_duty_any_more(store: PostgresStore) -> None:
+    member = await store.fleet.join("one", "i1", LEASE, REPORT)
+    assert await store.fleet.hold_duty("scribe", member)
+    await store.fleet.leave(member)
+    assert await store.fleet.holder_of("scribe") == ""
+    assert not await store.fleet.hold_duty("scribe", member)
 
 
 async def test_of_many_who_want_a_duty_at_once_one_has_it(store: PostgresStore) -> None:

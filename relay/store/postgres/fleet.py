@@ -69,6 +69,7 @@ _HOLD = (
     " SET epoch = excluded.epoch WHERE duty.epoch = excluded.epoch OR NOT EXISTS"
     " (SELECT FROM node WHERE node.epoch = duty.epoch AND NOT node.ended)"
 )
+_GIVE_UP = "DELETE FROM duty WHERE name = $1 AND epoch = $2"
 _HOLDER = (
     "SELECT node.name FROM duty JOIN node ON node.epoch = duty.epoch"  # noqa: S608
     f" WHERE duty.name = $1 AND NOT (node.ended OR {_SILENT.format('node')})"
@@ -144,6 +145,10 @@ class Fleet:
     async def hold_duty(self, duty: str, member: Membership) -> bool:
         """See `FleetStore`."""
         return await self._writer.submit(_hold_duty, (duty, member))
+
+    async def give_up_duty(self, duty: str, member: Membership) -> None:
+        """See `FleetStore`."""
+        await self._writer.submit(_give_up_duty, (duty, member))
 
     async def holder_of(self, duty: str) -> str:
         """See `FleetStore`."""
@@ -239,6 +244,12 @@ async def _hold_duty(db: Session, requests: Sequence[tuple[str, Membership]]) ->
         held = is_member and rows_of(await db.execute(_HOLD, text(duty), member.epoch)) == 1
         answers.append(held)
     return answers
+
+
+async def _give_up_duty(db: Session, requests: Sequence[tuple[str, Membership]]) -> list[None]:
+    for duty, member in requests:
+        await db.execute(_GIVE_UP, text(duty), member.epoch)
+    return [None] * len(requests)
 
 
 async def _holder_of(db: Session, duty: str) -> str:
