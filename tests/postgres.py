@@ -166,6 +166,24 @@ class PostgresServer:
         await self._create(name, "template1" if empty else _TEMPLATE)
         return self.url(name)
 
+    def new_database(self) -> str:
+        """As `database`, where no loop runs."""
+        return asyncio.run(self.database())
+
+    def written(self) -> int:
+        """Octets that the server has written to its log so far."""
+        return asyncio.run(self._written())
+
+    async def _written(self) -> int:
+        connection = await asyncpg.connect(self.url())
+        try:
+            written: int = await connection.fetchval(
+                "SELECT (pg_current_wal_lsn() - '0/0')::bigint"
+            )
+            return written
+        finally:
+            await connection.close()
+
     async def _create(self, name: str, template: str) -> None:
         connection = await asyncpg.connect(self.url())
         try:

@@ -22,8 +22,10 @@ from relay.store.postgres.writer import Writer
 _PLACES = 20  # bits
 _FIRST = f"(pg_current_xact_id()::text::bigint << {_PLACES})"
 _NEXT = (
-    # Those of an earlier statement of the same transaction come first.
-    f"(SELECT coalesce(max(id) + 1, {_FIRST}) FROM outbox WHERE id >= {_FIRST})"  # noqa: S608 - constants
+    # Those of an earlier statement of the same transaction come first. What younger transactions
+    # have committed meanwhile is beyond.
+    f"(SELECT coalesce(max(id) + 1, {_FIRST}) FROM outbox"  # noqa: S608 - constants
+    f" WHERE id >= {_FIRST} AND id < {_FIRST} + {1 << _PLACES})"
 )
 _ADD = (
     "INSERT INTO outbox (id, message_id, at, kind, told)"  # noqa: S608 - constants
