@@ -97,4 +97,6 @@ class Alone:
 
     async def settle(self, member: Membership, wishes: Sequence[ShareWish]) -> list[Share]:
         """See `interface.ShareStore`: everything is this node's."""
-        return [Share(wish.key, wish.limit if wish.demand else 0) for wish in wishes]
+        return [
+            Share(wish.key, wish.limit if wish.demand else 0, limit=wish.limit) for wish in wishes
+        ]

@@ -99,12 +99,13 @@ class ShareWish:
 class Share:
     """The answer: the node may use `held` of a limit from now on, until its membership ends.
     `others` could use so many, each of them; `retry_in` ms is when what cools will be free (0:
-    nothing cools)."""
+    nothing cools, or the node has what it could use). `limit` is the lowest of all nodes'."""
 
     key: str
     held: int
     others: tuple[int, ...] = ()
     retry_in: int = 0
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
