@@ -1,6 +1,6 @@
 """What every message log does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from relay.store.log_values import (
     Tally,
     TellingCursor,
 )
+from relay.store.postgres.log import PostgresLog
+from relay.store.postgres.place import Place
 from relay.store.sqlite.log import SqliteLog
 from tests.contract.making import HEADER, NOW
 
@@ -32,9 +34,18 @@ WAY = Way("main", "192.0.2.1", "other", "mx.x.test", "192.0.2.25", "TLSv1.3")
 NO_SUCH = EventRecipient("b@x.test", "5.1.1", "550 5.1.1 no such user", "failed")
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], MessageLog]:
+    """Another log on the same place, as another process has it."""
+    if request.param == "sqlite":
+        return lambda: SqliteLog(tmp_path)
+    place = Place(request.getfixturevalue("postgres_url"))
+    return lambda: PostgresLog(place)
+
+
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[MessageLog]:
-    made = SqliteLog(tmp_path)
+async def log(make: Callable[[], MessageLog]) -> AsyncIterator[MessageLog]:
+    made = make()
     await made.open()
     yield made
     await made.close()
@@ -303,9 +314,7 @@ async def test_one_step_removes_no_more_than_is_quick(log: MessageLog) -> None:
     assert await log.oldest_event() == 0
 
 
-async def test_a_log_that_grows_too_large_loses_its_oldest_messages(
-    log: MessageLog, tmp_path: Path
-) -> None:
+async def test_a_log_that_grows_too_large_loses_its_oldest_messages(log: MessageLog) -> None:
     for start in range(0, 2_000, 100):
         made = tuple(
             message(n, subject="x" * 900, header=b"h" * 2_000) for n in range(start, start + 100)
@@ -315,19 +324,18 @@ async def test_a_log_that_grows_too_large_loses_its_oldest_messages(
     while await log.prune(0, most, keep_from=1 << 60, limit=100):
         pass
     assert await log.message(made[-1].id) is not None
-    assert (await ids(log, limit=1_000))[-1] > 0
-    await log.close()
-    assert (tmp_path / "log.db").stat().st_size < most + 1_000_000
+    assert 200 < (await ids(log, limit=2_000))[-1] < 1_999
 
 
-async def test_what_was_filed_is_there_after_a_restart(tmp_path: Path) -> None:
-    log = SqliteLog(tmp_path)
+async def test_what_was_filed_is_there_after_a_restart(make: Callable[[], MessageLog]) -> None:
+    log = make()
     await log.open()
     one = message(1)
     await log.file(Filing("o", 3, (one,), (sent(one),)))
     await log.close()
-    again = SqliteLog(tmp_path)
+    again = make()
     await again.open()
     assert await again.message(one.id) == one
     assert await again.filed_upto("o") == 3
+    assert await again.newest_event() == 1
     await again.close()

@@ -67,6 +67,19 @@ async def test_a_log_that_is_none_is_moved_aside_and_another_begun(tmp_path: Pat
     assert calls == []
 
 
+async def test_a_log_that_was_too_large_gives_its_room_back(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path)
+    await log.open()
+    for start in range(0, 2_000, 100):
+        made = tuple(message(n, header=b"h" * 3_000) for n in range(start, start + 100))
+        await log.file(Filing("o", start + 1, made))
+    most = 3_000_000
+    while await log.prune(0, most, keep_from=1 << 60, limit=100):
+        pass
+    await log.close()
+    assert (tmp_path / "log.db").stat().st_size < most + 1_000_000
+
+
 async def damaged(data_dir: Path) -> None:
     """A log of 300 messages, of whose pages the middle was overwritten."""
     log = SqliteLog(data_dir)
