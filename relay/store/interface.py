@@ -278,8 +278,9 @@ class QueueStore(Protocol):
         their outcome is stored: their content is about to be sent. Should the owner die, those of
         them that it has not settled are marked as `Delivery.doubtful` for whoever takes them over.
 
-        It survives the death of the process, not that of the store. An embedded store, whose owners
-        die with their machine, notes nothing.
+        Raises StoreUnavailable also where the owner was declared dead: it is to send nothing. The
+        notes survive the death of the process, not that of the store. An embedded store, whose
+        owners die with their machine, notes nothing.
         """
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool: ...

@@ -1,14 +1,17 @@
 """Bodies too large for a row: in chunks, written as they arrive, in short transactions.
 
-The chunks of a body and the row of `spooling` that says when it began are there before a message
-names them; the insert takes that row away. Chunks are committed without waiting for the disk: the
-commit of the message that names them comes later in the log of the server, and waits for all that
-is before it. Chunks that no message names are an orphan: what a crash left between the two. Orphans
-are swept up once they have not grown for `ORPHANED`, and no session writes them any more.
+As long as no message names the chunks of a body, or when none does any more, a row of `spooling`
+does: the insert of the message takes it away, the end of the message puts it back. Chunks are
+committed without waiting for the disk: the commit of the message that names them comes later in the
+log of the server, and waits for all that is before it.
+
+What a process that died leaves in `spooling` is an orphan. Those are swept up once they have not
+grown for `ORPHANED`; a part that comes later finds its row gone, and is refused. Each statement
+here does all that belongs together, and may be repeated.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Protocol
 from zlib import crc32
 
@@ -20,18 +23,33 @@ from relay.store.values import Body
 CHUNK = 256 * 1024
 ORPHANED = "1 hour"
 _NAME_OCTETS = 16
-_MOST_SWEPT = 100
+_MOST_SWEPT = 1_000  # at a time
 
-_BEGIN = "INSERT INTO spooling (ref) VALUES ($1)"
-_GROW = "UPDATE spooling SET began_at = clock_timestamp() WHERE ref = $1"
-_ADD = "INSERT INTO chunk (ref, number, data) VALUES ($1, $2, $3)"
-_READ = "SELECT data FROM chunk WHERE ref = $1 AND number = $2"
-_ORPHANS = (
-    "DELETE FROM spooling WHERE ref IN (SELECT ref FROM spooling"
-    " WHERE began_at < clock_timestamp() - $1::text::interval"
-    " AND NOT EXISTS (SELECT FROM message WHERE split_part(message.ref, '-', 1) = spooling.ref)"
-    " ORDER BY ref LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING ref"
+_ADD = (
+    "WITH body AS (INSERT INTO spooling (ref) VALUES ($1) ON CONFLICT (ref)"
+    " DO UPDATE SET grown_at = clock_timestamp() RETURNING ref)"
+    " INSERT INTO chunk (ref, number, data) SELECT ref, $2::integer, $3::bytea FROM body"
+    " ON CONFLICT (ref, number) DO UPDATE SET data = excluded.data"
 )
+_GROW = (
+    "WITH body AS (UPDATE spooling SET grown_at = clock_timestamp() WHERE ref = $1 RETURNING ref)"
+    " INSERT INTO chunk (ref, number, data) SELECT ref, $2::integer, $3::bytea FROM body"
+    " ON CONFLICT (ref, number) DO UPDATE SET data = excluded.data"
+)
+_READ = "SELECT data FROM chunk WHERE ref = $1 AND number = $2"
+_DISCARD = (
+    "WITH body AS (DELETE FROM spooling WHERE ref = $1 RETURNING ref)"
+    " DELETE FROM chunk USING body WHERE chunk.ref = body.ref"
+)
+_SWEEP = (
+    "WITH body AS (DELETE FROM spooling WHERE ref IN (SELECT ref FROM spooling"
+    " WHERE grown_at < clock_timestamp() - $1::text::interval"
+    " ORDER BY ref LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING ref),"
+    " gone AS (DELETE FROM chunk USING body WHERE chunk.ref = body.ref)"
+    " SELECT count(*) FROM body"
+)
+_KEEP = "DELETE FROM spooling WHERE ref = ANY($1::text[])"
+_LET_GO = "INSERT INTO spooling (ref) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 
 Work = Callable[[Session], Awaitable[None]]
 
@@ -118,10 +136,9 @@ class ChunkingWriter:
     async def _put(self, block: bytes) -> None:
         self._must_be_whole()
         self._is_whole = False  # until this part is stored
-        is_first = not self._name
         self._name = self._name or secrets.token_hex(_NAME_OCTETS)
         name, number = self._name, self._number
-        await self._depot.keep(lambda db: _put(db, name, number, block, is_first=is_first))
+        await self._depot.keep(lambda db: _put(db, name, number, block))
         self._is_whole = True
         self._checksum = crc32(block, self._checksum)
         self._number += 1
@@ -132,25 +149,29 @@ class ChunkingWriter:
             raise StoreUnavailable("A part of this body could not be stored, or it was discarded.")
 
 
-async def _put(db: Session, name: str, number: int, block: bytes, *, is_first: bool) -> None:
-    if is_first:
-        await db.execute(_BEGIN, name)
-    elif rows_of(await db.execute(_GROW, name)) == 0:
+async def _put(db: Session, name: str, number: int, block: bytes) -> None:
+    told = await db.execute(_GROW if number else _ADD, name, number, block)
+    if not rows_of(told):
         raise StoreUnavailable("A body took too long to arrive, and was swept up.")
-    await db.execute(_ADD, name, number, block)
 
 
-async def discard(db: Session, name: str) -> None:
-    """Remove chunks that no message names."""
-    if rows_of(await db.execute("DELETE FROM spooling WHERE ref = $1", name)):
-        await db.execute("DELETE FROM chunk WHERE ref = $1", name)
+async def keep(db: Session, references: Collection[str]) -> None:
+    """From now on messages name these bodies. Raises StoreUnavailable where some were swept up."""
+    if references:
+        told = await db.execute(_KEEP, sorted(map(name_of, references)))
+        if rows_of(told) != len(references):
+            raise StoreUnavailable("A body waited for too long to be accepted, and was swept up.")
 
 
-async def remove(db: Session, reference: str) -> None:
-    """Remove chunks whose message is gone. Raises Damaged."""
-    name, _ = _split(reference)
-    await db.execute("DELETE FROM spooling WHERE ref = $1", name)
-    await db.execute("DELETE FROM chunk WHERE ref = $1", name)
+async def let_go(db: Session, references: Collection[str]) -> None:
+    """No message names these bodies any more; `discard` removes them."""
+    if references:
+        await db.execute(_LET_GO, sorted(map(name_of, references)))
+
+
+async def discard(db: Session, reference: str) -> None:
+    """Remove a body, unless a message names it."""
+    await db.execute(_DISCARD, name_of(reference))
 
 
 async def chunk_of(db: Session, name: str, number: int) -> bytes | None:
@@ -160,11 +181,11 @@ async def chunk_of(db: Session, name: str, number: int) -> bytes | None:
 
 
 async def sweep(db: Session) -> int:
-    """Remove some orphans; how many."""
-    swept = [ref for (ref,) in await db.fetch(_ORPHANS, ORPHANED, _MOST_SWEPT)]
-    if swept:
-        await db.execute("DELETE FROM chunk WHERE ref = ANY($1::text[])", swept)
-    return len(swept)
+    """Remove orphans, one by one; how many."""
+    swept = 0
+    while swept < _MOST_SWEPT and await db.fetchval(_SWEEP, ORPHANED):
+        swept += 1
+    return swept
 
 
 async def read(depot: Depot, reference: str, size: int) -> AsyncIterator[bytes]:
@@ -185,8 +206,8 @@ async def read(depot: Depot, reference: str, size: int) -> AsyncIterator[bytes]:
 
 
 def name_of(reference: str) -> str:
-    """The name under which the chunks of a reference are stored. Raises Damaged."""
-    return _split(reference)[0]
+    """The name under which the chunks of a reference are stored."""
+    return reference.partition("-")[0]
 
 
 def _split(reference: str) -> tuple[str, int]:

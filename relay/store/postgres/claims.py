@@ -1,13 +1,8 @@
-"""Workers, their leases and their claims, as operations for the writer.
+"""Claims, as operations for the writer and questions for a reader.
 
-A claim is the worker's epoch in the delivery's row. A worker that ends, or is declared dead, is
-marked as ended: it claims nothing more, so its claims only become fewer. They are freed in short
-turns; the mark goes last, so that whoever frees next goes on with what a process that died has
-left. What a worker asks for after that changes nothing.
-
-Who is dead is decided by the clock of the server, whose silence nobody else has caused: only a
-worker that has itself renewed without a gap for the time of that lease buries. After the server was
-away, or a line to it was cut, everybody has been silent, and nobody is buried for it.
+A claim is the owner's epoch in the delivery's row. What others are claiming now is passed over
+(`SKIP LOCKED`), and no claim is given to an owner that has ended. What an owner asks for after that
+changes nothing.
 """
 
 from collections.abc import Sequence
@@ -36,25 +31,13 @@ _UNCLAIMED = (
     " ORDER BY id FOR UPDATE SKIP LOCKED"
 )
 _CLAIM = "UPDATE delivery SET epoch = $1, waits_for = NULL WHERE id = ANY($2::bigint[])"
-# A worker that has renewed late has been away for as long as it was silent.
-_RENEW = (
-    "UPDATE worker SET lease = $2, renewed_at = clock_timestamp(), steady_since ="
-    " CASE WHEN clock_timestamp() - renewed_at > lease * interval '500 microseconds'"
-    " THEN clock_timestamp() ELSE steady_since END WHERE epoch = $1 AND NOT ended"
-)
-_BURY = (
-    "UPDATE worker SET ended = true WHERE epoch IN (SELECT dead.epoch FROM worker AS dead,"
-    " worker AS burier WHERE burier.epoch = $1 AND NOT burier.ended AND dead.epoch <> $1"
-    " AND NOT dead.ended"
-    " AND clock_timestamp() - dead.renewed_at > dead.lease * interval '1 millisecond'"
-    " AND clock_timestamp() - burier.steady_since > dead.lease * interval '1 millisecond'"
-    " AND clock_timestamp() - burier.renewed_at < burier.lease * interval '1 millisecond'"
-    " FOR UPDATE OF dead SKIP LOCKED)"
-)
 _FREE = (
-    "UPDATE delivery AS d SET epoch = NULL, doubtful = d.doubtful OR d.id = ANY(w.sending)"
-    " FROM worker AS w WHERE w.epoch = $1 AND d.epoch = $1 AND d.id IN"
-    " (SELECT id FROM delivery WHERE epoch = $1 ORDER BY id LIMIT $2 FOR UPDATE)"
+    "WITH freed AS (UPDATE delivery AS d SET epoch = NULL, doubtful = d.doubtful OR EXISTS"
+    " (SELECT FROM sending WHERE sending.epoch = $1 AND sending.delivery = d.id)"
+    " WHERE d.epoch = $1 AND d.id = ANY($2::bigint[]) RETURNING d.doubtful),"
+    " longer AS (UPDATE worker SET heir_until = clock_timestamp() + interval '10 seconds'"
+    " WHERE epoch = $1 AND ended)"
+    " SELECT count(*) FROM freed WHERE doubtful"
 )
 _RELEASE = (
     "UPDATE delivery AS d SET epoch = NULL, due_at = back.due_at"
@@ -62,57 +45,19 @@ _RELEASE = (
     " WHERE d.id = back.id AND d.epoch = $1"
 )
 
-FREED_AT_ONCE = 2_000
-"""Claims of a worker that has ended."""
-
 Claimed = tuple[list[Delivery], list[Damaged]]
 
 
-async def register(db: Session, requests: Sequence[tuple[str, int]]) -> list[Owner]:
-    """New epochs; requests are (name, lease in ms)."""
-    owners = []
-    for name, lease in requests:
-        await db.execute("UPDATE worker SET ended = true WHERE name = $1 AND NOT ended", name)
-        epoch = await db.fetchval(
-            "INSERT INTO worker (name, lease) VALUES ($1, $2) RETURNING epoch", name, lease
-        )
-        owners.append(Owner(name, epoch))
-    return owners
+async def claimed_by(db: Session, epoch: int) -> list[int]:
+    """The ids of an owner's claims, in order. Reads the whole queue (no index leads from an epoch
+    to its claims: it would cost every message, and this is rare): a question for a reader."""
+    return sorted(i for (i,) in await db.fetch("SELECT id FROM delivery WHERE epoch = $1", epoch))
 
 
-async def renew(db: Session, requests: Sequence[tuple[Owner, int]]) -> list[bool]:
-    """Show that workers live; False for those that have been declared dead."""
-    return [rows_of(await db.execute(_RENEW, owner.epoch, lease)) == 1 for owner, lease in requests]
-
-
-async def resign(db: Session, requests: Sequence[Owner]) -> list[None]:
-    """End workers of their own will."""
-    for owner in requests:
-        await db.execute("UPDATE worker SET ended = true WHERE epoch = $1", owner.epoch)
-    return [None] * len(requests)
-
-
-async def bury(db: Session, requests: Sequence[Owner]) -> list[int]:
-    """End those who were silent for longer than their lease; how many."""
-    return [rows_of(await db.execute(_BURY, owner.epoch)) for owner in requests]
-
-
-async def ended(db: Session) -> list[int]:
-    """The epochs of workers that have ended and may have claims yet."""
-    return [epoch for (epoch,) in await db.fetch("SELECT epoch FROM worker WHERE ended")]
-
-
-async def free(db: Session, requests: Sequence[int]) -> list[int]:
-    """Free some claims of workers that have ended; how many of each. What a worker may have been
-    sending when it died is marked."""
-    return [rows_of(await db.execute(_FREE, epoch, FREED_AT_ONCE)) for epoch in requests]
-
-
-async def forget(db: Session, requests: Sequence[int]) -> list[None]:
-    """Workers that have ended and whose claims are free."""
-    for epoch in requests:
-        await db.execute("DELETE FROM worker WHERE epoch = $1 AND ended", epoch)
-    return [None] * len(requests)
+async def free(db: Session, requests: Sequence[tuple[int, Sequence[int]]]) -> list[int]:
+    """Free claims of owners that have ended: pairs of (epoch, ids). What the owner may have been
+    sending when it died is marked; how many are."""
+    return [await db.fetchval(_FREE, epoch, list(identifiers)) for epoch, identifiers in requests]
 
 
 async def release(
@@ -240,10 +185,3 @@ async def expired(db: Session, after: int, until: int, limit: int) -> list[int]:
         limit,
     )
     return [identifier for (identifier,) in found]
-
-
-async def note_sending(db: Session, epoch: int, deliveries: Sequence[int]) -> None:
-    """What a worker is sending now. The row is the worker's own: nobody waits for it."""
-    await db.execute(
-        "UPDATE worker SET sending = $2 WHERE epoch = $1 AND NOT ended", epoch, list(deliveries)
-    )

@@ -17,12 +17,10 @@ from itertools import islice
 from relay.mail.envelope import Recipient, domain_of
 from relay.store.codec import by_domain, check_body, encode_facts, encode_recipients
 from relay.store.happenings import Rejected
-from relay.store.interface import StoreUnavailable
 from relay.store.outbox_rows import Row as ToldRow
 from relay.store.outbox_rows import SentRow
 from relay.store.outbox_rows import row as told_row
-from relay.store.postgres import attempts, outbox, suppression
-from relay.store.postgres.bodies import name_of
+from relay.store.postgres import attempts, bodies, outbox, suppression
 from relay.store.postgres.owners import alive
 from relay.store.postgres.rows import text
 from relay.store.postgres.session import Session, rows_of
@@ -118,14 +116,14 @@ async def _insert_rows(db: Session, kept: Sequence[_Kept]) -> list[tuple[Deliver
     """Rows for messages, each with its recipients, the epoch that claims it and its facts."""
     if not kept:
         return []
-    bodies = [new.message.body for new, _, _, _ in kept]
+    parts = [new.message.body for new, _, _, _ in kept]
     numbered = await db.fetch(
         _INSERT_MESSAGES,
         [new.message.id for new, _, _, _ in kept],
         [facts for _, _, _, facts in kept],
-        [body.ref or None for body in bodies],
+        [body.ref or None for body in parts],
         [new.message.header for new, _, _, _ in kept],
-        [body.inline for body in bodies],
+        [body.inline for body in parts],
     )
     rows = {message_id: row for row, message_id in numbered}
     pending: list[_DeliveryRow] = []
@@ -134,17 +132,8 @@ async def _insert_rows(db: Session, kept: Sequence[_Kept]) -> list[tuple[Deliver
         for new, recipients, epoch, _ in kept
     ]
     await db.execute(_INSERT_DELIVERIES, *map(list, zip(*pending, strict=True)))
-    await _keep_chunks(db, [body.ref for body in bodies if body.ref])
+    await bodies.keep(db, [body.ref for body in parts if body.ref])
     return stored
-
-
-async def _keep_chunks(db: Session, references: Sequence[str]) -> None:
-    """From now on messages name these chunks. Raises StoreUnavailable where some were swept up."""
-    if references:
-        names = sorted(name_of(reference) for reference in references)
-        told = await db.execute("DELETE FROM spooling WHERE ref = ANY($1::text[])", names)
-        if rows_of(told) != len(names):
-            raise StoreUnavailable("A body waited for too long to be accepted, and was swept up.")
 
 
 def _deliveries(
@@ -245,6 +234,8 @@ async def _end_all(db: Session, claims: Sequence[tuple[int, Settlement]]) -> dic
     if fellows:
         done = await db.fetch(f"{_DELETE_DONE_MESSAGES} RETURNING id", sorted(fellows))
         gone.update(row for (row,) in done)
+    refs = {by_id[i].delivery.message.body.ref for i, _ in over if i >> DELIVERY_BITS in gone}
+    await bodies.let_go(db, refs - {""})
     return {(epoch, i): Settled(True, i >> DELIVERY_BITS in gone) for i, epoch in over}
 
 
@@ -305,17 +296,12 @@ async def withdraw(db: Session, requests: Sequence[Accepted]) -> list[None]:
                 delivery.epoch or None,
             )
             stays = stays or rows_of(told) == 0
-        await db.execute(_DELETE_DONE_MESSAGES, rows)
+        if await db.fetch(f"{_DELETE_DONE_MESSAGES} RETURNING id", rows):
+            ref = accepted.deliveries[0].message.body.ref
+            await bodies.let_go(db, {ref} - {""})
         if not stays:
             await outbox.take_back(db, accepted.outbox_id, alone=bool(accepted.deliveries))
     return [None] * len(requests)
-
-
-async def is_stored(db: Session, message_id: str) -> bool:
-    """Whether there is such a message."""
-    return bool(
-        await db.fetchval("SELECT EXISTS (SELECT FROM message WHERE message_id = $1)", message_id)
-    )
 
 
 async def body_of(db: Session, message_id: str) -> bytes | None:

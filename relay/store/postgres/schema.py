@@ -27,7 +27,6 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITH (toast_tuple_target = 8160);
     ALTER TABLE message ALTER facts SET STORAGE EXTERNAL, ALTER header SET STORAGE EXTERNAL,
         ALTER body SET STORAGE EXTERNAL;   -- what compresses well is not worth the CPU
-    CREATE INDEX message_ref ON message (ref) WHERE ref IS NOT NULL;
 
     -- Bodies above store.inline_size, in pieces, written while they arrive.
     CREATE TABLE chunk (
@@ -37,10 +36,10 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (ref, number)
     );
     ALTER TABLE chunk ALTER data SET STORAGE EXTERNAL;
-    -- Those that no message names yet: what is left of one that was never accepted is swept up.
+    -- Those that no message names yet, or any more: what is not soon removed is swept up.
     CREATE TABLE spooling (
         ref text COLLATE "C" PRIMARY KEY,
-        began_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        grown_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
 
     CREATE TABLE delivery (
@@ -83,8 +82,14 @@ MIGRATIONS: tuple[str, ...] = (
         renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         steady_since timestamptz NOT NULL DEFAULT clock_timestamp(), -- has renewed without a gap
         ended boolean NOT NULL DEFAULT false,
-        sending bigint[] NOT NULL DEFAULT '{}' -- deliveries whose content is going out
+        heir_until timestamptz NOT NULL DEFAULT '-infinity' -- one process frees its claims
     ) WITH (fillfactor = 50);
+    -- Deliveries whose content is going out; 0 stands for the owner, until it ends.
+    CREATE TABLE sending (
+        epoch bigint NOT NULL,
+        delivery bigint NOT NULL,
+        PRIMARY KEY (epoch, delivery)
+    );
 
     CREATE TABLE node (
         name text COLLATE "C" PRIMARY KEY,

@@ -1,8 +1,9 @@
-"""Short transactions beside the group commit: chunks of bodies, and notes of what is being sent.
+"""Statements beside the group commit: chunks of bodies, and notes of what is being sent.
 
-They are committed without waiting for the disk. Chunks come before the message that names them in
-the log of the server, whose commit waits for all of it; notes are of use only as long as the server
-lives. What is done here may be done again: a transaction whose session is lost is repeated once.
+Each is a transaction of its own, and is committed without waiting for the disk. Chunks come before
+the message that names them in the log of the server, whose commit waits for all of it; notes are of
+use only as long as the server lives. What is done here may be done again: work whose session is
+lost is repeated once.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ Work = Callable[[Session], Awaitable[R]]
 
 
 class Side:
-    """One session at `place`, one transaction at a time."""
+    """One session at `place`, where one works at a time."""
 
     def __init__(self, place: Place, on_error: Callable[[StoreError], None]) -> None:
         self._place = place
@@ -30,17 +31,17 @@ class Side:
         self._closed = False
 
     async def work(self, work: Work[R]) -> R:
-        """Do it in a transaction. Raises StoreError, or what `work` raises of its own."""
+        """Have it done. Raises StoreError, or what `work` raises of its own."""
         async with self._lock:
             if self._closed:
                 raise StoreUnavailable("The store is closed.")
             try:
                 try:
-                    return await self._transact(work)
+                    return await self._attempt(work)
                 except Exception as error:
                     if not is_lost(error):
                         raise
-                    return await self._transact(work)
+                    return await self._attempt(work)
             except Exception as error:
                 if not is_of_the_store(error):
                     raise
@@ -48,12 +49,11 @@ class Side:
                 self._on_error(translated)
                 raise translated from error
 
-    async def _transact(self, work: Work[R]) -> R:
+    async def _attempt(self, work: Work[R]) -> R:
         if self._session is None or self._session.is_closed():
             self._session = await self._place.connect(durable=False)
         try:
-            async with self._session.transaction():
-                return await work(self._session)
+            return await work(self._session)
         except BaseException as error:
             if is_lost(error) or not isinstance(error, Exception):
                 self._drop()

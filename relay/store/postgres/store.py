@@ -14,7 +14,7 @@ from typing import TypeVar
 from relay.observe.logging import Logger, make_logger
 from relay.store.codec import Damaged
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
-from relay.store.postgres import bodies, claims, due, messages, schema
+from relay.store.postgres import bodies, claims, due, messages, owners, schema
 from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
 from relay.store.postgres.errors import translate
 from relay.store.postgres.lists import Lists
@@ -23,6 +23,7 @@ from relay.store.postgres.permits import Clock, by_the_server
 from relay.store.postgres.place import Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.requests import Operation
+from relay.store.postgres.sending import Notes
 from relay.store.postgres.side import Side
 from relay.store.postgres.writer import Writer
 from relay.store.values import (
@@ -42,6 +43,7 @@ A = TypeVar("A")
 
 _PLENTY = 1 << 62  # octets; a server does not tell how many it has free
 _LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
+_FREED_AT_ONCE = 1_000  # claims of an owner that has ended
 _BURY_EVERY = 1.0  # seconds between two looks for the dead, of each worker
 _SWEEP_EVERY = 600.0
 _UNDO_AGAIN = 1.0  # seconds; what is undone while the database is away
@@ -84,6 +86,8 @@ class PostgresStore(Lists):
         self._buried_at = -_BURY_EVERY
         self._open = False
         self._side = Side(place, self._failed)
+        self._noting = Side(place, self._failed)
+        self._notes = Notes(self._noting.work)
         writer = Writer(place, on_commit=on_commit, on_error=self._failed, log=self._log)
         news = News(place, self._log)
         super().__init__(writer, Reader(place, self._failed), news, permit_clock)
@@ -136,6 +140,7 @@ class PostgresStore(Lists):
         await self._writer.close()
         await self._questions.close()
         await self._side.close()
+        await self._noting.close()
 
     async def free_space(self) -> int:
         """A database that is full says so when it is written to."""
@@ -176,46 +181,57 @@ class PostgresStore(Lists):
         async def withdraw() -> None:
             if accepted is not None:
                 await self._writer.submit(messages.withdraw, accepted)
-            ref = new.message.body.ref
-            if ref and not await self._questions.ask(messages.is_stored, new.message.id):
-                await self._forget(ref)
+            if new.message.body.ref:
+                await self._forget(new.message.body.ref)
 
         self._undo(withdraw)
 
     async def _discard(self, ref: str) -> None:
-        """Remove a body that no message came to name."""
-        await self._side.work(lambda db: bodies.discard(db, bodies.name_of(ref)))
+        """Remove a body that no message names."""
+        await self._side.work(lambda db: bodies.discard(db, ref))
 
     async def _forget(self, ref: str) -> None:
-        """Remove a body that no message names any more."""
+        """Remove a body that no message names any more. What fails here is swept up later."""
         try:
-            await self._side.work(lambda db: bodies.remove(db, ref))
-        except (StoreError, Damaged) as error:
+            await self._discard(ref)
+        except StoreError as error:
             self._log.warning("could not remove a body", ref=ref, error=str(error))
 
     # Delivering
 
     async def register(self, name: str, lease_ms: int) -> Owner:
         """See `QueueStore`."""
-        owner = await self._writer.submit(claims.register, (name, lease_ms))
+        owner = await self._writer.submit(owners.register, (name, lease_ms))
         await self._free_ended()
         return owner
 
     async def renew(self, owner: Owner, lease_ms: int) -> bool:
         """See `QueueStore`."""
-        return await self._writer.submit(claims.renew, (owner, lease_ms))
+        return await self._writer.submit(owners.renew, (owner, lease_ms))
 
     async def resign(self, owner: Owner) -> None:
         """See `QueueStore`."""
-        await self._writer.submit(claims.resign, owner)
+        await self._writer.submit(owners.resign, owner)
         await self._free_ended()
 
     async def _free_ended(self) -> None:
-        """Free what workers had claimed that have ended, in turns short enough for others."""
-        for epoch in await self._questions.ask(claims.ended):
-            while await self._writer.submit(claims.free, epoch) == claims.FREED_AT_ONCE:
-                pass
-            await self._writer.submit(claims.forget, epoch)
+        """Free what owners had claimed that have ended, in turns short enough for others."""
+        if not await self._questions.ask(owners.ended):
+            return
+        for epoch in await self._writer.submit(owners.inherit, None):
+            claimed = await self._questions.ask(claims.claimed_by, epoch)
+            doubtful = 0
+            for start in range(0, len(claimed), _FREED_AT_ONCE):
+                some = claimed[start:][:_FREED_AT_ONCE]
+                doubtful += await self._writer.submit(claims.free, (epoch, some))
+            await self._writer.submit(owners.forget, epoch)
+            if claimed:
+                self._log.warning(
+                    "freed what a worker had claimed that has ended",
+                    epoch=epoch,
+                    deliveries=len(claimed),
+                    being_sent=doubtful,
+                )
 
     async def _bury(self, owner: Owner) -> None:
         """Look for those who are silent, once a second at most."""
@@ -223,8 +239,10 @@ class PostgresStore(Lists):
         if now - self._buried_at < _BURY_EVERY:
             return
         self._buried_at = now
-        if await self._writer.submit(claims.bury, owner):
-            self._log.warning("a worker was silent for its lease: its mail is taken over")
+        for name in await self._writer.submit(owners.bury, owner):
+            self._log.warning(
+                "a worker was silent for its lease: its mail is taken over", worker=name
+            )
         await self._free_ended()
 
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
@@ -297,8 +315,8 @@ class PostgresStore(Lists):
         return StoreUnavailable(f"Message {message.id} is not stored any more.")
 
     async def note_sending(self, owner: Owner, deliveries: Sequence[int]) -> None:
-        """See `QueueStore`. It need not survive the server: the process dies, not that."""
-        await self._side.work(lambda db: claims.note_sending(db, owner.epoch, deliveries))
+        """See `QueueStore`."""
+        await self._notes.note(owner, deliveries)
 
     async def settle(self, owner: Owner, settlement: Settlement) -> bool:
         """See `QueueStore`."""
