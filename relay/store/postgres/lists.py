@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from relay.store.alone import Alone
 from relay.store.codec import Damaged
 from relay.store.interface import StoreUnavailable
 from relay.store.postgres import groups, operators, permits
@@ -15,6 +14,7 @@ from relay.store.postgres.outbox import Outbox
 from relay.store.postgres.pauses import Pauses
 from relay.store.postgres.permits import Clock, PermitBook, by_the_server
 from relay.store.postgres.reader import Reader
+from relay.store.postgres.shares import Shares
 from relay.store.postgres.sts_policies import StsPolicies
 from relay.store.postgres.suppressions import Suppressions
 from relay.store.postgres.suspensions import Suspensions
@@ -54,7 +54,7 @@ class Lists:
         self._permits = PermitBook(clock)
         self._news = news
         self.fleet = Fleet(writer, questions, news)
-        self.shares = Alone()
+        self.shares = Shares(writer)
         self.outbox = Outbox(writer, questions)
         self.pauses = Pauses(writer, questions)
         self.suppressions = Suppressions(writer, questions)

@@ -124,9 +124,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE cooling (
         key text COLLATE "C" NOT NULL,
         until timestamptz NOT NULL,
-        amount integer NOT NULL
+        amount integer NOT NULL,
+        PRIMARY KEY (key, until)
     );
-    CREATE INDEX cooling_key ON cooling (key);
 
     -- The configuration that nodes share, the newest last.
     CREATE TABLE configuration (
