@@ -51,6 +51,7 @@ _COMMANDS = {
     "reload": "relay.cli.live:reload",
     "explain": "relay.cli.explain:explain",
     "send": "relay.cli.send:send",
+    "store": "relay.cli.store:app",
     "queue": "relay.cli.queue:app",
     "top": "relay.cli.top:top",
     "tls": "relay.cli.tls:app",

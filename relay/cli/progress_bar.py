@@ -7,6 +7,8 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
+from relay.cli.progress import Unit
+
 
 class _Bar:
     def __init__(self, display: progress.Progress, task: progress.TaskID) -> None:
@@ -19,6 +21,12 @@ class _Bar:
             self._display.advance(self._task, len(line))
             yield line
 
+    def of(self, total: int) -> None:
+        self._display.update(self._task, total=total)
+
+    def advance(self, by: int) -> None:
+        self._display.advance(self._task, by)
+
     def note(self, text: str) -> None:
         self._display.update(self._task, description=text)
 
@@ -27,14 +35,19 @@ class _Bar:
 
 
 @contextmanager
-def bar(title: str, octets: int | None) -> Iterator[_Bar]:
-    """A bar with the amount read, the speed and the time left, on standard error."""
+def bar(title: str, total: int | None, unit: Unit) -> Iterator[_Bar]:
+    """A bar with the amount done, the speed where it is octets, and the time left, on standard
+    error."""
+    amount: tuple[progress.ProgressColumn, ...] = (
+        (progress.DownloadColumn(), progress.TransferSpeedColumn())
+        if unit == "octets"
+        else (progress.MofNCompleteColumn(),)
+    )
     with progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
+        *amount,
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
     ) as display:
-        yield _Bar(display, display.add_task(title, total=octets))
+        yield _Bar(display, display.add_task(title, total=total))

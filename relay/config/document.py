@@ -30,6 +30,7 @@ _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
 }
 _SECRET_KEYS = frozenset({"password", "password_hashes", "secrets", "token"})
+_MAY_HOLD_PASSWORD = frozenset({("store",), ("store", "url")})
 _LONGEST_SHOWN = 80
 
 
@@ -87,7 +88,7 @@ class Document:
         if isinstance(value, list):
             return "a list"
         text = self.written.get(path, "")
-        if is_secret(path) and not text.startswith("${"):
+        if (is_secret(path) or path in _MAY_HOLD_PASSWORD) and not text.startswith("${"):
             return "a secret (not shown)"
         if value is None:
             return "nothing"

@@ -47,6 +47,7 @@ def check_machine(
         *_dkim(config, places),
         *_private_files(config, places),
         *_data_dir(config, places),
+        *_store(config, places),
         *_dnssec(config, places),
         *_authorities(config, places),
         *_reports(config, places),
@@ -154,6 +155,10 @@ def _private_files(config: Config, document: Document) -> Iterator[Problem]:
             files.append((path, file))
         elif is_secret(path) and not text.startswith("${") and not is_hash(text):
             literal = True
+    if config.store.holds_password and not _is_referenced(document, ("store", "url"), ("store",)):
+        literal = True
+    if config.store.password_file is not None:
+        files.append((("store", "password_file"), config.store.password_file))
     if literal:
         files.append(((), document.file))
     for path, file in files:
@@ -167,6 +172,28 @@ def _private_files(config: Config, document: Document) -> Iterator[Problem]:
                 hint=f"chmod 600 {file}",
                 warning=True,
             )
+
+
+def _is_referenced(document: Document, *paths: KeyPath) -> bool:
+    """Whether the value stands elsewhere, in a file or in the environment."""
+    return any(document.written.get(path, "").startswith("${") for path in paths)
+
+
+def _store(config: Config, document: Document) -> Iterator[Problem]:
+    """A password that is not there; a database to which mail and password would go in clear."""
+    file = config.store.password_file
+    if file is not None and not os.access(file, os.R_OK):
+        yield document.problem(
+            ("store", "password_file"), f"{file} cannot be read by this user", warning=True
+        )
+    if config.store.url is None or config.store.is_local or config.store.demands_encryption:
+        return
+    yield document.problem(
+        ("store", "url") if ("store", "url") in document.places else ("store",),
+        "the database is on another machine, and nothing demands that the way be encrypted",
+        hint="add ?sslmode=verify-full&sslrootcert=FILE to the URL",
+        warning=True,
+    )
 
 
 def _data_dir(config: Config, document: Document) -> Iterator[Problem]:

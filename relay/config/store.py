@@ -32,6 +32,16 @@ def _url(text: str) -> str:
     return text
 
 
+_LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
+
+
+def _host(server: str) -> str:
+    """Of `host:port` or `[address]:port`, as a URL has it."""
+    if server.startswith("["):
+        return server[1:].partition("]")[0]
+    return server.partition(":")[0]
+
+
 class StoreConfig(Section):
     """`store: postgresql://…` is short for `store: {url: postgresql://…}`."""
 
@@ -52,6 +62,28 @@ class StoreConfig(Section):
     def is_shared(self) -> bool:
         """Whether several relays may use it."""
         return self.url is not None
+
+    @property
+    def holds_password(self) -> bool:
+        """Whether the URL has the password in it."""
+        return self.url is not None and ":" in urlsplit(self.url).netloc.rpartition("@")[0]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all servers that the URL names are on this machine."""
+        if self.url is None:
+            return True
+        parts = urlsplit(self.url)
+        named = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", []))
+        return all(_host(server) in _LOCAL or server.startswith("/") for server in named.split(","))
+
+    @property
+    def demands_encryption(self) -> bool:
+        """Whether the way to the server is encrypted or there is none."""
+        if self.url is None:
+            return False
+        [mode] = parse_qs(urlsplit(self.url).query).get("sslmode", ["prefer"])[-1:]
+        return mode in ("require", "verify-ca", "verify-full")
 
     @model_validator(mode="before")
     @classmethod

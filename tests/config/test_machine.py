@@ -258,3 +258,26 @@ def short_rsa_key() -> rsa.RSAPrivateKey:
     public = rsa.RSAPublicNumbers(65537, p * q)
     crt = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
     return rsa.RSAPrivateNumbers(p, q, d, *crt, public).private_key()
+
+
+def test_a_database_on_another_machine_is_to_be_reached_encrypted(site: Path) -> None:
+    [problem] = told(site, TEXT + "store: postgresql://relay@db.example.net/relay\n")
+    assert "warning" in problem
+    assert "sslmode=verify-full" in problem
+    clear = "postgresql://relay@localhost/relay"
+    encrypted = "postgresql://relay@db.example.net/relay?sslmode=verify-full"
+    for url in (clear, encrypted):
+        assert told(site, TEXT + f"store: {url}\n") == []
+
+
+def test_a_password_of_the_database_that_others_can_read_is_warned_about(site: Path) -> None:
+    (site / "relay.yaml").touch(0o644)
+    (site / "relay.yaml").chmod(0o644)
+    [problem] = told(site, TEXT + "store: postgresql://relay:hush@localhost/relay\n")
+    assert "holds a password" in problem
+    assert "hush" not in problem
+    (site / "secret").write_text("hush")
+    (site / "secret").chmod(0o640)
+    text = TEXT + "store: {url: postgresql://relay@localhost/relay, password_file: secret}\n"
+    [problem] = told(site, text)
+    assert "can be read by its group" in problem

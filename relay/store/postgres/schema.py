@@ -128,6 +128,12 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (key, until)
     );
 
+    -- An embedded store that is being copied into these tables, or whose copy was broken off.
+    CREATE TABLE copying (
+        origin text NOT NULL,              -- its data_dir
+        began_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+
     -- The configuration that nodes share, the newest last.
     CREATE TABLE configuration (
         epoch bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -408,12 +414,28 @@ async def check(session: Session) -> None:
             f"The store has version {version}, and this relay needs {newest}: run"
             " `relay store migrate` once the relays of the older version are stopped."
         )
+    origin = await session.fetchval("SELECT origin FROM relay.copying LIMIT 1")
+    if origin is not None:
+        raise StoreUnavailable(
+            f"The database holds a part of the store of {origin}: a copy is under way, or was"
+            f" broken off. `relay store copy --from {origin} --again` makes it anew."
+        )
 
 
-async def migrate(session: Session) -> tuple[int, int]:
+async def living_nodes(session: Session) -> list[str]:
+    """The names of nodes whose lease has not run out, by the clock of the server."""
+    rows = await session.fetch(
+        "SELECT name FROM relay.node WHERE NOT ended"
+        " AND renewed_at + lease * interval '1 millisecond' > clock_timestamp() ORDER BY name"
+    )
+    return [name for (name,) in rows]
+
+
+async def migrate(session: Session, *, timeout: float | None = None) -> tuple[int, int]:
     """Bring the schema to the newest version, in one transaction: from which, to which.
 
-    One process at a time does, however many begin. Raises StoreUnavailable for a newer version.
+    One process at a time does, however many begin. `timeout` is for one version, in seconds; None:
+    that of the session. Raises StoreUnavailable for a newer version.
     """
     async with session.transaction():
         await session.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
@@ -428,6 +450,6 @@ async def migrate(session: Session) -> tuple[int, int]:
         if before > len(MIGRATIONS):
             await check(session)
         for number in range(before, len(MIGRATIONS)):
-            await session.execute(MIGRATIONS[number])
+            await session.execute(MIGRATIONS[number], timeout=timeout)
             await session.execute("INSERT INTO relay.version (number) VALUES ($1)", number + 1)
     return before, len(MIGRATIONS)

@@ -11,7 +11,7 @@ Row = Sequence[Any]
 class Session(Protocol):
     """What `asyncpg.Connection` offers. Parameters are `$1`, `$2`, …"""
 
-    async def execute(self, query: str, *args: Any) -> str:
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """The words of the server for what it did, as `UPDATE 3`."""
 
     async def executemany(self, command: str, args: Iterable[Sequence[Any]]) -> None: ...
@@ -20,7 +20,7 @@ class Session(Protocol):
 
     async def fetchrow(self, query: str, *args: Any) -> Row | None: ...
 
-    async def fetchval(self, query: str, *args: Any) -> Any: ...
+    async def fetchval(self, query: str, *args: Any, timeout: float | None = None) -> Any: ...
 
     async def add_listener(
         self, channel: str, callback: Callable[[Any, int, str, str], None]

@@ -1,0 +1,95 @@
+import asyncio
+import shutil
+
+import pytest
+
+from relay.store.sqlite import SqliteStore
+from tests.contract.making import make_new
+
+
+@pytest.fixture
+def filled(config_path):
+    """The embedded store of that configuration, with two messages."""
+    data_dir = config_path.parent / "data"
+
+    async def fill():
+        store = SqliteStore(data_dir)
+        await store.open()
+        await store.insert(make_new(), None)
+        await store.insert(make_new(), None)
+        await store.close()
+
+    asyncio.run(fill())
+    return config_path
+
+
+@pytest.fixture
+def database(postgres_server):
+    url = asyncio.run(postgres_server.database(empty=True))
+    yield url
+    asyncio.run(postgres_server.drop(url))
+
+
+def share(config_path, url):
+    config_path.write_text(config_path.read_text() + f'store: "{url}"\n')
+
+
+def test_an_embedded_store_is_checked_and_needs_no_migration(run, filled):
+    ran = run("store", "check")
+    assert ran.code == 0
+    assert "relay.db" in ran.out
+    assert "by itself" in run("store", "migrate").out
+
+
+def test_what_is_bad_exits_1_and_is_there_for_programs(run, filled):
+    shutil.rmtree(filled.parent / "data" / "spool")
+    with (filled.parent / "data" / "relay.db").open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(b"\xff" * 4096)
+    ran = run("store", "check", "--json")
+    assert ran.code == 1
+    assert ran.json["ok"] is False
+    assert any(finding["weight"] == "bad" for finding in ran.json["findings"])
+
+
+def test_a_database_is_set_up_and_then_left_alone(run, config_path, database):
+    share(config_path, database)
+    assert "are made" in run("store", "migrate").out
+    assert "already" in run("store", "migrate").out
+
+
+def test_a_store_is_copied_once(run, filled, database):
+    share(filled, database)
+    ran = run("store", "copy")
+    assert ran.code == 0, ran.err
+    assert "2 messages queued" in ran.out
+    again = run("store", "copy")
+    assert again.code == 1
+    assert "no file relay.db" in again.err
+
+
+def test_a_copy_needs_a_database_to_copy_into(run, filled):
+    ran = run("store", "copy")
+    assert ran.code == 1
+    assert "no store.url" in ran.err
+
+
+def test_a_password_in_the_url_is_never_shown(run, config_path):
+    share(config_path, "postgresql://relay:hush@127.0.0.1:1/relay")
+    for words in (("store", "check"), ("store", "migrate"), ("store", "copy"), ("check-config",)):
+        ran = run(*words)
+        assert "hush" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://relay:hush@h:x/relay", "mysql://relay:hush@h/relay", "hush"]
+)
+def test_nor_is_it_in_what_is_said_of_a_url_that_is_wrong(run, config_path, url):
+    for written in (f'store: "{url}"\n', f'store: {{url: "{url}"}}\n'):
+        text = config_path.read_text()
+        config_path.write_text(text + written)
+        ran = run("check-config")
+        config_path.write_text(text)
+        assert ran.code == 1
+        assert "store" in ran.err
+        assert "hush" not in ran.err
