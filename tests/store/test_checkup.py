@@ -81,7 +81,9 @@ async def test_a_real_server_is_asked_everything_that_is_judged(postgres_url: st
     assert about["disk"].weight == "bad"  # the tests' server does not sync
     assert about["tables"].found == f"version {len(MIGRATIONS)}"
     assert about["clock"].weight == "good"
-    assert any(size.name == "message" for size in found.sizes)
+    sizes = [size.octets for size in found.sizes]
+    assert len(sizes) == 8
+    assert sizes == sorted(sizes, reverse=True)
 
 
 async def test_nothing_is_asked_of_tables_that_are_not_there(postgres_server) -> None:  # type: ignore[no-untyped-def]
