@@ -54,7 +54,10 @@ class Attempts:
         log: Logger,
         wall: Callable[[], int],
         return_paths: ReturnPaths = NO_RETURN_PATHS,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`is_ours`: whether the lease of this process certainly runs."""
+        self._is_ours = is_ours
         self._store = store
         self._signer = signer
         self._log = log
@@ -76,7 +79,8 @@ class Attempts:
         """Send `delivery` over `connection`, whose reuse is the caller's decision; in transactions
         of `most` recipients.
 
-        Raises `BodyDamaged`: the store has set the delivery apart, and nothing is to be settled.
+        Raises `BodyDamaged`: the store has set the delivery apart, and nothing is to be settled;
+        and `NotOurs`.
         """
         message = delivery.message
         try:
@@ -141,6 +145,7 @@ class Attempts:
             mail_of(message, signature, self._return_paths.of(message, recipients)),
             recipients,
             reset_first=connection.needs_reset,
+            is_ours=self._is_ours,
         )
         began = monotonic()
         answers = await transaction.send(content)

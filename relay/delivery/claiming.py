@@ -22,6 +22,7 @@ from relay.delivery.claims import Claims
 from relay.delivery.narrows import Narrows
 from relay.delivery.shares import NORMAL, Shares
 from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Cursor, Delivery, Want
 
@@ -56,8 +57,10 @@ class Claiming:
         shares: Shares,
         wall: Callable[[], int],
         rng: Random,
+        metrics: Metrics,
         log: Logger,
     ) -> None:
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._store = store
         self._shares = shares
@@ -228,9 +231,21 @@ class Claiming:
 
     def _take(self, found: Sequence[Delivery]) -> None:
         if found:
+            self._note_doubtful(found)
             now = self._wall()
             spared = [spare(delivery, self._began, now) for delivery in found]
             self.mail.place(self.claims.take(spared), fresh=False)
+
+    def _note_doubtful(self, found: Sequence[Delivery]) -> None:
+        """A receiver may have these already; what nobody knows to have arrived is sent."""
+        for delivery in found:
+            if delivery.doubtful:
+                self._metrics.possible_duplicates.inc()
+                self._log.warning(
+                    "taken over from an owner that died while sending it: this may be a second time",
+                    message_id=delivery.message.id,
+                    domain=delivery.domain,
+                )
 
     async def give_up_expired(self) -> None:
         """Take what has expired out of the store, wherever it waits, so that it is given up."""

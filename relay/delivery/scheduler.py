@@ -23,6 +23,7 @@ from relay.delivery.claims import Claims
 from relay.delivery.connections import Connections
 from relay.delivery.dead_ends import SourceTester
 from relay.delivery.dispatch import Dispatcher
+from relay.delivery.going_out import GoingOut
 from relay.delivery.shares import Shares
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
@@ -90,7 +91,7 @@ class Scheduler:
         self._signer = Signer(keyring, sign)
         self._shares = Shares(config)
         rng = rng or SystemRandom()
-        self._claiming = Claiming(store, self._shares, wall, rng, log)
+        self._claiming = Claiming(store, self._shares, wall, rng, metrics, log)
         self._claims = self._claiming.claims = Claims(
             store,
             owner,
@@ -103,7 +104,10 @@ class Scheduler:
         )
         self._aside = SettingAside(store.suspensions, self._claims, metrics, log)
         self._unclassified = UnclassifiedReplies(store.unclassified, config.bounces, metrics, log)
-        self._attempts = Attempts(config, store, self._signer, log, wall, return_paths)
+        claims = self._claims
+        self._attempts = Attempts(
+            config, store, self._signer, log, wall, return_paths, lambda: claims.is_valid
+        )
         self._workers = Workers(
             config=config,
             router=router,
@@ -114,6 +118,9 @@ class Scheduler:
             log=log,
             slots=slots,
             tls=tls,
+            going_out=(lambda carried: GoingOut(store, claims, carried, log))
+            if config.store.is_shared
+            else None,
         )
         self._dispatcher = self._workers.mail = self._claiming.mail = Dispatcher(
             config=config,

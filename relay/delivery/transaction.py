@@ -10,7 +10,7 @@ delivered twice (RFC 5321 §4.5.4.2, RFC 1047).
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -52,6 +52,10 @@ Said = tuple[float, bytes | int | list[PeerReply]]
 """What was said, and at what monotonic time: commands, so many octets of content, or replies."""
 
 
+class NotOurs(Exception):
+    """The message was not sent: it is not this process's any more. The connection is cut."""
+
+
 class _Ended(Exception):
     """The dialogue cannot go on. `reply` answers every recipient that is still open.
 
@@ -81,7 +85,10 @@ class Transaction:
         recipients: tuple[Recipient, ...],
         *,
         reset_first: bool = False,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`is_ours` is asked at the last moment, before the end of the message goes out."""
+        self._is_ours = is_ours
         self.needs_reset = reset_first
         self.untouched = True  # nothing but MAIL was ever answered: a fresh connection may retry
         self.group_broke = False  # the peer answered some of what went out together, and no more
@@ -99,7 +106,7 @@ class Transaction:
     async def send(self, content: Content) -> list[Answer]:
         """Run it all; one answer per recipient, in their order.
 
-        Raises what reading `content` raises; the connection is cut then.
+        Raises what reading `content` raises, and `NotOurs`; the connection is cut then.
         """
         refusal = unfit(self._peer, self._mail, self._recipients)
         if refusal is not None:
@@ -226,6 +233,9 @@ class Transaction:
             last = await self._send_blocks(content)
         else:
             last = content
+        if not self._is_ours():
+            self._wire.abort()
+            raise NotOurs
         self._sent += len(last)
         self.said.append((monotonic(), self._sent))
         replies = await self._wire.ask(last, 1, self._timeouts.final)

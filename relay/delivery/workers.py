@@ -11,21 +11,22 @@ defers its delivery.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from relay.config.model import Config
-from relay.delivery.attempt import Attempts, Results, apart, together
+from relay.delivery.attempt import Attempted, Attempts, Results, apart, together
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connection, Connections
 from relay.delivery.dead_ends import DeadEnds
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
+from relay.delivery.going_out import GoingOut
 from relay.delivery.lanes import QUANTUM, Lane, Load, Way
 from relay.delivery.parking import Parking
 from relay.delivery.path import Path
 from relay.delivery.tls_sessions import TlsSession
-from relay.delivery.transaction import Timeouts
+from relay.delivery.transaction import NotOurs, Timeouts
 from relay.delivery.turns import Turns
 from relay.delivery.whereabouts import Found
 from relay.feedback.settle import results_for_all
@@ -81,7 +82,7 @@ class Resolver(Protocol):
 class Workers:
     """`mail` and `dead_ends` are set before anything else is called. `slots` count connections with
     those of other processes; None: there are no others. `tls` is told how TLS went, where somebody
-    counts it."""
+    counts it. `going_out` notes what is sent, where others share the store."""
 
     mail: Mail
     dead_ends: DeadEnds
@@ -98,9 +99,11 @@ class Workers:
         log: Logger,
         slots: SlotSource | None = None,
         tls: TlsCounter | None = None,
+        going_out: Callable[[Callable[[], Collection[int]]], GoingOut] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tls = tls
+        self._going_out = None if going_out is None else going_out(self.carrying)
         self._connections = connections
         self._attempts = attempts
         self._claims = claims
@@ -279,26 +282,11 @@ class Workers:
                 self._tls.carried(connection, delivery.domain)
         self._busy[connection] = started, load
         try:
-            attempted = await self._attempts.make(
-                connection, together(load), self._timeouts, way.shape.recipients
-            )
-        except BodyDamaged:
-            for delivery in load:
-                self._claims.forget(delivery)  # the store has set it apart and has said so
-            return
-        except asyncio.CancelledError:
-            for delivery in load:
-                self._claims.give_back(delivery, delivery.due_at)
-            raise
-        except Exception:
-            self._log.exception("an attempt failed", message_id=load[0].message.id)
-            connection.wire.abort()
-            for delivery in load:
-                results = results_for_all(delivery, _INTERNAL, "local")
-                self.mail.conclude(delivery, results, lane, 0.0)
-            return
+            attempted = await self._try(way, connection, lane, load)
         finally:
             del self._busy[connection]
+        if attempted is None:
+            return
         if attempted.group_broke:
             self._connections.cannot_pipeline(connection.peer)
         parted = attempted.untouched and kept and not self.mail.objects(attempted.results, lane)
@@ -311,6 +299,38 @@ class Workers:
         seconds = self._loop.time() - started
         for delivery, results in apart(load, attempted.results):
             self.mail.conclude(delivery, results, lane, seconds, attempted.dialogue)
+
+    async def _try(
+        self, way: Way, connection: Connection, lane: Lane, load: Load
+    ) -> Attempted | None:
+        """One attempt; None where there is nothing to settle, or all is settled already."""
+        try:
+            if self._going_out is not None and not await self._going_out.may_go():
+                self.mail.put_back(lane, load)
+                return None
+            return await self._attempts.make(
+                connection, together(load), self._timeouts, way.shape.recipients
+            )
+        except BodyDamaged:
+            for delivery in load:
+                self._claims.forget(delivery)  # the store has set it apart and has said so
+        except NotOurs:
+            self._log.warning(
+                "not sent: the lease ran out, and another worker may have taken it over",
+                message_id=load[0].message.id,
+            )
+            self.mail.put_back(lane, load)
+        except asyncio.CancelledError:
+            for delivery in load:
+                self._claims.give_back(delivery, delivery.due_at)
+            raise
+        except Exception:
+            self._log.exception("an attempt failed", message_id=load[0].message.id)
+            connection.wire.abort()
+            for delivery in load:
+                results = results_for_all(delivery, _INTERNAL, "local")
+                self.mail.conclude(delivery, results, lane, 0.0)
+        return None
 
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""

@@ -228,6 +228,10 @@ class Metrics:
         self.claims_lost = self._counter(
             "claims_lost_total", "Outcomes dropped because another owner took the claim over."
         )
+        self.possible_duplicates = self._counter(
+            "possible_duplicates_total",
+            "Deliveries taken over whose content a dead owner was sending: they are sent again.",
+        )
 
     def _limiting(self) -> None:
         self.limit_waits = self._counter(

@@ -1,0 +1,100 @@
+"""What is sent from a store that others share: noted before, and only while the lease runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.config.model import Config
+from relay.delivery import going_out
+from relay.delivery.claims import Claims
+from relay.store.interface import StoreUnavailable
+from relay.store.values import Owner
+from tests.delivery.outgoing import Outgoing, make_config
+from tests.delivery.receiver import Receiver
+
+
+def shared(directory: Path, receiver: Receiver) -> Config:
+    return make_config(
+        directory, route=receiver.address, store={"url": "postgresql://relay@db.test/relay"}
+    )
+
+
+async def test_what_is_sent_is_noted_before_the_receiver_hears_of_it(tmp_path: Path) -> None:
+    async with Receiver() as receiver, Outgoing(shared(tmp_path, receiver)) as relay:
+        notes: list[tuple[Sequence[int], int]] = []
+
+        async def note(owner: Owner, deliveries: Sequence[int]) -> None:
+            notes.append((tuple(deliveries), len(receiver.messages)))
+
+        relay.store.note_sending = note
+        await relay.send("a@example.test")
+        await relay.until_empty()
+        ((noted, arrived),) = notes
+        assert (len(noted), arrived) == (1, 0)
+    assert len(receiver.messages) == 1
+
+
+async def test_mail_that_cannot_be_noted_waits_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(going_out, "PAUSE", 0.02)
+    async with Receiver() as receiver, Outgoing(shared(tmp_path, receiver)) as relay:
+        refused: list[int] = []
+
+        async def note(owner: Owner, deliveries: Sequence[int]) -> None:
+            if len(refused) < 3:
+                refused.append(len(receiver.messages))
+                raise StoreUnavailable("the database is away")
+
+        relay.store.note_sending = note
+        await relay.send("a@example.test")
+        await relay.until_empty()
+        assert refused == [0, 0, 0]
+        assert len(relay.lines.of("mail waits: what is to be sent cannot be noted")) == 1
+    assert len(receiver.messages) == 1
+
+
+async def test_a_lease_that_runs_out_in_the_middle_stops_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid = [True]
+    monkeypatch.setattr(Claims, "is_valid", property(lambda _: valid[0]))
+
+    def too_late(session: object, line: str) -> bytes:
+        valid[0] = False
+        return b"354 go ahead\r\n"
+
+    async with (
+        Receiver({"DATA": too_late}) as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        await relay.send("a@example.test")
+        event = "not sent: the lease ran out, and another worker may have taken it over"
+        await relay.until(lambda: relay.lines.of(event))
+        assert not receiver.messages
+        del receiver.script["DATA"]
+        valid[0] = True
+        relay.scheduler.wake()
+        await relay.until_empty()
+    assert len(receiver.messages) == 1
+
+
+async def test_what_a_dead_owner_was_sending_is_counted_and_sent(tmp_path: Path) -> None:
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        claim = relay.store.claim
+
+        async def doubtful(*args: Any) -> Any:
+            return [replace(delivery, doubtful=True) for delivery in await claim(*args)]
+
+        relay.store.claim = doubtful
+        await relay.send("a@example.test", offer=False)
+        relay.scheduler.wake()
+        await relay.until_empty()
+        assert relay.metric("relay_possible_duplicates_total") == 1
+    assert len(receiver.messages) == 1
