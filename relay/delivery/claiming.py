@@ -242,7 +242,7 @@ class Claiming:
             if delivery.doubtful:
                 self._metrics.possible_duplicates.inc()
                 self._log.warning(
-                    "taken over from an owner that died while sending it: this may be a second time",
+                    "taken over from an owner that died while sending it: it may come twice",
                     message_id=delivery.message.id,
                     domain=delivery.domain,
                 )
