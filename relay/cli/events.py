@@ -255,6 +255,8 @@ def _print_states(found: list[DestinationState], now: int) -> None:
             )
         elif each.last_error:
             say(f"{each.name} at {moment(each.last_error_at)}: {shown(each.last_error)}")
+        if each.condition == "elsewhere":
+            say(f"{each.name} is told by {each.told_by or 'no node now'}: ask there how it fares")
         if not each.configuration_sets:
             say(f"{each.name} is told nothing: no configuration set lists it")
 

@@ -4,18 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from relay.events.destinations.interface import DestinationError
+from relay.events.letters import AT_ONCE, shown_letters
 from relay.events.notification import Notification
 from relay.events.patience import Failed, Outcome, Refused, Told
-from relay.events.reader import ReadableLog
+from relay.events.reader import ReadableLog, notifications
 from relay.events.replaying import is_past, number_before, tell_again
 from relay.events.samples import samples
-from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult, shown
+from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult
 from relay.events.teller import Teller
 from relay.events.telling import EventTelling
 from relay.store.log_values import DeadLetter, LoggedEvent
-
-AT_ONCE = 100
-"""Events of one part of a replay, and dead letters of one answer."""
 
 
 class EventDesk:
@@ -39,9 +37,8 @@ class EventDesk:
         Raises `UnknownDestination`."""
         teller = self._telling.teller(name)
         chosen = min(teller.matching.sets, default="none")
-        notifications = samples(teller.matching.types, chosen, self._hostname, self._wall())
         results = []
-        for one in notifications:
+        for one in samples(teller.matching.types, chosen, self._hostname, self._wall()):
             outcome = (await _try(teller, [one]))[0]
             results.append(
                 TrialResult(one.event.type, one.event.id, isinstance(outcome, Told), _said(outcome))
@@ -52,12 +49,7 @@ class EventDesk:
 
     async def dead_letters(self, name: str, after: int, limit: int) -> list[ShownLetter]:
         """Of one destination, or of all where the name is empty, in the order of their ids."""
-        letters = await self._log.dead_letters(name, after, min(limit, AT_ONCE))
-        notifications = await self._notifications([letter.event for letter in letters])
-        return [
-            shown(letter, notification.content)
-            for letter, notification in zip(letters, notifications, strict=True)
-        ]
+        return await shown_letters(self._log, self._hostname, name, after, min(limit, AT_ONCE))
 
     async def forget(self, name: str, ids: Sequence[int]) -> int:
         """Forget dead letters of a destination, those with these ids (`AT_ONCE` at most), or where
@@ -78,8 +70,9 @@ class EventDesk:
             letters = await self._letters_of(name, ids)
         else:
             letters = await self._log.dead_letters(name, after, AT_ONCE)
-        notifications = await self._notifications([letter.event for letter in letters])
-        outcomes = await _try(teller, notifications)
+        outcomes = await _try(
+            teller, await self._notifications([letter.event for letter in letters])
+        )
         told = [
             letter.id
             for letter, outcome in zip(letters, outcomes, strict=True)
@@ -110,11 +103,7 @@ class EventDesk:
         return replace(part, after=0 if is_over else page[-1].event.number)
 
     async def _notifications(self, events: Sequence[LoggedEvent]) -> list[Notification]:
-        ids = list({event.message_id for event in events if event.message_id})
-        messages = await self._log.messages(ids) if ids else {}
-        return [
-            Notification(event, messages.get(event.message_id), self._hostname) for event in events
-        ]
+        return await notifications(self._log, self._hostname, events)
 
     async def _letters_of(self, name: str, ids: Sequence[int]) -> list[DeadLetter]:
         """Those of the destination that have these ids."""
@@ -126,12 +115,12 @@ class EventDesk:
         ]
 
 
-async def _try(teller: Teller, notifications: Sequence[Notification]) -> list[Outcome | None]:
+async def _try(teller: Teller, some: Sequence[Notification]) -> list[Outcome | None]:
     try:
         destination = teller.destination()
     except DestinationError as error:
-        return [Failed(f"it cannot be set up: {error}") for _ in notifications]
-    return await tell_again(destination, notifications)
+        return [Failed(f"it cannot be set up: {error}") for _ in some]
+    return await tell_again(destination, some)
 
 
 def _said(outcome: Outcome | None) -> str:

@@ -16,6 +16,15 @@ class ReadableLog(Filed, TellingLog, Protocol):
     """Events, and the messages that they are about."""
 
 
+async def notifications(
+    log: ReadableLog, hostname: str, events: Sequence[LoggedEvent]
+) -> list[Notification]:
+    """Events with what is known of their messages. Raises `StoreError`."""
+    ids = list(dict.fromkeys(event.message_id for event in events if event.message_id))
+    messages = await log.messages(ids) if ids else {}
+    return [Notification(event, messages.get(event.message_id), hostname) for event in events]
+
+
 class EventReader:
     """Keeps the newest events that were read; what lies further back is read anew."""
 
@@ -32,18 +41,11 @@ class EventReader:
         async with self._lock:
             if self._newest and self._low <= number < self._high:
                 return [kept for kept in self._newest if kept.event.number > number][:limit]
-            read = await self.notifications(await self._log.events_after(number, limit))
+            events = await self._log.events_after(number, limit)
+            read = await notifications(self._log, self._hostname, events)
             if read and number >= self._high:
                 self._keep(number, read)
             return read
-
-    async def notifications(self, events: Sequence[LoggedEvent]) -> list[Notification]:
-        """Events with what is known of their messages. Raises `StoreError`."""
-        ids = list(dict.fromkeys(event.message_id for event in events if event.message_id))
-        messages = await self._log.messages(ids) if ids else {}
-        return [
-            Notification(event, messages.get(event.message_id), self._hostname) for event in events
-        ]
 
     @property
     def _high(self) -> int:

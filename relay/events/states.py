@@ -5,13 +5,14 @@ from typing import Literal
 
 from relay.store.log_values import DeadLetter
 
-DestinationCondition = Literal["up", "down", "off"]
+DestinationCondition = Literal["up", "down", "off", "elsewhere"]
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationState:
     """One destination now. `down` is one that has taken nothing since `failing_since`, for the
     reason in `last_error`; it is tried again at `next_try_at`. `off` is one that is not enabled.
+    `elsewhere` is one that the node `told_by` tells: how it fares there is not known here.
     `backlog` events wait, the oldest of which happened at `oldest_at` (0: none). `told` and
     `last_told_at` are since the relay started."""
 
@@ -32,6 +33,7 @@ class DestinationState:
     next_try_at: int = 0
     dead_letters: int = 0
     dropped: int = 0
+    told_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

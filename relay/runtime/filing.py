@@ -16,7 +16,7 @@ from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.happenings import OutboxEntry, Sent, Unreadable
 from relay.store.interface import Outbox, StoreError, SuppressionStore
-from relay.store.log_interface import MessageLog
+from relay.store.log_interface import FiledElsewhere, MessageLog
 from relay.store.log_values import Filing
 
 _AT_ONCE = 500
@@ -27,6 +27,7 @@ _RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
 _ONCE_KEPT_MS = 366 * 86_400_000
 _ONCE_EVERY = 600.0
 _ONCE_AT_ONCE = 1_000
+_ALONE_EVERY = 1.0  # seconds
 
 
 class FilingDesk:
@@ -57,6 +58,7 @@ class FilingDesk:
         self._name, self._upto = "", 0
         self._ending = asyncio.Event()
         self._pruned_at = 0.0
+        self._alone_at = 0.0
 
     async def open(self) -> None:
         """Where the log stands. Raises `StoreError`."""
@@ -72,13 +74,16 @@ class FilingDesk:
         self._name = name
 
     async def run(self) -> None:
-        """File what happens, until `finish` was asked for and nothing is left."""
+        """File what happens, until `finish` was asked for and nothing is left. Raises
+        `FiledElsewhere` where another does."""
         wait = _RETRY_FIRST
         while True:
             began = time.monotonic()
             try:
                 was_full = await self._file_some()
                 await self._tidy()
+            except FiledElsewhere:
+                raise
             except StoreError as error:
                 self._metrics.log_errors.inc()
                 self._logger.error(
@@ -116,6 +121,7 @@ class FilingDesk:
             max(0.0, (self._wall() - entries[0].at) / 1000) if entries else 0.0
         )
         if not entries:
+            await self._look_for_another()
             return False
         made = await self._make(entries)
         if made.suppress:
@@ -126,6 +132,20 @@ class FilingDesk:
         self._filed(made.filing)
         await self._outbox.forget(self._upto)
         return len(entries) == _AT_ONCE
+
+    async def _look_for_another(self) -> None:
+        """Who finds nothing to file may be one who was stopped, while another one has filed it."""
+        now = time.monotonic()
+        if now - self._alone_at < _ALONE_EVERY:
+            return
+        self._alone_at = now
+        name, newest = await self._outbox.name()
+        upto = await self._log.filed_upto(self._name)
+        if name != self._name or newest < self._upto or upto != self._upto:
+            raise FiledElsewhere(
+                f"What happened up to {self._upto} of {self._name} was filed here; the log has it"
+                f" up to {upto}, and the outbox is {name}, at {newest}."
+            )
 
     async def _make(self, entries: list[OutboxEntry]) -> Made:
         """A filing of entries, with what has to be looked up for it."""

@@ -23,11 +23,18 @@ _BREATH = 0.02  # seconds between two steps
 
 
 async def prune_attempts(
-    store: AttemptStore, config: Callable[[], Config], clock: Callable[[], int], log: Logger
+    store: AttemptStore,
+    config: Callable[[], Config],
+    clock: Callable[[], int],
+    is_ours: Callable[[], Awaitable[bool]],
+    log: Logger,
 ) -> None:
-    """For ever, by the configuration in force. `clock` gives the UTC milliseconds of the queue."""
+    """For ever, by the configuration in force. `clock` gives the UTC milliseconds of the queue;
+    `is_ours` says whether it is this node that does it."""
 
     async def step() -> bool:
+        if not await is_ours():
+            return False
         bounds = config().delivery
         before = clock() - round(bounds.keep_dialogues * 1000)
         return await store.prune(before, bounds.most_dialogues, _AT_ONCE) == _AT_ONCE
@@ -59,11 +66,17 @@ async def prune_log(
 
 
 async def prune_suppressions(
-    store: SuppressionStore, config: Callable[[], Config], clock: Callable[[], int], log: Logger
+    store: SuppressionStore,
+    config: Callable[[], Config],
+    clock: Callable[[], int],
+    is_ours: Callable[[], Awaitable[bool]],
+    log: Logger,
 ) -> None:
-    """For ever, by the configuration in force. `clock` gives the UTC milliseconds of the queue."""
+    """For ever, likewise."""
 
     async def step() -> bool:
+        if not await is_ours():
+            return False
         bounds = config().suppression
         now = clock()
         entries = await store.prune(now - EXPIRED_KEPT_MS, _AT_ONCE)

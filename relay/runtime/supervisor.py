@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from relay.runtime.assembly import (
 )
 from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
+from relay.runtime.duties import SCRIBE, TIDYING, Duties
 from relay.runtime.forwarding import KINDS, Forwarding
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
@@ -61,10 +63,12 @@ from relay.runtime.reload import Reloader
 from relay.runtime.restraining import Restraining
 from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
+from relay.runtime.tenure import Tenure
 from relay.runtime.tls_duties import run_tls_duties
 from relay.runtime.warmup_clock import WarmupClock
 from relay.simulator.greylist import Greylist
 from relay.simulator.server import start_simulator
+from relay.store.fleet_values import Membership
 from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
 
@@ -99,6 +103,7 @@ class Supervisor:
         self._failed: asyncio.Future[str] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
+        self.scribe_tenure: Tenure | None = None
 
     @property
     def config(self) -> Config:
@@ -182,15 +187,16 @@ class Supervisor:
         self._background(self.suspender.run(), "suspensions")
         self._background(self.forwarding.run(), "mail that was put off")
         self._background(self._tidy_limits(), "limits")
+        tidies = partial(self.duties.has, TIDYING)
         self._background(
             prune_attempts(
-                self.store.attempts, lambda: self.config, self.queue_clock.now, self.log
+                self.store.attempts, lambda: self.config, self.queue_clock.now, tidies, self.log
             ),
             "pruning of dialogues",
         )
         self._background(
             prune_suppressions(
-                self.store.suppressions, lambda: self.config, self.queue_clock.now, self.log
+                self.store.suppressions, lambda: self.config, self.queue_clock.now, tidies, self.log
             ),
             "pruning of the suppression list",
         )
@@ -208,6 +214,7 @@ class Supervisor:
         self.store = make_store(config, self.metrics, self.log)
         await self.store.open()
         self._cleanup.push_async_callback(self.store.close)
+        self.duties = Duties(self.store, self.member_for_duties)
         self.message_log = make_log(config, self.log)
         await self.message_log.open(reading=True)
         self._cleanup.push_async_callback(self.message_log.close)
@@ -286,7 +293,7 @@ class Supervisor:
             ["scribe"],
             "relay.runtime.scribe",
             begin=self._begin,
-            handlers=lambda _: {say.PausesChanged: lambda _: self.pausing.refresh()},
+            handlers=lambda _: {say.PausesChanged: lambda _: self._pauses_changed()},
             joined=lambda _: None,
             lost=self._scribe_lost,
             changed=lambda: None,
@@ -309,12 +316,34 @@ class Supervisor:
         self._cleanup.push_async_callback(self.scribe.stop, 0.0)
         await self.crew.start()
         self._background(self.crew.keep(), "workers")
-        self._background(self._keep_scribe(), "scribe")
+        if self.store.is_shared:
+            self.scribe_tenure = Tenure(
+                SCRIBE,
+                fleet=self.store.fleet,
+                member=self.member_for_duties,
+                work=self._keep_scribe,
+                end=self.scribe.stop,
+                grace=_SCRIBE_GRACE,
+                log=self.log,
+            )
+            self._background(self.scribe_tenure.run(), "scribe of the fleet")
+        else:
+            self._background(self._keep_scribe(), "scribe")
+
+    def member_for_duties(self) -> Membership | None:
+        """This node as a member of the fleet that may have duties; None while it is none, or is
+        about to end."""
+        return None
 
     async def _keep_scribe(self) -> None:
         """Mail does not wait for it, not even at the start."""
         await self.scribe.start()
         await self.scribe.keep()
+
+    async def _pauses_changed(self) -> None:
+        await self.pausing.refresh()
+        if self.store.is_shared:
+            await self.store.fleet.tell("pauses")
 
     async def _scribe_lost(self, member: Member) -> None:
         """What it had not filed is in the outbox, for the next one."""
@@ -477,6 +506,8 @@ class Supervisor:
         self.log.info("relay is stopping", grace_seconds=grace)
         self.door.stop()
         await self.crew.stop(grace)
+        if self.scribe_tenure is not None:
+            await self.scribe_tenure.finish(min(grace, _SCRIBE_GRACE))
         await self.scribe.stop(min(grace, _SCRIBE_GRACE))
         await self._cleanup.aclose()
         self.log.info("relay stopped")

@@ -46,6 +46,8 @@ class Tenure:
         self._held: Membership | None = None
         self._until = 0.0  # on the clock: it may be another's from then on
         self._working: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
+        self._is_over = False
 
     @property
     def is_held(self) -> bool:
@@ -64,9 +66,21 @@ class Tenure:
 
     async def look(self) -> None:
         """Ask for the duty once, and begin or end the work."""
+        async with self._looking:
+            if not self._is_over:
+                await self._look()
+
+    async def finish(self, grace: float) -> None:
+        """Give the duty up for good: the node is about to end."""
+        async with self._looking:
+            self._is_over = True
+            if self._held is not None:
+                await self._give_up(self._held, grace)
+
+    async def _look(self) -> None:
         member = self._member()
         if self._held is not None and member is None:
-            await self._give_up(self._held)
+            await self._give_up(self._held, self._grace)
         if member is None:
             return
         if self._held is not None and self._held.epoch != member.epoch:
@@ -101,9 +115,9 @@ class Tenure:
         self._log.warning("this node has lost a duty of the fleet", why=why)
         await self._end(0.0)
 
-    async def _give_up(self, held: Membership) -> None:
+    async def _give_up(self, held: Membership, grace: float) -> None:
         """Another node takes it as soon as this one has finished."""
-        await self._end(self._grace)
+        await self._end(grace)
         try:
             await self._fleet.give_up_duty(self._duty, held)
         except StoreError as error:

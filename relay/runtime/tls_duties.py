@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from relay.routing.sts_keeper import StsKeeper
+from relay.runtime.duties import TLS_REPORTS
 from relay.runtime.gauges import wall_ms
 from relay.runtime.messages import MailIsDue
 from relay.runtime.tls_reporting import TlsReporting
@@ -25,6 +26,7 @@ async def run_tls_duties(relay: "Supervisor") -> None:
         context=relay.outbound_tls.contexts.verified,
         config=lambda: relay.config,
         changed=lambda: relay.crew.tell(MailIsDue(relay.queue_clock.now())),
+        is_ours=lambda: relay.duties.has(TLS_REPORTS),
         metrics=relay.metrics,
         log=relay.log,
         wall=wall_ms,

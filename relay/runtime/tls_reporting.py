@@ -1,14 +1,14 @@
 """Sends the daily reports on TLS to domains that ask for them (RFC 8460).
 
-One process does it, the supervisor: some time after midnight UTC, for days that are over and not
-settled yet. A domain that asks for no report is settled as that. What fails for now is tried again
-every hour, for three days. The mail is stored before its day is settled: a process that dies in
-between sends the report twice, under the same id, and never loses it.
+One process does it, the supervisor, of one node of a fleet: some time after midnight UTC, for days
+that are over and not settled yet. A domain that asks for no report is settled as that. What fails
+for now is tried again every hour, for three days. The mail is stored before its day is settled: a
+process that dies in between sends the report twice, under the same id, and never loses it.
 """
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random, SystemRandom
 from urllib.parse import urlsplit
 
@@ -45,7 +45,8 @@ def next_look(now: int, rng: Random, *, failed: bool) -> int:
 
 
 class TlsReporting:
-    """`changed` is called when mail was put into the queue; `wall` gives UTC milliseconds."""
+    """`changed` is called when mail was put into the queue; `is_ours` says whether it is this node
+    that sends them; `wall` gives UTC milliseconds."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class TlsReporting:
         context: ssl.SSLContext,
         config: Callable[[], Config],
         changed: Callable[[], None],
+        is_ours: Callable[[], Awaitable[bool]],
         metrics: Metrics,
         log: Logger,
         wall: Callable[[], int],
@@ -66,6 +68,7 @@ class TlsReporting:
         self._context = context
         self._config = config
         self._changed = changed
+        self._is_ours = is_ours
         self._metrics = metrics
         self._log = log
         self._wall = wall
@@ -83,7 +86,8 @@ class TlsReporting:
                 continue
             failed = True
             try:
-                failed = not await self.look()
+                # Another node's: it may die before it has sent them.
+                failed = not (await self._is_ours() and await self.look())
             except StoreError as error:
                 self._log.warning("TLS reports wait for the store", error=str(error))
             at = next_look(self._wall(), self._rng, failed=failed)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from relay.events.filing import Rules
+from relay.events.filing import Made, Rules
 from relay.feedback.policy import Policies
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.runtime import filing as filing_desk
 from relay.runtime.filing import FilingDesk
 from relay.store.attempted import Attempted
-from relay.store.happenings import Complained, Returned
+from relay.store.happenings import Complained, OutboxEntry, Returned
 from relay.store.interface import StoreError, StoreFull
+from relay.store.log_interface import FiledElsewhere
 from relay.store.log_values import Filing, MessageQuery
 from relay.store.sqlite import SqliteStore
 from relay.store.sqlite.log import SqliteLog
@@ -252,3 +253,47 @@ async def test_a_report_about_a_message_that_the_log_has_not_changes_nothing_and
     assert await desks.store.suppressions.find("a@destination.test") is None
     assert desks.metrics.registry.get_sample_value("relay_returns_forgotten_total") == 1
     assert unknown in desks.lines.getvalue()
+
+
+async def test_of_two_desks_the_one_that_comes_too_late_gives_up(desks: Desks) -> None:
+    late = await desks.open()
+    ids = [await desks.accept()]
+    await desks.work()
+    with pytest.raises(
+        FiledElsewhere
+    ):  # it finds nothing, for the other one has emptied the outbox
+        await late.run()
+    assert await desks.events() == both(*ids)
+
+
+async def test_of_two_desks_that_have_read_the_same_one_files_it(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await desks.accept()]
+    slow, read = await desks.open(), asyncio.Event()
+    goes_on = asyncio.Event()
+    made = slow._make
+
+    async def make(entries: list[OutboxEntry]) -> Made:
+        read.set()
+        await goes_on.wait()
+        return await made(entries)
+
+    monkeypatch.setattr(slow, "_make", make)
+    running = asyncio.create_task(slow.run())
+    await read.wait()
+    ids.append(await desks.accept())
+    await desks.work()
+    goes_on.set()
+    with pytest.raises(FiledElsewhere):
+        await running
+    assert await desks.events() == both(*ids)
+
+
+async def test_a_desk_whose_store_was_put_back_under_it_gives_up(desks: Desks) -> None:
+    await desks.accept()
+    await desks.work()
+    desk = await desks.open()
+    await desks.store.outbox.rename()
+    with pytest.raises(FiledElsewhere):
+        await desk.run()

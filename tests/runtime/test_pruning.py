@@ -52,7 +52,11 @@ def config(tmp_path):
     )
 
 
-async def rounds(monkeypatch, config, store, number):
+async def ours() -> bool:
+    return True
+
+
+async def rounds(monkeypatch, config, store, number, is_ours=ours):
     """Run the loop until it has slept so often; how long it slept each time."""
     slept = []
 
@@ -64,7 +68,7 @@ async def rounds(monkeypatch, config, store, number):
     monkeypatch.setattr(pruning.asyncio, "sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
         await pruning.prune_suppressions(
-            store, lambda: config, lambda: NOW, make_logger("json", "error")
+            store, lambda: config, lambda: NOW, is_ours, make_logger("json", "error")
         )
     return slept
 
@@ -86,3 +90,12 @@ async def test_a_store_that_fails_is_asked_again(monkeypatch, config):
     store = List(entries=3, faults=1)
     await rounds(monkeypatch, config, store, 2)
     assert store.entries == 0
+
+
+async def test_what_another_node_tidies_is_left_to_it(monkeypatch, config):
+    async def theirs():
+        return False
+
+    store = List(entries=600)
+    await rounds(monkeypatch, config, store, 2, theirs)
+    assert store.entries == 600

@@ -104,6 +104,14 @@ async def test_a_node_that_drains_finishes_and_leaves_the_duty_to_another(
     assert await two.look() == ["begins"]
 
 
+async def test_a_node_that_ends_takes_no_duty_any_more(one: Candidate, two: Candidate) -> None:
+    await one.look()
+    await one.tenure.finish(3.0)
+    assert one.told[-1] == "ends within 3"
+    assert await one.look() == []
+    assert await two.look() == ["begins"]
+
+
 async def test_a_duty_that_another_has_taken_over_ends_at_once(
     one: Candidate, register: Register
 ) -> None:

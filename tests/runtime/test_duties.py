@@ -1,0 +1,29 @@
+"""Who does what one node does for all."""
+
+from pathlib import Path
+
+from relay.runtime.duties import TIDYING, TLS_REPORTS, Duties
+from relay.store.fleet_values import Membership, NodeReport
+from relay.store.postgres.place import Place
+from relay.store.postgres.store import PostgresStore
+from relay.store.sqlite import SqliteStore
+
+
+async def test_the_only_node_does_everything(tmp_path: Path) -> None:
+    assert await Duties(SqliteStore(tmp_path), lambda: None).has(TIDYING)
+
+
+async def test_of_many_nodes_one_does_it_until_it_leaves(postgres_url: str) -> None:
+    store = PostgresStore(Place(postgres_url))
+    await store.open()
+    one, two = [await store.fleet.join(n, n, 10_000, NodeReport("1")) for n in ("one", "two")]
+    members: list[Membership | None] = [one, two]
+    first, second = (Duties(store, lambda n=n: members[n]) for n in range(2))  # type: ignore[misc]
+    assert await second.has(TIDYING)
+    assert not await first.has(TIDYING)
+    assert await first.has(TLS_REPORTS)
+    await store.fleet.leave(two)
+    members[1] = None
+    assert await first.has(TIDYING)
+    assert not await second.has(TIDYING)
+    await store.close()
