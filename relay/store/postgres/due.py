@@ -15,7 +15,7 @@ _OF_SET = f"{_FREE} AND expires_at >= 0 AND configuration_set"
 _OF_LINE = f"{_FREE} AND accepted_at >= 0 AND configuration_set = $2 AND domain"
 _NEXT = f"(SELECT domain {_OF_LINE} > %s AND domain <= $4 ORDER BY domain LIMIT 1)"
 
-_SETS = f"""
+SETS = f"""
     WITH RECURSIVE found (name) AS (
         (SELECT configuration_set {_OF_SET} >= '' ORDER BY configuration_set LIMIT 1)
         UNION ALL
@@ -25,7 +25,7 @@ _SETS = f"""
     SELECT name FROM found WHERE name IS NOT NULL
         AND (SELECT true {_OF_SET} = found.name AND due_at <= $1 ORDER BY due_at LIMIT 1)
 """  # noqa: S608 - constants
-_LONGEST_DUE = f"""
+LONGEST_DUE = f"""
     SELECT asked.name, longest.id, longest.domain
     FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY AS asked (name, most, place)
     CROSS JOIN LATERAL (SELECT id, domain, due_at {_OF_SET} = asked.name
@@ -33,7 +33,7 @@ _LONGEST_DUE = f"""
     ORDER BY asked.place, longest.due_at
 """  # noqa: S608 - constants
 # Of the lines that were stepped on, those with due mail, and the end of the way.
-_LINES = f"""
+LINES = f"""
     WITH RECURSIVE line (domain, step) AS (
         SELECT {_NEXT % "$3"}, 1
         UNION ALL
@@ -46,7 +46,7 @@ _LINES = f"""
     SELECT domain, step, is_due FROM looked_at
     WHERE domain IS NULL OR step = $5 OR is_due LIMIT $6
 """  # noqa: S608 - constants
-_HEADS = f"""
+HEADS = f"""
     SELECT asked.domain, head.id
     FROM unnest($3::text[], $4::integer[]) WITH ORDINALITY AS asked (domain, most, place)
     CROSS JOIN LATERAL (SELECT id, due_at {_OF_LINE} = asked.domain
@@ -70,12 +70,12 @@ async def find_due(db: Session, want: Want) -> Due:
 async def _answer(db: Session, question: Question) -> turns.Rows:
     match question:
         case SetsDue(now):
-            return await db.fetch(_SETS, now)
+            return await db.fetch(SETS, now)
         case LongestDue(now, windows):
             names, numbers = zip(*windows, strict=True)
-            return await db.fetch(_LONGEST_DUE, now, names, numbers)
+            return await db.fetch(LONGEST_DUE, now, names, numbers)
         case NextLines(now, name, after, last, steps, enough):
-            return await db.fetch(_LINES, now, name, after, last, steps, enough)
+            return await db.fetch(LINES, now, name, after, last, steps, enough)
         case HeadsOfLines(now, name, lines):
             domains, numbers = zip(*lines, strict=True)
-            return await db.fetch(_HEADS, now, name, domains, numbers)
+            return await db.fetch(HEADS, now, name, domains, numbers)
