@@ -11,7 +11,7 @@ two, one sees that the other has gone. Rows are locked in order of id.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from relay.mail.envelope import Recipient, domain_of
@@ -61,9 +61,14 @@ _DELETE_DONE_MESSAGES = (
     f" AND delivery.id < (message.id + 1) << {DELIVERY_BITS})"
 )
 _DELAY = (
-    "UPDATE delivery SET recipients = $3, due_at = $4, attempts = attempts + $5,"
-    " last_reply = coalesce(nullif($6, ''), last_reply), doubtful = false,"
-    " epoch = CASE WHEN $7 THEN epoch END WHERE id = $1 AND epoch = $2"
+    "UPDATE delivery AS d SET recipients = put_off.recipients, due_at = put_off.due_at,"
+    " attempts = d.attempts + put_off.attempted, doubtful = false,"
+    " last_reply = coalesce(nullif(put_off.last_reply, ''), d.last_reply),"
+    " epoch = CASE WHEN put_off.is_kept THEN d.epoch END"
+    " FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::integer[], $6::text[],"
+    " $7::boolean[])"
+    " AS put_off (id, epoch, recipients, due_at, attempted, last_reply, is_kept)"
+    " WHERE d.id = put_off.id AND d.epoch = put_off.epoch RETURNING put_off.id, put_off.epoch"
 )
 
 Claim = tuple[int, int]
@@ -175,18 +180,19 @@ async def settle(db: Session, requests: Sequence[tuple[Owner, Settlement]]) -> l
     """Apply the ends of attempts; those whose claim is gone change nothing."""
     everything = [settlement for _, settlement in requests]
     await _lock_shared(db, everything)
-    ended = await _end_all(db, [(o.epoch, s) for o, s in requests if not s.remaining])
-    settled = []
-    for owner, settlement in requests:
-        if settlement.remaining:
-            done = await _delay(db, owner, settlement)
-            settled.append(await _with_consequences(db, settlement, Settled(done)))
-        else:
-            result = ended.pop((owner.epoch, settlement.delivery.id), Settled(done=False))
-            settled.append(await _with_consequences(db, settlement, result))
-    await _tell(db, [s for s, result in zip(everything, settled, strict=True) if result.done])
+    claims = [(owner.epoch, settlement) for owner, settlement in requests]
+    settled = await _end_all(db, [claim for claim in claims if not claim[1].remaining])
+    settled |= await _delay_all(db, [claim for claim in claims if claim[1].remaining])
+    results = [settled.pop((epoch, s.delivery.id), Settled(done=False)) for epoch, s in claims]
+    ours = [s for s, result in zip(everything, results, strict=True) if result.done]
+    await suppression.add_observed(db, [entry for s in ours for entry in s.suppress])
+    withheld = await _report(db, ours)
+    await _tell(db, ours)
     await attempts.add(db, [s.attempt for s in everything if s.attempt is not None])
-    return settled
+    return [
+        replace(result, withheld=tuple(withheld.get(s.delivery.id, ()))) if result.done else result
+        for s, result in zip(everything, results, strict=True)
+    ]
 
 
 async def end(db: Session, requests: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
@@ -239,35 +245,39 @@ async def _end_all(db: Session, claims: Sequence[tuple[int, Settlement]]) -> dic
     return {(epoch, i): Settled(True, i >> DELIVERY_BITS in gone) for i, epoch in over}
 
 
-async def _delay(db: Session, owner: Owner, settlement: Settlement) -> bool:
-    told = await db.execute(
-        _DELAY,
-        settlement.delivery.id,
-        owner.epoch,
-        encode_recipients(settlement.remaining),
-        settlement.due_at,
-        int(settlement.attempted),
-        text(settlement.last_reply),
-        settlement.keep_claim,
-    )
-    return rows_of(told) == 1
+async def _delay_all(db: Session, claims: Sequence[tuple[int, Settlement]]) -> dict[Claim, Settled]:
+    """Put deliveries off whose claims hold."""
+    if not claims:
+        return {}
+    rows = [
+        (
+            settlement.delivery.id,
+            epoch,
+            encode_recipients(settlement.remaining),
+            settlement.due_at,
+            int(settlement.attempted),
+            text(settlement.last_reply),
+            settlement.keep_claim,
+        )
+        for epoch, settlement in sorted(claims, key=lambda claim: claim[1].delivery.id)
+    ]
+    delayed = await db.fetch(_DELAY, *map(list, zip(*rows, strict=True)))
+    return {(epoch, identifier): Settled(True) for identifier, epoch in delayed}
 
 
-async def _with_consequences(db: Session, settlement: Settlement, settled: Settled) -> Settled:
-    """What follows from an attempt, where it was ours to settle."""
-    if not settled.done:
-        return settled
-    if settlement.suppress:
-        await suppression.add_observed(db, settlement.suppress)
-    if not settlement.reports:
-        return settled
-    stored = await insert(db, [(report, None) for report in settlement.reports])
-    withheld = tuple(
-        (report.message, suppressed)
-        for report, accepted in zip(settlement.reports, stored, strict=True)
-        for suppressed in accepted.suppressed
-    )
-    return Settled(True, settled.message_gone, withheld)
+async def _report(
+    db: Session, settlements: Sequence[Settlement]
+) -> dict[int, list[tuple[Message, Suppressed]]]:
+    """Queue the reports of attempts; by delivery, the recipients of them who are suppressed."""
+    reports = [(s.delivery.id, report) for s in settlements for report in s.reports]
+    withheld: dict[int, list[tuple[Message, Suppressed]]] = {}
+    if not reports:
+        return withheld
+    stored = await insert(db, [(report, None) for _, report in reports])
+    for (identifier, report), accepted in zip(reports, stored, strict=True):
+        for suppressed in accepted.suppressed:
+            withheld.setdefault(identifier, []).append((report.message, suppressed))
+    return withheld
 
 
 async def _tell(db: Session, settled: Sequence[Settlement]) -> None:

@@ -123,11 +123,9 @@ async def add_observed(db: Session, entries: Sequence[SuppressionEntry]) -> None
         outcomes = {key: _observe_all(known.get(key), seen) for key, seen in waiting.items()}
         added = await _add_new(db, [o[0] for key, o in outcomes.items() if key not in known])
         await _replace(db, [o[0] for key, o in outcomes.items() if key in known and o[1]])
-        told = [row for key in known.keys() | added for row in outcomes[key][1]]
-        await changes.add(db, told)
-        waiting = {
-            key: seen for key, seen in waiting.items() if key not in known and key not in added
-        }
+        done = known.keys() | added
+        await changes.add(db, [row for key in waiting if key in done for row in outcomes[key][1]])
+        waiting = {key: seen for key, seen in waiting.items() if key not in done}
 
 
 def _observe_all(
