@@ -9,7 +9,7 @@ While the log cannot be written the outbox grows and mail goes on.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from relay.events.filing import Made, Memory, Rules, make_filing, strangers, told_from_outside
 from relay.observe.logging import Logger
@@ -28,6 +28,15 @@ _ONCE_KEPT_MS = 366 * 86_400_000
 _ONCE_EVERY = 600.0
 _ONCE_AT_ONCE = 1_000
 _ALONE_EVERY = 1.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A filing, the time of its oldest entry (UTC ms), and whether there may be more to come."""
+
+    filing: Filing
+    oldest: int
+    is_full: bool
 
 
 class FilingDesk:
@@ -56,6 +65,7 @@ class FilingDesk:
         self._logger = logger
         self._memory = Memory()
         self._name, self._upto = "", 0
+        self._ready: _Ready | None = None
         self._ending = asyncio.Event()
         self._pruned_at = 0.0
         self._alone_at = 0.0
@@ -116,22 +126,34 @@ class FilingDesk:
 
     async def _file_some(self) -> bool:
         """File what there is, up to a number; whether there may be more."""
-        entries = await self._outbox.read(self._upto, _AT_ONCE)
+        if self._ready is None:
+            self._ready = await self._get_ready()
         self._metrics.outbox_age.set(
-            max(0.0, (self._wall() - entries[0].at) / 1000) if entries else 0.0
+            max(0.0, (self._wall() - self._ready.oldest) / 1000) if self._ready else 0.0
         )
-        if not entries:
+        if self._ready is None:
             await self._look_for_another()
             return False
+        filing, is_full = self._ready.filing, self._ready.is_full
+        # The same one until it is filed: should a commit not be heard of, the log can tell.
+        await self._log.file(filing)
+        self._ready = None
+        self._upto = filing.upto
+        self._count(filing)
+        self._filed(filing)
+        await self._outbox.forget(self._upto)
+        return is_full
+
+    async def _get_ready(self) -> _Ready | None:
+        """What is to be filed next; None while there is nothing."""
+        entries = await self._outbox.read(self._upto, _AT_ONCE)
+        if not entries:
+            return None
         made = await self._make(entries)
         if made.suppress:
             await self._suppressions.add_observed(made.suppress)
-        await self._log.file(replace(made.filing, after=self._upto))
-        self._upto = made.filing.upto
-        self._count(made.filing)
-        self._filed(made.filing)
-        await self._outbox.forget(self._upto)
-        return len(entries) == _AT_ONCE
+        filing = replace(made.filing, after=self._upto)
+        return _Ready(filing, entries[0].at, len(entries) == _AT_ONCE)
 
     async def _look_for_another(self) -> None:
         """Who finds nothing to file may be one who was stopped, while another one has filed it."""

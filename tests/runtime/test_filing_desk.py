@@ -15,9 +15,12 @@ from relay.runtime import filing as filing_desk
 from relay.runtime.filing import FilingDesk
 from relay.store.attempted import Attempted
 from relay.store.happenings import Complained, OutboxEntry, Returned
-from relay.store.interface import StoreError, StoreFull
-from relay.store.log_interface import FiledElsewhere
+from relay.store.interface import Store, StoreError, StoreFull, StoreUnavailable
+from relay.store.log_interface import FiledElsewhere, MessageLog
 from relay.store.log_values import Filing, MessageQuery
+from relay.store.postgres.log import PostgresLog
+from relay.store.postgres.place import Place
+from relay.store.postgres.store import PostgresStore
 from relay.store.sqlite import SqliteStore
 from relay.store.sqlite.log import SqliteLog
 from relay.store.values import Owner, Settlement
@@ -27,34 +30,62 @@ from tests.limits.making import make_config
 DEAD = Returned(0, "a@destination.test", "failed", "5.1.1", "550 5.1.1 User unknown", "mx.test")
 
 
-class FullLog(SqliteLog):
-    """While `is_full` there is no room to file anything; `refused` is set by the second try."""
+class Obstacles:
+    """What may be in the way of filing. While `is_full` there is no room, and `refused` is set by
+    the second try; of the next `unheard` filings nobody hears that they were done."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+    def __init__(self) -> None:
         self.is_full = False
         self.tries = 0
         self.refused = asyncio.Event()
+        self.unheard = 0
 
-    async def file(self, filing: Filing) -> None:
+    def before(self) -> None:
         if self.is_full:
             self.tries += 1
             if self.tries == 2:
                 self.refused.set()
             raise StoreFull("No room: no space left on device")
-        await super().file(filing)
+
+    def after(self) -> None:
+        if self.unheard:
+            self.unheard -= 1
+            raise StoreUnavailable("The database was lost.")
+
+
+def obstruct(log: MessageLog, obstacles: Obstacles) -> None:
+    """Put them in the way."""
+    file = log.file
+
+    async def obstructed(filing: Filing) -> None:
+        obstacles.before()
+        await file(filing)
+        obstacles.after()
+
+    log.file = obstructed  # type: ignore[method-assign]
 
 
 class Desks:
     """A store with an outbox, a log, and one desk after the other between them."""
 
-    def __init__(self, directory: Path) -> None:
-        self.store, self.log = SqliteStore(directory), FullLog(directory)
+    def __init__(self, store: Store, log: MessageLog) -> None:
+        self.store, self.log = store, log
+        self.obstacles = Obstacles()
+        obstruct(self.log, self.obstacles)
         self.metrics, self.lines = Metrics(), StringIO()
         self.filed: list[Filing] = []
         self.owner: Owner
         config = make_config()
         self.rules = Rules(config.hostname, Policies.of(config), frozenset())
+
+    async def begin(self) -> None:
+        await self.store.open()
+        await self.log.open()
+        self.owner = await self.store.register("worker", LEASE)
+
+    async def end(self) -> None:
+        await self.log.close()
+        await self.store.close()
 
     async def open(self) -> FilingDesk:
         desk = FilingDesk(
@@ -90,15 +121,19 @@ class Desks:
         return len(await self.store.outbox.read(0, 1_000))
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Desks:
+    if request.param == "sqlite":
+        return Desks(SqliteStore(tmp_path), SqliteLog(tmp_path))
+    place = Place(request.getfixturevalue("postgres_url"))
+    return Desks(PostgresStore(place), PostgresLog(place))
+
+
 @pytest.fixture
-async def desks(tmp_path: Path) -> AsyncIterator[Desks]:
-    made = Desks(tmp_path)
-    await made.store.open()
-    await made.log.open()
-    made.owner = await made.store.register("worker", LEASE)
+async def desks(made: Desks) -> AsyncIterator[Desks]:
+    await made.begin()
     yield made
-    await made.log.close()
-    await made.store.close()
+    await made.end()
 
 
 def both(*ids: str) -> list[tuple[str, str]]:
@@ -127,18 +162,18 @@ async def test_while_the_log_is_full_mail_goes_on_and_all_is_filed_once_there_is
     desks: Desks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filing_desk, "_RETRY_FIRST", 0.01)
-    desks.log.is_full = True
+    desks.obstacles.is_full = True
     ids = [await desks.accept()]
     desk = await desks.open()
     running = asyncio.create_task(desk.run())
-    await desks.log.refused.wait()
+    await desks.obstacles.refused.wait()
     ids.append(await desks.accept())
     assert await desks.waiting() == 4
     assert desks.filed == []
     assert desks.metrics.registry.get_sample_value("relay_message_log_errors_total")
     assert "it waits in the outbox" in desks.lines.getvalue()
     assert "no space left on device" in desks.lines.getvalue()
-    desks.log.is_full = False
+    desks.obstacles.is_full = False
     desk.finish()
     await running
     if await desks.waiting():  # it was to end while it waited for the next try
@@ -150,7 +185,7 @@ async def test_while_the_log_is_full_mail_goes_on_and_all_is_filed_once_there_is
 async def test_a_desk_that_should_end_while_the_log_is_full_leaves_all_in_the_outbox(
     desks: Desks,
 ) -> None:
-    desks.log.is_full = True
+    desks.obstacles.is_full = True
     await desks.accept()
     await desks.work()
     assert await desks.waiting() == 2
@@ -176,26 +211,47 @@ async def test_who_dies_between_filing_and_forgetting_has_filed_once(
 
 
 async def test_a_log_that_is_begun_anew_has_what_the_outbox_still_holds(
-    desks: Desks, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    desks = Desks(SqliteStore(tmp_path), SqliteLog(tmp_path))
+    await desks.begin()
     await desks.accept()
     await desks.work()
     await desks.log.close()
     (tmp_path / "log.db").unlink()
-    desks.log = FullLog(tmp_path)
+    desks.log = SqliteLog(tmp_path)
     await desks.log.open()
     second = await desks.accept()
     await desks.work()
     assert await desks.events() == both(second)
     found = await desks.log.search(MessageQuery())
     assert [one.message.id for one in found.messages] == [second]
+    await desks.end()
+
+
+async def test_a_filing_that_is_not_heard_of_is_made_once_though_more_has_come(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing_desk, "_RETRY_FIRST", 0.01)
+    desks.obstacles.unheard = 1
+    first = await desks.accept()
+    desk = await desks.open()
+    running = asyncio.create_task(desk.run())
+    while desks.obstacles.unheard:
+        await asyncio.sleep(0.01)
+    second = await desks.accept()
+    desk.finish()
+    await running
+    if await desks.waiting():
+        await desks.work()
+    assert await desks.events() == both(first, second)
 
 
 async def test_a_store_that_was_put_back_to_an_earlier_state_is_filed_as_new(
     desks: Desks,
 ) -> None:
     name, newest = await desks.store.outbox.name()
-    await desks.log.file(Filing(name, newest + 1_000))
+    await desks.log.file(Filing(name, newest + (1 << 40)))
     message_id = await desks.accept()
     await desks.work()
     assert await desks.events() == both(message_id)
@@ -227,13 +283,13 @@ async def test_a_scribe_that_dies_before_it_files_a_report_suppresses_once_and_t
     message_id = await desks.accept()
     await desks.work()
     await desks.store.outbox.add(message_id, NOW + 9, DEAD, "once")
-    desks.log.is_full = True  # what was suppressed stays so, nothing is filed
+    desks.obstacles.is_full = True  # what was suppressed stays so, nothing is filed
     desk = await desks.open()
     work = asyncio.create_task(desk.run())
-    await desks.log.refused.wait()
+    await desks.obstacles.refused.wait()
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
-    desks.log.is_full = False
+    desks.obstacles.is_full = False
     await desks.work()
 
     assert [kind for _, kind in await desks.events()] == ["Send", "Delivery", "Bounce"]
