@@ -339,7 +339,9 @@ class Metrics:
             "sending_paused", "1 while new mail of it is refused.", "kind", "name"
         )
         self.scribes = self._gauge(
-            "scribes", "1 while the process runs that files what happened and tells of it."
+            "scribes",
+            "1 while the process runs that files what happened and tells of it. In a fleet it runs on"
+            " one node.",
         )
         self.worker_deaths = self._counter(
             "worker_deaths_total", "Worker processes that died and were replaced."
