@@ -340,8 +340,8 @@ class Metrics:
         )
         self.scribes = self._gauge(
             "scribes",
-            "1 while the process runs that files what happened and tells of it. In a fleet it runs on"
-            " one node.",
+            "1 while the process runs that files what happened and tells of it. In a fleet it runs"
+            " on one node.",
         )
         self.worker_deaths = self._counter(
             "worker_deaths_total", "Worker processes that died and were replaced."
