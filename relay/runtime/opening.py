@@ -76,7 +76,18 @@ def store_of(
 
 
 def make_log(
-    config: Config, log: Logger, on_damage: Callable[[], None] = lambda: None
+    config: Config,
+    log: Logger,
+    on_damage: Callable[[], None] = lambda: None,
+    session: str = "relay",
 ) -> MessageLog:
-    """A message log, not opened yet. `on_damage` is called should it have to be begun anew."""
-    return SqliteLog(config.data_dir, log=log, on_damage=on_damage)
+    """A message log, not opened yet. `on_damage` is called should an embedded one have to be begun
+    anew; `session` is as above. Raises StoreUnavailable likewise."""
+    if config.store.url is None:
+        return SqliteLog(config.data_dir, log=log, on_damage=on_damage)
+    try:
+        from relay.store.postgres import Place  # noqa: PLC0415 - likewise
+        from relay.store.postgres.log import PostgresLog  # noqa: PLC0415
+    except ImportError as error:
+        raise StoreUnavailable(_NO_DRIVER) from error
+    return PostgresLog(Place(config.store.url, config.store.password_file, session), log=log)

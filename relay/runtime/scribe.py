@@ -34,6 +34,8 @@ from relay.runtime.subordinate import Subordinate, run_process
 from relay.store.interface import StoreError
 from relay.store.log_values import Filing
 
+_SESSION = "relay scribe"
+
 
 class Scribe(Subordinate):
     """The parts of the scribe, under the configuration that the supervisor gives it."""
@@ -101,10 +103,10 @@ class Scribe(Subordinate):
 
     async def _start(self, config: Config) -> None:
         self._configure(config)
-        self.store = make_store(config, self.metrics, self.log)
+        self.store = make_store(config, self.metrics, self.log, _SESSION)
         await self.store.open(joining=True)
         self._cleanup.push_async_callback(self.store.close)
-        self.message_log = make_log(config, self.log, self._log_lost)
+        self.message_log = make_log(config, self.log, self._log_lost, _SESSION)
         await self.message_log.open()
         self._cleanup.push_async_callback(self.message_log.close)
         self.desk = FilingDesk(

@@ -7,11 +7,13 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
+from relay.store.happenings import Complained
 from relay.store.interface import StoreUnavailable
 from relay.store.log_interface import FiledElsewhere
 from relay.store.log_values import Filing, MessageQuery
 from relay.store.postgres.log import PostgresLog, search, weights
 from relay.store.postgres.place import Place
+from relay.store.postgres.store import PostgresStore
 from tests.contract.test_message_log import delivered, ids, message, sent
 
 
@@ -133,3 +135,22 @@ async def test_who_reads_writes_nothing(postgres_url: str) -> None:
     with pytest.raises(StoreUnavailable, match="reading"):
         await log.file(Filing("o", 1))
     await log.close()
+
+
+async def test_what_waits_in_a_store_that_moves_to_another_server_is_filed_before_what_comes(
+    postgres_url: str,
+) -> None:
+    """Its numbers are those of the transactions of the old one, and the new one has had few."""
+    store = PostgresStore(Place(postgres_url))
+    await store.open()
+    for name in ("one", "two"):
+        await store.outbox.add(name, 1, Complained(0))
+    session = await asyncpg.connect(postgres_url)
+    await session.execute("UPDATE relay.outbox SET id = id + (1::bigint << 50)")
+    await session.close()
+    assert await store.outbox.read(0, 9) == []
+    await store.outbox.rename()
+    await store.outbox.add("three", 1, Complained(0))
+    read = [entry.message_id for entry in await store.outbox.read(0, 9)]
+    assert read == ["one", "two", "three"]
+    await store.close()

@@ -46,6 +46,11 @@ _READ = (
     f" AND id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {_PLACES}"
     " ORDER BY id LIMIT $2"
 )
+_RENUMBER = (
+    "UPDATE outbox SET id = old.place FROM (SELECT id, row_number() OVER (ORDER BY id) AS place"  # noqa: S608
+    f" FROM outbox WHERE id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_PLACES})"
+    " AS old WHERE outbox.id = old.id"
+)
 
 
 class Outbox:
@@ -129,7 +134,10 @@ async def name(db: Session) -> tuple[str, int]:
 
 
 async def _rename(db: Session, requests: Sequence[None]) -> list[str]:
+    """Entries of the server that was before have numbers that this one has not come to. They get
+    the lowest ones, in their order: else they would wait, and come after what is newer."""
     await db.execute("UPDATE outbox_name SET name = md5(random()::text || clock_timestamp()::text)")
+    await db.execute(_RENUMBER)
     known = await db.fetchval("SELECT name FROM outbox_name")
     return [known] * len(requests)
 
