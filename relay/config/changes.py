@@ -17,6 +17,7 @@ _AT_START: tuple[KeyPath, ...] = (
     ("hostname",),
     ("data_dir",),
     ("store",),
+    ("fleet",),
     ("metrics", "address"),
     ("logging",),
     ("simulator",),

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.config.bounces import Bounces
 from relay.config.events import EventDestination
+from relay.config.fleet import Fleet
 from relay.config.headers import FeedbackSender, Unsubscribe
 from relay.config.message_log import MessageLog
 from relay.config.names import (
@@ -408,6 +409,7 @@ class Config(_Section):
     reputation: Reputation = Reputation()
     message_log: MessageLog = MessageLog()
     store: StoreConfig = StoreConfig()
+    fleet: Fleet = Fleet()
     metrics: Metrics = Metrics()
     logging: Logging = Logging()
     simulator: Simulator | None = None

@@ -72,6 +72,7 @@ class Claiming:
         self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
         self._room_at = _NEVER  # UTC ms, when there is room for what was kept out
         self._left: frozenset[str] = frozenset()  # sets with due mail that was left in the store
+        self._elsewhere: frozenset[str] = frozenset()  # sets that other nodes are to carry
         self._by_turns = False  # more was due than was asked for
         self._missed = False  # mail of such a set was stored since the store was asked last
         self._freed = 0  # deliveries, since then
@@ -82,12 +83,14 @@ class Claiming:
     @property
     def leaves_mail(self) -> bool:
         """Whether due mail was left in the store for want of room."""
-        return bool(self._left) or self._by_turns
+        return bool(self._left or self._elsewhere) or self._by_turns
 
     def has_room(self, name: str) -> bool:
         """Whether freshly accepted mail of a set is to come into memory. While older mail of the
         set waits in the store, half of its room is kept for that; and all of it where its rate
         decides how much goes, or the older would never have its turn."""
+        if name in self._elsewhere:
+            return False
         room = self._shares.room(name)
         if name in self._left:
             return room > self._shares.held(name) and not self._shares.is_limited(name)
@@ -95,6 +98,11 @@ class Claiming:
             return True
         self._left |= {name}
         return False
+
+    def leave_to_others(self, sets: frozenset[str]) -> None:
+        """Other nodes of the fleet are to carry mail of these sets, and of no others."""
+        self._elsewhere = sets
+        self.ask_now()
 
     def expect(self, due_at: int, name: str = "") -> None:
         """Mail that is due at `due_at` (UTC ms) was stored, of the set `name`; or a due time has
@@ -217,6 +225,7 @@ class Claiming:
         rooms = self._shares.rooms()
         for name, room in self.mail.narrows.rooms(now).items():
             rooms[name] = min(room, rooms.get(name, room))
+        rooms |= dict.fromkeys(self._elsewhere, 0)
         return Want(
             now=self._wall(),
             limit=limit,

@@ -42,6 +42,7 @@ from relay.routing.suspensions import Suspensions
 from relay.signing.keys import KeyRing
 from relay.signing.return_paths import NO_RETURN_PATHS, ReturnPaths
 from relay.signing.sign import dkim_fields
+from relay.store.fleet_values import Elsewhere
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, QueueFilter, Settlement, WarmupProgress
 from relay.store.values import Line as MailLine
@@ -222,6 +223,10 @@ class Scheduler:
     def suspend(self, suspensions: Suspensions) -> None:
         """Put an operator's orders in force, for what waits and for what comes."""
         self._dispatcher.suspend(suspensions)
+
+    def elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Leave this mail to other nodes, and no other."""
+        self._claiming.leave_to_others(elsewhere.sets)
 
     def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
         """The warm-ups of source addresses have come so far."""

@@ -309,6 +309,15 @@ class Metrics:
             "certificate_expiry_timestamp_seconds", "Expiry of a certificate.", "certificate"
         )
         self.workers = self._gauge("workers", "Worker processes that carry mail now.")
+        self.fleet_nodes = self._gauge(
+            "fleet_nodes", "Relays that share the store, those that died lately too.", "state"
+        )
+        self.fleet_member = self._gauge(
+            "fleet_member", "1 while this relay is a living node of its fleet."
+        )
+        self.fleet_configuration_differs = self._gauge(
+            "fleet_configuration_differs", "1 while another node has another configuration."
+        )
         self.events = self._counter(
             "events_total",
             "What happened to messages, as it was filed in the message log.",

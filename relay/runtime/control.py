@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ from relay.runtime.messages import (
 )
 from relay.runtime.tls_outlook import look_out
 from relay.signing.keys import KeyRing
+from relay.store.fleet_values import NewsKind
 from relay.store.values import Line, QueueFilter, SuppressionEntry
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ class RelayControl:
             clock=relay.queue_clock.now,
             recall=self._recall,
             gave_up=Telling(relay.metrics, relay.log).bounced_by_operator,
-            queue_changed=lambda: relay.crew.tell(QueueChanged()),
+            queue_changed=self._queue_changed,
             secrets_changed=self._secrets_changed,
-            suspensions_changed=relay.suspender.refresh,
-            pauses_changed=relay.pausing.refresh,
-            warmups_changed=relay.warmups.reload,
+            suspensions_changed=self._told(relay.suspender.refresh, "suspensions"),
+            pauses_changed=self._told(relay.pausing.refresh, "pauses"),
+            warmups_changed=self._told(relay.warmups.reload, "warmups"),
             source_faults=self._source_faults,
             providers=self._providers,
             waiting=self._waiting,
@@ -97,7 +98,23 @@ class RelayControl:
         """Have every worker give back what it holds in memory of it."""
         await self._relay.crew.ask(Recall(which), _RECALL_S)
 
+    def _queue_changed(self) -> None:
+        self._relay.crew.tell(QueueChanged())
+        self._relay.fleet.tell_soon("queue")
+
+    def _told(
+        self, change: Callable[[], Awaitable[None]], news: NewsKind
+    ) -> Callable[[], Awaitable[None]]:
+        """What puts a change in force here, and has the other nodes told of it."""
+
+        async def changed() -> None:
+            await self._relay.fleet.tell(news)
+            await change()
+
+        return changed
+
     async def _secrets_changed(self) -> None:
+        await self._relay.fleet.tell("secrets")
         known: list[bool] = await self._relay.crew.ask(SecretsChanged())
         if not all(known):
             raise Refused(

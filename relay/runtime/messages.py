@@ -19,6 +19,7 @@ from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.limits.specs import Limit
 from relay.observe.merging import Family
+from relay.store.fleet_values import Elsewhere
 from relay.store.pauses import Pause
 from relay.store.values import Line, QueueFilter, Suspension, WarmupProgress
 
@@ -294,6 +295,13 @@ class PausesAre(Question[bool]):
     pauses: tuple[Pause, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ElsewhereIs:
+    """This mail is for other nodes to carry from now on, and no other."""
+
+    elsewhere: Elsewhere
+
+
 # --- The scribe says
 
 
@@ -429,5 +437,6 @@ KINDS: tuple[type, ...] = (
     LimitChanged,
     PausesAre,
     PausesChanged,
+    ElsewhereIs,
 )
 """Every message, in the order of their numbers on the line."""

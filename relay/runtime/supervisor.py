@@ -48,6 +48,7 @@ from relay.runtime.assembly import (
 from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
 from relay.runtime.duties import SCRIBE, TIDYING, Duties
+from relay.runtime.fleet import InFleet
 from relay.runtime.forwarding import KINDS, Forwarding
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
@@ -68,7 +69,7 @@ from relay.runtime.tls_duties import run_tls_duties
 from relay.runtime.warmup_clock import WarmupClock
 from relay.simulator.greylist import Greylist
 from relay.simulator.server import start_simulator
-from relay.store.fleet_values import Membership
+from relay.store.fleet_values import Elsewhere, Membership
 from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
 
@@ -104,6 +105,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopping = False
         self.scribe_tenure: Tenure | None = None
+        self._has_crew = False
 
     @property
     def config(self) -> Config:
@@ -143,6 +145,7 @@ class Supervisor:
         self.resolver = DnsResolver(name_servers(config), dnssec=config.transport.dane)
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
+        await self._join_fleet()
         await self._start_policies(config)
         assembly = await self.assemble(config)
         self.router, self.keyring = assembly.router, assembly.keyring
@@ -212,12 +215,23 @@ class Supervisor:
 
     async def _open_store(self, config: Config) -> None:
         self.store = make_store(config, self.metrics, self.log)
+        self.fleet = InFleet(self)
         await self.store.open()
         self._cleanup.push_async_callback(self.store.close)
         self.duties = Duties(self.store, self.member_for_duties)
         self.message_log = make_log(config, self.log)
         await self.message_log.open(reading=True)
         self._cleanup.push_async_callback(self.message_log.close)
+
+    async def _join_fleet(self) -> None:
+        await self.fleet.join()
+        self._cleanup.push_async_callback(self.fleet.membership.leave)
+        self._background(self.fleet.membership.run(), "membership of the fleet")
+
+    def tell_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Have workers leave this mail to other nodes; those that join later are told then."""
+        if self._has_crew:
+            self.crew.tell(say.ElsewhereIs(elsewhere))
 
     async def _start_suspending(self) -> None:
         def changed(suspensions: Suspensions) -> None:
@@ -314,8 +328,12 @@ class Supervisor:
         self._cleanup.callback(self.door.stop)
         self._cleanup.push_async_callback(self.crew.stop, 0.0)
         self._cleanup.push_async_callback(self.scribe.stop, 0.0)
+        self._has_crew = True
+        self.fleet.attend()
         await self.crew.start()
         self._background(self.crew.keep(), "workers")
+        self._background(self.fleet.news.run(), "news of the fleet")
+        self._background(self._look_at_workers(), "report of this node")
         if self.store.is_shared:
             self.scribe_tenure = Tenure(
                 SCRIBE,
@@ -333,7 +351,8 @@ class Supervisor:
     def member_for_duties(self) -> Membership | None:
         """This node as a member of the fleet that may have duties; None while it is none, or is
         about to end."""
-        return None
+        membership = self.fleet.membership
+        return membership.member if membership.is_valid and not self.stopping else None
 
     async def _keep_scribe(self) -> None:
         """Mail does not wait for it, not even at the start."""
@@ -353,6 +372,11 @@ class Supervisor:
         """Look as often as workers do, so that steps too small to be jumps do not add up to one."""
         while True:
             self.queue_clock.now()
+            await asyncio.sleep(_CLOCK_EVERY)
+
+    async def _look_at_workers(self) -> None:
+        while True:
+            await self.fleet.look_at_workers()
             await asyncio.sleep(_CLOCK_EVERY)
 
     async def _tidy_limits(self) -> None:
@@ -421,7 +445,7 @@ class Supervisor:
     def _begin(self, name: str) -> say.Begin:
         self.queue_clock.now()
         return say.Begin(
-            name,
+            self.fleet.owner_name(name),
             self.crew.size,
             self._configuration,
             self.queue_clock.offset,

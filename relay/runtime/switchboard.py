@@ -82,6 +82,7 @@ class Switchboard:
         member.link.tell(say.SecretsChanged())
         member.link.tell(say.Suspend(self._relay.suspender.in_force.entries))
         member.link.tell(say.PausesAre(self._relay.pausing.in_force))
+        member.link.tell(say.ElsewhereIs(self._relay.fleet.elsewhere))
         for rest in self._relay.restraining.rests():
             member.link.tell(say.Resting(rest))
 

@@ -93,6 +93,7 @@ class Worker(Subordinate):
             say.LimitChanged: self._limit_changed,
             say.Resting: lambda message: self.scheduler.told(message.rest),
             say.HowMuchFlows: self._flow,
+            say.ElsewhereIs: lambda message: self.scheduler.elsewhere(message.elsewhere),
         }
         await self._connect(line, handlers)
         self.gatekeeper = DistantGatekeeper(self.link)

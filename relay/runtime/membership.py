@@ -1,0 +1,157 @@
+"""This node as a member of the fleet: it joins, beats once a second, and leaves.
+
+`is_valid` is what everything rests on that only a living node may do, such as lend permits of a
+share. It is told by this process's own monotonic clock, from before the store was asked: so a node
+that was stopped, or cannot reach the store, stops in time without anybody telling it, and no two
+clocks are compared.
+
+A node that was declared dead joins again, under a new epoch: what it held is gone, its mail with
+others. Of an embedded store there is one node, and none of this costs anything.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from relay.observe.logging import Logger
+from relay.observe.metrics import Metrics
+from relay.store.fleet_values import Membership, Node, NodeReport
+from relay.store.interface import FleetStore, StoreError, StoreUnavailable
+
+BEAT_S = 1.0
+_OF_A_LEASE = 3  # a beat that takes longer than this part of a lease is given up
+_STATES = ("serving", "draining", "drained", "dead")
+_IDENTITY = "node-id"
+
+
+class FleetMembership:
+    """`lease` is in seconds; `report` says how this node is doing; `seen` is told of all nodes
+    after each beat."""
+
+    def __init__(
+        self,
+        fleet: FleetStore,
+        name: str,
+        identity: str,
+        lease: float,
+        *,
+        report: Callable[[], NodeReport],
+        seen: Callable[[Sequence[Node]], None],
+        metrics: Metrics,
+        log: Logger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.nodes: Sequence[Node] = ()
+        self._fleet = fleet
+        self._identity = identity
+        self._lease = lease
+        self._report = report
+        self._seen = seen
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self._member: Membership | None = None
+        self._valid_until = clock()
+        self._is_failing = False
+
+    @property
+    def member(self) -> Membership | None:
+        """As what this node has joined; None before, and while it is declared dead."""
+        return self._member
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the lease of this node certainly still runs."""
+        return self._member is not None and self._clock() < self._valid_until
+
+    async def join(self) -> None:
+        """Become a node. Raises `StoreError`, also where a living node has the name."""
+        asked = self._clock()
+        self._member = await self._fleet.join(
+            self.name, self._identity, round(self._lease * 1000), self._report()
+        )
+        self._valid_until = asked + self._lease
+        await self._look()
+
+    async def run(self) -> None:
+        """Beat for ever. A store that fails is told once and asked again."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            await self.beat()
+
+    async def beat(self) -> None:
+        """Renew the lease, and look who else is there. Raises nothing that the store may raise."""
+        try:
+            async with asyncio.timeout(self._lease / _OF_A_LEASE):
+                await self._renew()
+                await self._look()
+        except (StoreError, TimeoutError) as error:
+            if not self._is_failing:
+                why = str(error) or "no answer"
+                self._log.error("the fleet cannot be told that this node lives", error=why)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+        self._metrics.fleet_member.set(self.is_valid)
+
+    async def leave(self) -> None:
+        """Be no node any more. A store that fails has the others wait for the lease."""
+        member, self._member = self._member, None
+        if member is None:
+            return
+        try:
+            async with asyncio.timeout(self._lease / _OF_A_LEASE):
+                await self._fleet.leave(member)
+        except (StoreError, TimeoutError) as error:
+            self._log.warning(
+                "the fleet cannot be told that this node has left: it waits for the lease",
+                error=str(error) or "no answer",
+            )
+
+    async def _renew(self) -> None:
+        if self._member is None:
+            await self.join()
+            self._log.info("this node has joined the fleet again", node=self.name)
+            return
+        asked = self._clock()
+        if await self._fleet.beat(self._member, self._report()):
+            self._valid_until = asked + self._lease
+            return
+        self._member = None
+        self._log.error(
+            "this node was declared dead: it was silent for longer than its lease, and others have"
+            " its mail",
+            node=self.name,
+            lease_seconds=self._lease,
+        )
+        await self.join()
+
+    async def _look(self) -> None:
+        self.nodes = await self._fleet.nodes()
+        counts = dict.fromkeys(_STATES, 0)
+        for node in self.nodes:
+            counts[node.report.state if node.is_alive else "dead"] += 1
+        for state, count in counts.items():
+            self._metrics.fleet_nodes.labels(state).set(count)
+        self._seen(self.nodes)
+
+
+def identity_of(data_dir: Path) -> str:
+    """The word by which this installation is told from another of the same name; made and kept when
+    there is none. Raises OSError, and StoreUnavailable where the file holds something else."""
+    path = data_dir / _IDENTITY
+    try:
+        with path.open("x", encoding="ascii") as file:
+            word = secrets.token_hex(16)
+            file.write(f"{word}\n")
+            return word
+    except FileExistsError:
+        word = path.read_text(encoding="ascii", errors="replace").strip()
+    if not word.isalnum():
+        raise StoreUnavailable(
+            f"{path} does not hold the identity of this node: remove it, and another is made"
+        )
+    return word

@@ -1,0 +1,46 @@
+"""Which mail is left to other nodes: what they can send, and this node cannot."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.config.model import Config
+from relay.routing.elsewhere import find_elsewhere
+from relay.store.fleet_values import Elsewhere, Node, NodeReport, NodeState
+from tests.delivery.outgoing import make_config
+
+OURS, THEIRS = "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return make_config(
+        tmp_path,
+        pools={
+            "ours": {"sources": [{"address": OURS}]},
+            "theirs": {"sources": [{"address": THEIRS}]},
+        },
+        configuration_sets={"a": {"pool": "ours"}, "b": {"pool": "theirs"}},
+        default_configuration_set="a",
+    )
+
+
+def node(*sources: str, alive: bool = True, state: NodeState = "serving") -> Node:
+    return Node("b", 2, 0, 0, 10_000, alive, NodeReport("1", state=state, sources=sources))
+
+
+def test_mail_of_a_pool_that_only_another_node_has_is_left_to_it(config: Config) -> None:
+    assert find_elsewhere(config, OURS.__eq__, [node(THEIRS)]) == Elsewhere(
+        frozenset({"b"}), frozenset({"theirs"})
+    )
+
+
+@pytest.mark.parametrize(
+    "others", [[], [node(OURS)], [node(THEIRS, alive=False)], [node(THEIRS, state="draining")]]
+)
+def test_mail_that_no_other_node_can_send_stays_here(config: Config, others: list[Node]) -> None:
+    assert not find_elsewhere(config, OURS.__eq__, others)
+
+
+def test_mail_that_both_can_send_is_carried_by_both(config: Config) -> None:
+    assert not find_elsewhere(config, lambda _: True, [node(OURS, THEIRS)])

@@ -1,0 +1,35 @@
+"""News of other nodes: each kind is seen to, and none is lost to a store that fails."""
+
+from relay.observe.logging import make_logger
+from relay.runtime.news import News
+from relay.store.interface import StoreUnavailable
+from tests.delivery.outgoing import Lines
+
+
+async def test_news_of_a_kind_is_seen_to_once_however_often_it_came() -> None:
+    news, seen = News(make_logger("json", "info", Lines())), []  # type: ignore[arg-type]
+
+    async def note() -> None:
+        seen.append(1)
+
+    news.handle({"pauses": note})
+    for _ in range(3):
+        news.hear("pauses")
+    news.hear("queue")
+
+    assert await news.see_to_it()
+    assert seen == [1]
+
+
+async def test_news_that_a_failing_store_held_up_is_seen_to_later() -> None:
+    news, faults = News(make_logger("json", "info", Lines())), [StoreUnavailable("away")]  # type: ignore[arg-type]
+
+    async def read() -> None:
+        if faults:
+            raise faults.pop()
+
+    news.handle({"secrets": read})
+    news.hear("secrets")
+
+    assert not await news.see_to_it()
+    assert await news.see_to_it()
