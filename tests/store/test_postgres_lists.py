@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from relay.store.postgres import Place, PostgresStore
+from relay.store.postgres import Place, PostgresStore, suspensions
 from relay.store.postgres.permits import as_asked
 from relay.store.tls_values import TlsOutcome, TlsTally
 from relay.store.values import (
@@ -19,6 +19,7 @@ from relay.store.values import (
 from tests.contract.making import AUTHOR, LEASE, NOW, make_new
 
 DAY = 86_400_000
+_SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 ODD = "nul \0 and half \ud83d a pair"
 
 
@@ -112,22 +113,26 @@ async def test_lists_that_nodes_import_and_delete_at_once_are_counted_right(
 
 
 async def test_no_mail_is_left_set_aside_for_an_order_that_is_lifted_meanwhile(
-    stores: list[PostgresStore],
+    stores: list[PostgresStore], postgres_url: str
 ) -> None:
     one, two, *_ = stores
     owner = await one.register("one", LEASE)
-    for _ in range(10):
-        await two.suspensions.put(Suspension("domain", "x.test", "", "root", NOW))
-        (delivery,) = (await one.insert(make_new("a@x.test"), owner)).deliveries
+    await two.suspensions.put(Suspension("domain", "x.test", "", "root", NOW))
+    (delivery,) = (await one.insert(make_new("a@x.test"), owner)).deliveries
 
-        async def lift() -> None:
-            await two.suspensions.lift("domain", "x.test")
-            await two.suspensions.free(100)
+    async def lift() -> int:
+        await two.suspensions.lift("domain", "x.test")
+        return await two.suspensions.free(100)
 
-        await asyncio.gather(
-            one.suspensions.set_aside(owner, [(delivery.id, "domain:x.test")]), lift()
-        )
-        assert await two.queue(QueueFilter(state="suspended")) == []
+    slow = await Place(postgres_url).connect()
+    async with slow.transaction():
+        await suspensions.set_aside(slow, [(owner, [(delivery.id, "domain:x.test")])])
+        lifting = asyncio.create_task(lift())
+        while not lifting.done() and not await slow.fetchval(_SOMEBODY_WAITS):
+            await asyncio.sleep(0)
+    assert await lifting == 1
+    assert await two.queue(QueueFilter(state="suspended")) == []
+    await slow.close()
 
 
 async def test_one_of_those_who_turn_the_day_of_a_warm_up_does(

@@ -72,7 +72,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX delivery_expiry ON delivery (expires_at)
         WHERE epoch IS NULL AND state IN ('queued', 'suspended');
     CREATE INDEX delivery_suspended ON delivery (suspended_by) WHERE state = 'suspended';
-    CREATE INDEX delivery_waits ON delivery (waits_for) WHERE waits_for IS NOT NULL;
+    CREATE INDEX delivery_waits ON delivery (waits_for, id) WHERE waits_for IS NOT NULL;
 
     -- Owners of claims. Their times are the server's.
     CREATE TABLE worker (

@@ -4,7 +4,8 @@ Several processes add to the same rows. A day has a bounded number of them: what
 not counted, what is known goes on.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.rows import text
@@ -12,23 +13,25 @@ from relay.store.postgres.session import Session, rows_of
 from relay.store.postgres.writer import Writer
 from relay.store.tls_values import TlsDay, TlsOutcome, TlsTally
 
-_KEY = "day, domain, policy_type, policy_domain, policy, result, detail, source, host, address"
+_FIELDS = 9  # of an outcome
 _DIGEST = (
     "md5({0}policy_type || E'\\n' || {0}policy_domain || E'\\n' || {0}policy || E'\\n' || {0}result"
     " || E'\\n' || {0}detail || E'\\n' || {0}source || E'\\n' || {0}host || E'\\n' || {0}address)"
 )
-_ADD = (
-    f"INSERT INTO tls_tally AS t ({_KEY}, sessions)"  # noqa: S608 - our own words
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-    f" ON CONFLICT (day, domain, {_DIGEST.format('')})"
-    " DO UPDATE SET sessions = t.sessions + excluded.sessions"
+_COLUMNS = "policy_type, policy_domain, policy, result, detail, source, host, address"
+_NEW = (
+    "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],"
+    f" $9::text[], $10::text[], $11::bigint[]) AS new (domain, {_COLUMNS}, sessions)"
 )
 _ADD_TO_KNOWN = (
-    "UPDATE tls_tally AS t SET sessions = t.sessions + $11 FROM (SELECT"  # noqa: S608 - likewise
-    " $3::text AS policy_type,"
-    " $4::text AS policy_domain, $5::text AS policy, $6::text AS result, $7::text AS detail,"
-    " $8::text AS source, $9::text AS host, $10::text AS address) AS k"
-    f" WHERE t.day = $1 AND t.domain = $2 AND {_DIGEST.format('t.')} = {_DIGEST.format('k.')}"
+    f"UPDATE tls_tally AS t SET sessions = t.sessions + new.sessions FROM {_NEW}"  # noqa: S608 - our own words
+    " WHERE t.day = $1 AND t.domain = new.domain"
+    f" AND {_DIGEST.format('t.')} = {_DIGEST.format('new.')} RETURNING new.domain, "
+    + ", ".join(f"new.{column}" for column in _COLUMNS.split(", "))
+)
+_ADD = (
+    f"INSERT INTO tls_tally (day, domain, {_COLUMNS}, sessions)"  # noqa: S608 - our own words
+    f" SELECT $1::integer, new.* FROM {_NEW}"
 )
 _DAYS = (
     "SELECT t.day, t.domain, sum(CASE WHEN t.result = '' THEN t.sessions ELSE 0 END)::bigint,"
@@ -68,19 +71,24 @@ async def _add(db: Session, requests: Sequence[tuple[int, Sequence[TlsTally], in
 
 
 async def _add_some(db: Session, day: int, tallies: Sequence[TlsTally], most: int) -> int:
+    """One at a time for each day: of two, the second sees what the first has added."""
     await db.execute("SELECT pg_advisory_xact_lock(hashtext('tls_tally'), $1)", day)
-    count = await db.fetchval("SELECT count(*) FROM tls_tally WHERE day = $1", day)
-    lost = 0
+    sessions: Counter[tuple[str, ...]] = Counter()
     for tally in tallies:
-        fields = (day, *map(text, _fields(tally.outcome)), tally.sessions)
-        if rows_of(await db.execute(_ADD_TO_KNOWN, *fields)):
-            continue
-        if count >= most:
-            lost += tally.sessions
-            continue
-        await db.execute(_ADD, *fields)
-        count += 1
-    return lost
+        sessions[tuple(map(text, _fields(tally.outcome)))] += tally.sessions
+    known = {tuple(row) for row in await db.fetch(_ADD_TO_KNOWN, day, *_arrays(sessions))}
+    new = [fields for fields in sessions if fields not in known]
+    if not new:
+        return 0
+    room = max(0, most - await db.fetchval("SELECT count(*) FROM tls_tally WHERE day = $1", day))
+    await db.execute(_ADD, day, *_arrays({fields: sessions[fields] for fields in new[:room]}))
+    return sum(sessions[fields] for fields in new[room:])
+
+
+def _arrays(sessions: Mapping[tuple[str, ...], int]) -> list[list[str] | list[int]]:
+    """As the columns of `_NEW`."""
+    columns = [[fields[place] for fields in sessions] for place in range(_FIELDS)]
+    return [*columns, list(sessions.values())]
 
 
 def _fields(outcome: TlsOutcome) -> tuple[str, ...]:
