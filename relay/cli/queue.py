@@ -373,6 +373,9 @@ def _recipients(recipients: tuple[str, ...]) -> str:
     return f"{recipients[0]} and {len(recipients) - 1} more"
 
 
+_MAY_COME_TWICE = "it may come twice: a worker died while it was sending it"
+
+
 def _print_detail(detail: QueueDetail) -> None:
     now = utc_ms()
     is_queued = detail.whereabouts == "queued"
@@ -390,6 +393,7 @@ def _print_detail(detail: QueueDetail) -> None:
             ("recipients", detail.recipients),
             ("size", octets(detail.size) if is_queued else ""),
             ("tags", tuple(f"{name}={value}" for name, value in detail.tags)),
+            ("note", _MAY_COME_TWICE if any(d.doubtful for d in detail.deliveries) else ""),
         ]
     )
     if is_queued:

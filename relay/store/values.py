@@ -255,7 +255,8 @@ class PutOff:
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
     """One delivery as the operator sees it (`relay queue list`). `waits_for` is as in `PutOff`;
-    `why` says for people what it waits for, where that is more than its time or its turn."""
+    `why` says for people what it waits for, where that is more than its time or its turn;
+    `doubtful` is as in `Delivery`."""
 
     delivery_id: int
     message_id: str
@@ -276,6 +277,7 @@ class QueueEntry:
     suspended_by: str = ""
     waits_for: str = ""
     why: str = ""
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)

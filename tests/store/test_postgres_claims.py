@@ -129,6 +129,8 @@ async def test_what_was_being_sent_when_its_owner_died_may_be_a_duplicate(
     again = await other.register(owner.name, LEASE)
     claimed = await other.claim(again, NOW, 10)
     assert {d.id: d.doubtful for d in claimed} == {first.id: True, second.id: False}
+    shown = await other.queue(QueueFilter())
+    assert {e.delivery_id: e.doubtful for e in shown} == {first.id: True, second.id: False}
 
 
 async def test_what_is_not_being_sent_any_more_is_no_duplicate(store: Store, owner: Owner) -> None:

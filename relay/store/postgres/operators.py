@@ -30,7 +30,7 @@ _LAST_ID = (1 << 63) - 1
 _ENTRIES = (
     "SELECT d.id, d.state, d.accepted_at, d.due_at, d.attempts, d.configuration_set, d.domain,"
     " d.recipients, d.epoch IS NOT NULL, d.last_reply, d.pool, d.suspended_by,"
-    " d.waits_for, m.message_id, m.facts, m.header"
+    " d.waits_for, d.doubtful, m.message_id, m.facts, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20"
     " WHERE d.id = ANY($1::bigint[]) ORDER BY d.id"
 )
@@ -149,7 +149,7 @@ async def entries(db: Session, identifiers: Sequence[int]) -> list[QueueEntry]:
 def _entry(row: Sequence[Any]) -> QueueEntry:
     (identifier, state, accepted_at, due_at, attempts, configuration_set) = row[:6]
     (domain, recipients, claimed, last_reply, pool, suspended_by, waits_for) = row[6:13]
-    (message_id, facts, header) = row[13:]
+    (doubtful, message_id, facts, header) = row[13:]
     message: Message | None
     try:
         message = decode_message(message_id, facts, None, header)
@@ -176,6 +176,7 @@ def _entry(row: Sequence[Any]) -> QueueEntry:
         pool=pool,
         suspended_by=(suspended_by or "") if state == "suspended" else "",
         waits_for=(waits_for or "") if state == "queued" else "",
+        doubtful=doubtful,
     )
 
 
