@@ -1,12 +1,13 @@
 """Claims of owners on several machines: who takes over from whom, and what may be a duplicate."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from relay.store.interface import Store, StoreUnavailable
-from relay.store.postgres import Place, due, owners
+from relay.store.postgres import Place, claims, due, owners
 from relay.store.postgres.session import Session
 from relay.store.values import Owner, QueueFilter, Settlement
 from tests.contract.making import LEASE, NOW, PostgresKind, make_new
@@ -50,10 +51,10 @@ async def test_nodes_share_what_is_due_and_nobody_has_it_twice(
 ) -> None:
     second = await other.register("second", LEASE)
     await asyncio.gather(*(store.insert(make_new(), None) for _ in range(60)))
-    claims = await asyncio.gather(
+    answers = await asyncio.gather(
         *(s.claim(who, NOW, 10) for _ in range(5) for s, who in ((store, owner), (other, second)))
     )
-    identifiers = [delivery.id for claim in claims for delivery in claim]
+    identifiers = [delivery.id for claim in answers for delivery in claim]
     assert len(identifiers) == len(set(identifiers)) <= 60
     rest = await store.claim(owner, NOW, 60)
     assert len(rest) + len(identifiers) == 60
@@ -209,7 +210,8 @@ async def test_a_search_goes_down_the_index_that_is_meant(store: Store, session:
         (due.LONGEST_DUE, (NOW, ["a"], [1]), "delivery_set"),
         (due.LINES, (NOW, "a", "", "z", 10, 10), "delivery_line"),
         (due.HEADS, (NOW, "a", ["a"], [1]), "delivery_line"),
+        (claims.STILL_FREE, ([1, 2],), "delivery_pkey"),
     ):
         plan = [row[0] for row in await session.fetch(f"EXPLAIN {question}", *arguments)]
-        used = {line.split(" using ")[1].split()[0] for line in plan if " using " in line}
+        used = set(re.findall(r"\bdelivery_[a-z]+\b", " ".join(plan)))
         assert used == {index}, plan

@@ -22,7 +22,7 @@ _LONGEST_DUE = (
     "SELECT id FROM delivery WHERE epoch IS NULL AND state = 'queued' AND id >= 0"
     " AND due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED"
 )
-_STILL_FREE = (
+STILL_FREE = (
     "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
     " AND id = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED"
 )
@@ -88,7 +88,7 @@ async def claim_found(
     """Claim deliveries that were found free a moment ago, and are so still."""
     claimed = []
     for owner, found in requests:
-        free_still = {i for (i,) in await db.fetch(_STILL_FREE, list(found))}
+        free_still = {i for (i,) in await db.fetch(STILL_FREE, list(found))}
         claimed.append(await take(db, owner, [i for i in found if i in free_still]))
     return claimed
 
@@ -179,7 +179,7 @@ async def expired(db: Session, after: int, until: int, limit: int) -> list[int]:
     """Free deliveries whose time has passed: later than `after`, not later than `until`."""
     found = await db.fetch(
         "SELECT id FROM delivery WHERE epoch IS NULL AND state IN ('queued', 'suspended')"
-        " AND expires_at > $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3",
+        " AND attempts >= 0 AND expires_at > $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3",
         after,
         until,
         limit,

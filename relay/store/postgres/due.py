@@ -39,7 +39,7 @@ LINES = f"""
         UNION ALL
         SELECT {_NEXT % "line.domain"}, step + 1 FROM line
             WHERE line.domain IS NOT NULL AND step < $5
-    ), looked_at AS (
+    ), looked_at AS MATERIALIZED (
         SELECT domain, step, (SELECT true {_OF_LINE} = line.domain AND due_at <= $1
             ORDER BY due_at LIMIT 1) AS is_due FROM line
     )

@@ -61,8 +61,8 @@ MIGRATIONS: tuple[str, ...] = (
     );
     ALTER TABLE delivery ALTER recipients SET STORAGE EXTERNAL;
     -- What is free. The last condition, which always holds, is how a question says which of the
-    -- indexes it means: left to statistics of an hour ago, the server would read a set from end to
-    -- end to find one line of it.
+    -- indexes it means, or that it means none: left to statistics of an hour ago, the server would
+    -- read a set from end to end to find one line of it.
     CREATE INDEX delivery_due ON delivery (due_at)
         WHERE epoch IS NULL AND state = 'queued' AND id >= 0;
     CREATE INDEX delivery_line ON delivery (configuration_set, domain, due_at)
@@ -70,8 +70,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX delivery_set ON delivery (configuration_set, due_at)
         WHERE epoch IS NULL AND state = 'queued' AND expires_at >= 0;
     CREATE INDEX delivery_expiry ON delivery (expires_at)
-        WHERE epoch IS NULL AND state IN ('queued', 'suspended');
-    CREATE INDEX delivery_suspended ON delivery (suspended_by) WHERE state = 'suspended';
+        WHERE epoch IS NULL AND state IN ('queued', 'suspended') AND attempts >= 0;
+    CREATE INDEX delivery_suspended ON delivery (suspended_by, id)
+        WHERE state = 'suspended' AND suspended_by IS NOT NULL;
     CREATE INDEX delivery_waits ON delivery (waits_for, id) WHERE waits_for IS NOT NULL;
 
     -- Owners of claims. Their times are the server's.
