@@ -23,11 +23,16 @@ _NEW = (
     "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],"
     f" $9::text[], $10::text[], $11::bigint[]) AS new (domain, {_COLUMNS}, sessions)"
 )
+# Row by row, by the index: a join with all rows of the day would take longer than mail may wait.
+_FOUND = (
+    f"SELECT new.*, row.place FROM {_NEW}, LATERAL (SELECT ctid AS place FROM tls_tally AS t"  # noqa: S608 - our own words
+    f" WHERE t.day = $1 AND t.domain = new.domain AND {_DIGEST.format('t.')} ="
+    f" {_DIGEST.format('new.')} LIMIT 1) AS row"
+)
 _ADD_TO_KNOWN = (
-    f"UPDATE tls_tally AS t SET sessions = t.sessions + new.sessions FROM {_NEW}"  # noqa: S608 - our own words
-    " WHERE t.day = $1 AND t.domain = new.domain"
-    f" AND {_DIGEST.format('t.')} = {_DIGEST.format('new.')} RETURNING new.domain, "
-    + ", ".join(f"new.{column}" for column in _COLUMNS.split(", "))
+    f"UPDATE tls_tally AS t SET sessions = t.sessions + found.sessions FROM ({_FOUND}) AS found"  # noqa: S608 - our own words
+    " WHERE t.ctid = found.place RETURNING found.domain, "
+    + ", ".join(f"found.{column}" for column in _COLUMNS.split(", "))
 )
 _ADD = (
     f"INSERT INTO tls_tally (day, domain, {_COLUMNS}, sessions)"  # noqa: S608 - our own words
