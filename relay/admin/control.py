@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from relay.admin.events import EventOperations
     from relay.admin.explained import MessageExplanation
     from relay.admin.messages import MessageOperations
+    from relay.admin.nodes import NodeOperations
     from relay.admin.pools import PoolOperations
     from relay.admin.reputation import ReputationOperations
     from relay.admin.summaries import SummaryOperations
@@ -398,6 +399,9 @@ class Operations(Protocol):
 
     @property
     def suppressions(self) -> "SuppressionOperations": ...
+
+    @property
+    def nodes(self) -> "NodeOperations": ...
 
     @property
     def suspensions(self) -> "SuspensionOperations": ...

@@ -38,6 +38,7 @@ from relay.admin.events import (
 )
 from relay.admin.explained import MessageExplanation
 from relay.admin.messages import MessageTimeline, TimelineRequest
+from relay.admin.nodes import NodeNamed, ShownNode
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.reputation import (
@@ -294,6 +295,11 @@ EVENTS_REPLAY = LiveEndpoint(
 
 TOP = LiveEndpoint("/v1/top", Nothing, Look, lambda relay, _: relay.look())
 
+NODES = Endpoint("/v1/nodes", Nothing, list[ShownNode], lambda desk, _: desk.nodes.list())
+NODES_FORGET = Endpoint(
+    "/v1/nodes/forget", NodeNamed, Changed, lambda desk, q: desk.nodes.forget(q)
+)
+
 EXPORT = "/v1/suppression/export"
 
 STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
@@ -332,6 +338,8 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     CREDENTIALS_LIST,
     CREDENTIALS_ADD,
     CREDENTIALS_REVOKE,
+    NODES,
+    NODES_FORGET,
 )
 LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     STATUS,

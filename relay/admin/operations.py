@@ -24,6 +24,7 @@ from relay.admin.control import (
 )
 from relay.admin.details import gone, queued
 from relay.admin.messages import MessageOperations
+from relay.admin.nodes import NodeOperations
 from relay.admin.pools import PoolOperations
 from relay.admin.reputation import ReputationOperations
 from relay.admin.summaries import SummaryOperations, no_providers
@@ -122,6 +123,11 @@ class StoreOperations:
         return SuppressionOperations(
             store=self.store.suppressions, config=self.config, clock=self.clock
         )
+
+    @property
+    def nodes(self) -> NodeOperations:
+        """The relays that share the store."""
+        return NodeOperations(self.store.fleet)
 
     @property
     def suspensions(self) -> SuspensionOperations:

@@ -54,6 +54,7 @@ _COMMANDS = {
     "store": "relay.cli.store:app",
     "queue": "relay.cli.queue:app",
     "top": "relay.cli.top:top",
+    "nodes": "relay.cli.nodes:app",
     "tls": "relay.cli.tls:app",
     "pools": "relay.cli.pools:pools",
     "warmup": "relay.cli.pools:app",

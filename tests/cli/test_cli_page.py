@@ -9,13 +9,16 @@ PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 EVERYWHERE = {"--config", "-c", "--json", "-y"}
 
 
+ALSO_ALONE = {"nodes"}  # does something without a sub-command too
+
+
 def commands():
     for name in _COMMANDS:
         command = app[name]
         below = [other for other in command if not other.startswith("-")]
         for other in below:
             yield f"relay {name} {other}", command[other]
-        if not below:
+        if not below or name in ALSO_ALONE:
             yield f"relay {name}", command
 
 

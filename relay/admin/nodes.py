@@ -1,0 +1,60 @@
+"""The nodes of the fleet, as operators are shown them."""
+
+from dataclasses import dataclass
+
+from relay.admin.control import Changed, Refused
+from relay.config.common import differing
+from relay.store.fleet_values import Node
+from relay.store.interface import FleetStore
+
+_SCRIBE = "scribe"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownNode:
+    """A node, with the names of the sections of its configuration that are not those of most living
+    nodes, and what it does for all."""
+
+    node: Node
+    differs: tuple[str, ...] = ()
+    duties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeNamed:
+    """One node."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOperations:
+    """Over the fleet that a store has."""
+
+    fleet: FleetStore
+
+    async def list(self) -> list[ShownNode]:
+        """By name, those that died within a day too."""
+        return compared(await self.fleet.nodes(), await self.fleet.holder_of(_SCRIBE))
+
+    async def forget(self, request: NodeNamed) -> Changed:
+        """Forget a dead node. Raises `Refused` where there is none of that name."""
+        if not await self.fleet.forget(request.name):
+            raise Refused(
+                f"no dead node is called {request.name}: `relay nodes` shows them", "not_found"
+            )
+        return Changed(1)
+
+
+def compared(nodes: list[Node], scribe: str) -> list[ShownNode]:
+    """Each node against the configuration that most living nodes have; of as many, the first."""
+    digests = [node.report.configuration for node in nodes if node.is_alive]
+    common = max(digests, key=digests.count, default="")
+    return [
+        ShownNode(
+            node,
+            differing(common, node.report.configuration) if node.is_alive else (),
+            (_SCRIBE,) if node.is_alive and node.name == scribe else (),
+        )
+        for node in nodes
+    ]
