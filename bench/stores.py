@@ -44,7 +44,8 @@ class Measured:
 
 
 @contextmanager
-def _database() -> Iterator[PostgresServer]:
+def database() -> Iterator[PostgresServer]:
+    """A server that keeps what it has committed, on this machine."""
     programs = find_programs()
     if programs is None:
         raise SystemExit("the server programs of PostgreSQL are not installed")
@@ -113,7 +114,7 @@ def main() -> None:
     }
     sink = Sink(PORTS.sink)
     try:
-        with _database() as server:
+        with database() as server:
             for number in range(options.rounds):
                 for (store, workers), runs in found.items():
                     runs.append(_measure(workers, sink, server if store != "SQLite" else None))
