@@ -78,10 +78,10 @@ class Desks:
         config = make_config()
         self.rules = Rules(config.hostname, Policies.of(config), frozenset())
 
-    async def begin(self) -> None:
+    async def begin(self, worker: str = "worker") -> None:
         await self.store.open()
         await self.log.open()
-        self.owner = await self.store.register("worker", LEASE)
+        self.owner = await self.store.register(worker, LEASE)
 
     async def end(self) -> None:
         await self.log.close()
