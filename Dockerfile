@@ -7,7 +7,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY relay relay
-RUN python -m venv /opt/relay && /opt/relay/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/relay && /opt/relay/bin/pip install --no-cache-dir '.[postgres]'
 
 FROM python:3.13-slim
 RUN groupadd --system --gid 587 relay \
