@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import smtplib
 import socket
@@ -72,13 +73,29 @@ class Program:
             config=False,
         )  # fmt: skip
 
+    def twin(self, directory: Path, change) -> "Program":
+        """Another relay with the same keys and passwords, on ports and with data of its own."""
+        shutil.copytree(self.directory, directory, ignore=shutil.ignore_patterns("data"))
+        twin = Program.__new__(Program)
+        twin.directory, twin.process = directory, None
+        twin.port, twin.metrics_port = free_port(), free_port()
+
+        def apart(document) -> None:
+            (listener,) = document["listeners"].values()
+            listener["address"] = f"127.0.0.1:{twin.port}"
+            document["metrics"]["address"] = f"127.0.0.1:{twin.metrics_port}"
+            change(document)
+
+        twin.configure(apart)
+        return twin
+
     @property
     def config_path(self) -> Path:
         return self.directory / "relay.yaml"
 
     @property
     def log_path(self) -> Path:
-        return self.directory.with_name("relay.log")
+        return self.directory.with_name(f"{self.directory.name}.log")
 
     def document(self):
         """relay.yaml as it is now."""

@@ -16,8 +16,15 @@ class Lanes:
     relay's doing.
     """
 
-    def __init__(self, program: Program, count: int, message: Callable[[int, int], tuple]) -> None:
-        """`message(lane, number)` gives recipients and body."""
+    def __init__(
+        self,
+        program: Program,
+        count: int,
+        message: Callable[[int, int], tuple],
+        domain: str = "client.test",
+    ) -> None:
+        """`message(lane, number)` gives recipients and body; `domain` is that of Message-IDs."""
+        self._domain = domain
         self.acknowledged: dict[str, tuple[str, ...]] = {}
         self.refused: list[smtplib.SMTPResponseException] = []
         self.sent = 0
@@ -49,7 +56,7 @@ class Lanes:
                 time.sleep(0.02)  # it was killed; it comes back
 
     def _send(self, client: smtplib.SMTP, lane: int, number: int) -> None:
-        name = f"<{lane}.{number}@client.test>"
+        name = f"<{lane}.{number}@{self._domain}>"
         recipients, body = self._message(lane, number)
         self.sent += 1
         try:
