@@ -172,7 +172,7 @@ class RelayControl:
             limits=tuple(map(limit_status, relay.gauges.levels)),
             suppressions=await relay.store.suppressions.count(),
             suspensions=relay.suspender.in_force.entries,
-            free_bytes=relay.gauges.free_bytes or 0,
+            free_bytes=0 if relay.store.is_shared else relay.gauges.free_bytes or 0,
             certificate_expires_at=round((relay.gauges.certificate_expires_at or 0) * 1000),
         )
 

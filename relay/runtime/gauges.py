@@ -68,7 +68,8 @@ class Gauges:
             self.store_error = str(error)
             return
         self.store_error = ""
-        self._metrics.store_free_bytes.set(self.free_bytes)
+        if not self._store.is_shared:  # a server does not tell
+            self._metrics.store_free_bytes.set(self.free_bytes)
         self._metrics.suppressions.set(suppressions)
         self._show_depths()
         self._show_quotas()
