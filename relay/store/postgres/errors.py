@@ -20,6 +20,8 @@ _LOST = frozenset(
         "53300",  # too_many_connections
     }
 )
+# What the driver says of a session that is closed, or that the server has ended while it was idle.
+_OF_THE_DRIVER = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Another transaction was in the way: the same again, a moment later, will do.
 _TRANSIENT = frozenset({"40001", "40P01"})
 
@@ -37,7 +39,7 @@ def code_of(error: BaseException) -> str:
 
 def is_lost(error: BaseException) -> bool:
     """Whether the session cannot be used any more, and what it was told last may have happened."""
-    if isinstance(error, asyncpg.InterfaceError | OSError | TimeoutError | asyncio.TimeoutError):
+    if isinstance(error, (*_OF_THE_DRIVER, OSError, TimeoutError, asyncio.TimeoutError)):
         return True
     code = code_of(error)
     return code in _LOST or code.startswith("08")
@@ -50,7 +52,7 @@ def is_transient(error: BaseException) -> bool:
 
 def is_of_the_store(error: BaseException) -> bool:
     """Whether it is a fault of the medium, rather than one of ours."""
-    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError)
+    return isinstance(error, (asyncpg.PostgresError, *_OF_THE_DRIVER, OSError))
 
 
 def translate(error: BaseException, place: Named) -> StoreError:

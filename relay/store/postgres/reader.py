@@ -53,6 +53,10 @@ class Reader:
             except Exception as error:
                 if not is_lost(error) or isinstance(error, TimeoutError):
                     raise
+                if self._pool is not None:
+                    await (
+                        self._pool.expire_connections()
+                    )  # the others are lost as well, most likely
                 return await self._answer(question, *args, **kwargs)
         except Exception as error:
             if not (is_of_the_store(error) or isinstance(error, TimeoutError | StoreError)):
