@@ -95,7 +95,9 @@ class Crew:
         return [member for member in self._members.values() if member.is_ready]
 
     async def start(self) -> None:
-        """Start all. Raises `CrewError` where the first of them cannot; none is left then."""
+        """Start all, also once they were stopped. Raises `CrewError` where the first of them
+        cannot; none is left then."""
+        self._stopping = False
         started = [asyncio.get_running_loop().create_future() for _ in self._names]
         self._keepers = [
             asyncio.create_task(self._keep(name, first), name=name)
