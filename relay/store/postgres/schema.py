@@ -386,6 +386,8 @@ MIGRATIONS: tuple[str, ...] = (
         autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
     ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02,
         autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+    ALTER TABLE sending SET (autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
     -- Of the log the oldest part goes all the time.
     ALTER TABLE log_message SET (autovacuum_vacuum_scale_factor = 0.05);
     ALTER TABLE log_recipient SET (autovacuum_vacuum_scale_factor = 0.05);
