@@ -1,14 +1,15 @@
 """Where store commands are answered: by the running relay, or by the store itself where none runs.
 
 Both answer the same questions with the same values; a command does not know which it is. Without a
-running relay the store is opened here, under the lock of the data directory, so that no relay can
-start meanwhile.
+running relay an embedded store is opened here, under the lock of the data directory, so that no
+relay can start meanwhile. A store that relays share is opened beside those that run elsewhere; they
+are told that something may have changed.
 """
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from relay.cli.place import Place, find_config
 from relay.config.model import Config
 from relay.observe.logging import make_logger
 from relay.runtime.opening import make_log, store_of
+from relay.store.fleet_values import NewsKind
 from relay.store.interface import Store
 from relay.store.log_interface import MessageLog
 from relay.store.sqlite import lock_data_dir
@@ -28,6 +30,16 @@ from relay.store.values import SuppressionEntry
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+# Whatever a command did: to read it anew costs a node a moment.
+_CHANGED: tuple[NewsKind, ...] = (
+    "secrets",
+    "suspensions",
+    "pauses",
+    "queue",
+    "suppressions",
+    "warmups",
+)
 
 
 class Desk(Protocol):
@@ -53,22 +65,32 @@ def open_desk(config_path: Path | None) -> Iterator[Desk]:
 @contextmanager
 def _open_store(place: Place) -> Iterator[Desk]:
     config = place.config()
-    must_own(config.data_dir, ", or start the relay: none is running")
-    try:
-        lock = lock_data_dir(config.data_dir)
-    except OSError as error:
-        raise CommandFailed(f"cannot use {config.data_dir}: {error.strerror}") from None
     quiet = make_logger("console", "error")
-    with lock, asyncio.Runner() as runner:
+    with _alone(config), asyncio.Runner() as runner:
         store = store_of(config, quiet, "relay command")
-        log = make_log(config, quiet)
-        runner.run(store.open())
+        log = make_log(config, quiet, session="relay command")
+        # Beside other relays nothing is made or swept here.
+        runner.run(store.open(joining=store.is_shared))
         try:
             runner.run(log.open(reading=True))
             yield _StoreDesk(runner, store, log, config)
+            if store.is_shared:
+                for kind in _CHANGED:
+                    runner.run(store.fleet.tell(kind))
         finally:
             runner.run(log.close())
             runner.run(store.close())
+
+
+def _alone(config: Config) -> AbstractContextManager[object]:
+    """The lock of an embedded store."""
+    if config.store.is_shared:
+        return nullcontext()
+    must_own(config.data_dir, ", or start the relay: none is running")
+    try:
+        return lock_data_dir(config.data_dir)
+    except OSError as error:
+        raise CommandFailed(f"cannot use {config.data_dir}: {error.strerror}") from None
 
 
 def must_own(data_dir: Path, otherwise: str = "") -> None:

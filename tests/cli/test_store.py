@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from relay.store.postgres.place import Place
 from relay.store.sqlite import SqliteStore
 from tests.contract.making import make_new
 
@@ -93,3 +94,28 @@ def test_nor_is_it_in_what_is_said_of_a_url_that_is_wrong(run, config_path, url)
         assert ran.code == 1
         assert "store" in ran.err
         assert "hush" not in ran.err
+
+
+def test_commands_work_upon_the_database_beside_relays_and_need_no_data_directory(
+    run, config_path, database
+):
+    share(config_path, database)
+    (config_path.parent / "data").rmdir()
+    assert run("store", "migrate").code == 0
+    heard = []
+
+    async def listening():
+        place = Place(database)
+        session = await place.connect()
+        await session.add_listener("relay_news", lambda *said: heard.append(said[-1]))
+        return session
+
+    with asyncio.Runner() as runner:
+        session = runner.run(listening())
+        ran = run("suppression", "add", "gone@destination.test")
+        assert ran.code == 0, ran.err
+        runner.run(session.fetchval("SELECT 1"))
+        session.terminate()
+    assert "suppressions" in " ".join(heard)
+    assert run("suppression", "count").code == 0
+    assert not (config_path.parent / "data").exists()
