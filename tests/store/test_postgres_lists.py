@@ -17,6 +17,7 @@ from relay.store.values import (
     WarmupProgress,
 )
 from tests.contract.making import AUTHOR, LEASE, NOW, make_new
+from tests.postgres import PostgresServer
 
 DAY = 86_400_000
 _SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
@@ -24,14 +25,18 @@ ODD = "nul \0 and half \ud83d a pair"
 
 
 @pytest.fixture
-async def stores(postgres_url: str) -> AsyncIterator[list[PostgresStore]]:
-    """Of four nodes."""
+async def stores(
+    postgres_server: PostgresServer, postgres_url: str
+) -> AsyncIterator[list[PostgresStore]]:
+    """Of four nodes, none of which has to give way to another in the end."""
+    before = postgres_server.told().count("deadlock detected")
     opened = [PostgresStore(Place(postgres_url), permit_clock=as_asked) for _ in range(4)]
     for store in opened:
         await store.open()
     yield opened
     for store in opened:
         await store.close()
+    assert postgres_server.told().count("deadlock detected") == before
 
 
 def bounce(address: str, at: int = NOW, **fields: object) -> SuppressionEntry:
@@ -161,13 +166,16 @@ async def test_what_nodes_count_of_tls_adds_up_and_stays_within_its_rows(
 
 
 async def test_nodes_gather_unknown_replies_in_the_same_rows(stores: list[PostgresStore]) -> None:
-    replies = [UnclassifiedReply(f"550 {n}", "rcpt", "", 1, NOW, NOW, "550") for n in range(50)]
-    await asyncio.gather(
-        *(
-            store.unclassified.add(replies if n % 2 else replies[::-1], 40)
-            for n, store in enumerate(stores)
-        )
-    )
+    async def gather(store: PostgresStore, number: int) -> None:
+        for time in range(5):
+            at = NOW + (time * 7 + number) % 5
+            replies = [
+                UnclassifiedReply(f"550 {n:03}", "rcpt", "", 1, at + n % 3, at + n % 3, "550")
+                for n in range(number * 20, number * 20 + 50)
+            ]
+            await store.unclassified.add(replies, 40)
+
+    await asyncio.gather(*(gather(store, number) for number, store in enumerate(stores)))
     assert len(await stores[0].unclassified.all(100)) == 40
 
 

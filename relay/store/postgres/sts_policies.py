@@ -53,7 +53,7 @@ async def _put(db: Session, requests: Sequence[StoredPolicy]) -> list[None]:
         " used_at = greatest(p.used_at, excluded.used_at)",
         [
             (p.domain, p.id, p.mode, " ".join(p.mx), p.max_age, p.fetched_at, p.used_at)
-            for p in requests
+            for p in sorted(requests, key=lambda policy: policy.domain)
         ],
     )
     return [None] * len(requests)
@@ -61,8 +61,8 @@ async def _put(db: Session, requests: Sequence[StoredPolicy]) -> list[None]:
 
 async def _used(db: Session, requests: Sequence[tuple[str, int]]) -> list[None]:
     await db.executemany(
-        "UPDATE sts_policy SET used_at = greatest(used_at, $1) WHERE domain = $2",
-        sorted((now, domain) for domain, now in requests),
+        "UPDATE sts_policy SET used_at = greatest(used_at, $2) WHERE domain = $1",
+        sorted(requests),
     )
     return [None] * len(requests)
 

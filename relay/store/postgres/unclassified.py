@@ -43,6 +43,8 @@ class Unclassified:
 async def _add(
     db: Session, requests: Sequence[tuple[Sequence[UnclassifiedReply], int]]
 ) -> list[None]:
+    # One at a time: what one adds to, another may be about to forget.
+    await db.execute("SELECT pg_advisory_xact_lock(hashtext('unclassified'), 0)")
     for replies, most in requests:
         await db.executemany(_ADD, sorted(_row(reply) for reply in replies))
         await db.execute(
