@@ -361,8 +361,7 @@ class Supervisor:
 
     async def _pauses_changed(self) -> None:
         await self.pausing.refresh()
-        if self.store.is_shared:
-            await self.store.fleet.tell("pauses")
+        await self.fleet.tell("pauses")
 
     async def _scribe_lost(self, member: Member) -> None:
         """What it had not filed is in the outbox, for the next one."""

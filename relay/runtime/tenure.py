@@ -117,7 +117,7 @@ class Tenure:
 
     async def _give_up(self, held: Membership, grace: float) -> None:
         """Another node takes it as soon as this one has finished."""
-        await self._end(grace)
+        await self._end(grace if self._clock() < self._until else 0.0)
         try:
             await self._fleet.give_up_duty(self._duty, held)
         except StoreError as error:
