@@ -32,7 +32,7 @@ class Notes:
     def __init__(self, write: Write) -> None:
         """`write` runs one or several short statements, and raises StoreError."""
         self._write = write
-        self._wanted: dict[int, frozenset[int]] = {}
+        self._wanted: dict[int, Collection[int]] = {}
         self._noted: dict[int, frozenset[int]] = {}
         self._next: asyncio.Task[frozenset[int]] | None = None
         self._turn = asyncio.Lock()
@@ -40,7 +40,7 @@ class Notes:
     async def note(self, owner: Owner, deliveries: Collection[int]) -> None:
         """Have these deliveries, and no others, noted. Raises StoreError, also where the owner
         was declared dead: what it holds is for others to send."""
-        self._wanted[owner.epoch] = frozenset(deliveries)
+        self._wanted[owner.epoch] = deliveries
         if self._next is None:
             self._next = asyncio.create_task(self._write_next())
             self._next.add_done_callback(_hear)
@@ -49,7 +49,8 @@ class Notes:
 
     async def _write_next(self) -> frozenset[int]:
         async with self._turn:
-            wanted, self._wanted, self._next = self._wanted, {}, None
+            wanted = {epoch: frozenset(ids) for epoch, ids in self._wanted.items()}
+            self._wanted, self._next = {}, None
             # Until it is certain that they are: after a failure all are written again.
             noted, self._noted = self._noted, {}
             dead = await self._write(lambda db: _note_all(db, wanted, noted))
