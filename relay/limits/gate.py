@@ -7,17 +7,19 @@ from typing import NamedTuple
 
 from relay.limits.pace import Pace
 from relay.limits.quota import Grant, QuotaLedger
+from relay.limits.shares import RateShare
 from relay.limits.specs import Limit
 
 
 @dataclass(slots=True)
 class Gate:
-    """One limited key."""
+    """One limited key. Where other nodes share its rate, `pace` is that of this node's `share`."""
 
     key: str
     limit: Limit
     pace: Pace | None = None
     quota: QuotaLedger | None = None
+    share: RateShare | None = None
 
     def is_idle(self, now: float) -> bool:
         """Whether it says the same as one that was never used."""
@@ -61,6 +63,8 @@ def lend(gates: Sequence[Gate], wanted: int, now: float, until: float) -> int:
     for gate in gates:
         if gate.pace is not None:
             gate.pace.lend(wanted, now, until)
+            if gate.share is not None:
+                gate.share.spent += wanted
         if gate.quota is not None:
             gate.quota.lend(wanted)
     return wanted

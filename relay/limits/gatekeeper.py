@@ -38,7 +38,8 @@ NOW = Decision()
 @dataclass(frozen=True, slots=True)
 class Level:
     """How full one limit is. `used` permits of `limit` in the last `seconds`, permits leased and
-    unspent not counted; the next one is free at `free_at` (UTC ms; not in the future: now)."""
+    unspent not counted; the next one is free at `free_at` (UTC ms; not in the future: now). Of a
+    rate that several nodes share `share` is this node's part now, and `used` what it has used."""
 
     key: str
     kind: Literal["rate", "quota"]
@@ -46,6 +47,7 @@ class Level:
     seconds: int
     used: int
     free_at: int
+    share: int | None = None
 
 
 class Gatekeeper(Protocol):

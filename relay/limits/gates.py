@@ -13,6 +13,7 @@ from itertools import islice
 from relay.limits.gate import Gate
 from relay.limits.pace import Pace
 from relay.limits.quota import QuotaLedger
+from relay.limits.sharing import Sharing
 from relay.limits.specs import Limit, rate_alone, rate_key
 
 MOST_LINES = 100_000  # gates of lines; about 1 KB each
@@ -21,10 +22,17 @@ LedgerMaker = Callable[[str, int], QuotaLedger]
 
 
 class Gates:
-    """`clock` gives monotonic seconds, `make_ledger` the ledger of a key for a quota."""
+    """`clock` gives monotonic seconds, `make_ledger` the ledger of a key for a quota; `sharing` has
+    the shares of rates where other nodes have some too."""
 
-    def __init__(self, clock: Callable[[], float], make_ledger: LedgerMaker) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        make_ledger: LedgerMaker,
+        sharing: Sharing | None = None,
+    ) -> None:
         self._clock = clock
+        self._sharing = sharing
         self._make_ledger = make_ledger
         self._specs: Mapping[str, Limit] = {}
         self.overrides: dict[str, Limit] = {}
@@ -53,7 +61,7 @@ class Gates:
             if (limit := limits.get(key)) is not None
         }
         self._rates = {
-            rate_key(key): Gate(rate_key(key), alone, gate.pace)
+            rate_key(key): Gate(rate_key(key), alone, gate.pace, share=gate.share)
             for key, gate in self._named.items()
             if (alone := rate_alone(gate.limit)) is not None
         }
@@ -122,7 +130,15 @@ class Gates:
         """`since`: when the limit came into force, where that was not now."""
         gate = Gate(key, limit)
         now = self._clock()
-        if limit.rate is not None:
+        if limit.rate is not None and self._sharing is not None:
+            gate.share = self._sharing.rate(
+                key,
+                limit.rate,
+                None if known is None else known.share,
+                strict=limit.strict,
+            )
+            gate.pace = gate.share.pace
+        elif limit.rate is not None:
             if known is not None and known.pace is not None and known.limit.strict == limit.strict:
                 gate.pace = known.pace
                 gate.pace.adapt(limit.rate, now=now)

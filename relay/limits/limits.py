@@ -20,6 +20,7 @@ from relay.limits.gatekeeper import NOW, Decision, Level
 from relay.limits.gates import Gates
 from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.quota import AT_ONCE, DAY_MS, Grant, PermitSource, QuotaLedger
+from relay.limits.sharing import Sharing
 from relay.limits.specs import Limit, config_limits
 from relay.store.interface import StoreError
 
@@ -33,16 +34,24 @@ class PermitStore(PermitSource, Protocol):
 
 
 class Limits:
-    """`clock` gives monotonic seconds, `wall` UTC milliseconds."""
+    """`clock` gives monotonic seconds, `wall` UTC milliseconds; `sharing` has this node's part of
+    the rates, where it is one of several."""
 
     def __init__(
-        self, permits: PermitStore, clock: Callable[[], float], wall: Callable[[], int]
+        self,
+        permits: PermitStore,
+        clock: Callable[[], float],
+        wall: Callable[[], int],
+        sharing: Sharing | None = None,
     ) -> None:
         self._store = permits
         self._clock = clock
         self._calendar = Calendar(clock, wall)
+        self._sharing = sharing
         self._gates = Gates(
-            clock, lambda key, limit: QuotaLedger(key, limit, permits, self._calendar.now)
+            clock,
+            lambda key, limit: QuotaLedger(key, limit, permits, self._calendar.now),
+            sharing,
         )
 
     def configure(self, specs: Mapping[str, Limit]) -> None:
@@ -141,7 +150,10 @@ class Limits:
             patience if queue is True or (queue is not False and gate.key in queue) else 0.0
             for gate in gates
         ]
-        refusal = self._known_refusal(gates, patiences) or self._too_fast(gates, patiences)
+        refusal = self._known_refusal(gates, patiences)
+        if refusal is None and self._sharing is not None:
+            refusal = await self._sharing.refusal([g.share for g in gates if g.share is not None])
+        refusal = refusal or self._too_fast(gates, patiences)
         if refusal is not None:
             return refusal
         spent: list[Spent] = []
@@ -172,8 +184,13 @@ class Limits:
         for gate, patience in zip(gates, patiences, strict=True):
             if gate.pace is None:
                 continue
-            delay = gate.pace.ready_at(now) - now
-            if delay > patience and (worst is None or delay > worst.delay_s):
+            if gate.share is not None and self._sharing is not None:
+                delay = self._sharing.wait(gate.share, patience)
+                is_free = not delay
+            else:
+                delay = gate.pace.ready_at(now) - now
+                is_free = delay <= patience
+            if not is_free and (worst is None or delay > worst.delay_s):
                 worst = Decision(delay, gate.key, "rate", charged=False)
         return worst
 
@@ -212,6 +229,8 @@ class Limits:
         terms.agree(now)
         for gate in gates:
             if gate.pace is not None:
+                if gate.share is not None:
+                    gate.share.spent += n
                 delay = gate.pace.take(n, now, now + terms.hold) - now
                 if delay > slowest.delay_s:
                     slowest = Decision(delay, gate.key, "rate")
@@ -234,10 +253,18 @@ class Limits:
         now = self._clock()
         for gate in gates:
             if gate.pace is not None:
-                rate = gate.pace.rate
+                rate, share = gate.limit.rate or gate.pace.rate, gate.share
                 free_at = today + round((gate.pace.ready_at(now) - now) * 1000)
                 levels.append(
-                    Level(gate.key, "rate", rate.count, rate.seconds, gate.pace.used(now), free_at)
+                    Level(
+                        gate.key,
+                        "rate",
+                        rate.count,
+                        rate.seconds,
+                        gate.pace.used(now),
+                        free_at,
+                        None if share is None else share.held,
+                    )
                 )
             if gate.quota is not None:
                 count = max(0, used.get(gate.key, 0) - gate.quota.free)

@@ -9,12 +9,14 @@ them as gone then, and so its window is wider by the time that they are kept; it
 as much, so that it stays even. A lenient pace lends only what it has plenty of.
 """
 
+from math import ceil
+
 from relay.config.units import Rate
 from relay.limits.gcra import Gcra
 from relay.limits.window import SlidingWindow
 
 _LATENESS = 0.05  # seconds that a timer may be late without slowing a strict pace down
-_LONGEST_PAUSE = 60.0  # seconds; a slow rate (24/day) must survive being restarted now and then
+LONGEST_PAUSE = 60.0  # seconds; a slow rate (24/day) must survive being restarted now and then
 _STRICT_HOLD = 0.01  # of a window: what lending may cost of the rate
 _LONGEST_HOLD = 0.05  # seconds; a strict flow is no less even than that
 _LENIENT_HOLD = 0.1  # seconds
@@ -87,6 +89,10 @@ class Pace:
         """Permits spent and not yet free again."""
         return int(self._flow.spent(now)) if self._window is None else self._window.used(now)
 
+    def counted(self, now: float) -> int:
+        """Permits that count still, a part of one as a whole one."""
+        return self.used(now) if self._window is not None else ceil(self._flow.spent(now))
+
     def is_idle(self, now: float) -> bool:
         """Whether nothing that was spent counts any more."""
         return self.used(now) == 0 and self._flow.spent(now) == 0 and self._opens <= now
@@ -110,4 +116,4 @@ def _pause_after_start(rate: Rate) -> float:
     For a longer one, as long as it takes to make up for what both may have had ahead of the even
     flow."""
     ahead = 2 * (rate.seconds / rate.count + _LATENESS)
-    return max(1.0, min(ahead, rate.seconds, _LONGEST_PAUSE))
+    return max(1.0, min(ahead, rate.seconds, LONGEST_PAUSE))

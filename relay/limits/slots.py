@@ -146,6 +146,7 @@ class Slots:
         self._most = 0
         self._bounds: Bounds = _none
         self._restricted: dict[str, int] = {}
+        self._share: Callable[[str, int], int] = _whole
         self._used = 0
         self._seats: list[_Seat] = []
         self._lines: dict[str, _Line] = {}
@@ -171,6 +172,23 @@ class Slots:
             self._touched[line.key] = line
         self._settle()
 
+    def share(self, part: Callable[[str, int], int]) -> None:
+        """Divide the bounds of lines with others: `part` says how many connections to a line may
+        be open here, of its bound. Whoever has slots beyond that is told to make room."""
+        self._share = part
+
+    def refresh(self, key: str) -> None:
+        """The part of a line has changed."""
+        line = self._lines.get(key)
+        if line is not None:
+            self._touched[key] = line
+            self._settle()
+
+    def count(self, key: str) -> tuple[int, int]:
+        """How many slots of a line are in use, and how many more are waited for."""
+        line = self._lines.get(key)
+        return (0, 0) if line is None else (line.used, line.wishes)
+
     def used(self, key: str) -> int:
         """How many slots of a line are in use."""
         line = self._lines.get(key)
@@ -185,14 +203,11 @@ class Slots:
             self._restricted.pop(key, None)
         else:
             self._restricted[key] = max(0, most)
-        line = self._lines.get(key)
-        if line is not None:
-            self._touched[key] = line
-            self._settle()
+        self.refresh(key)
 
     def _bound(self, line: _Line) -> int:
         bound = self._bounds(line.key)
-        return min(bound, self._restricted.get(line.key, bound))
+        return min(self._share(line.key, bound), self._restricted.get(line.key, bound))
 
     # What seats ask
 
@@ -254,7 +269,7 @@ class Slots:
         finally:
             self._is_settling = False
         for line in told.values():
-            self._tell(line.key, line.queue)
+            self._tell(line.key, line.queue, is_above=self._is_above(line))
             if not line.used and not line.wishes:
                 self._lines.pop(line.key, None)
         self._tell(ANY, self._queue)
@@ -281,9 +296,17 @@ class Slots:
 
     # Who is in the way
 
-    def _tell(self, key: str, queue: deque[_Wish]) -> None:
+    def _is_above(self, line: _Line) -> bool:
+        """Whether more is open than this process may have of what it shares."""
+        if self._share is _whole or not line.used:
+            return False
+        return line.used > self._share(line.key, self._bounds(line.key))
+
+    def _tell(self, key: str, queue: deque[_Wish], *, is_above: bool = False) -> None:
         for seat in tuple(self._seats):
             notice = _notice(key, queue, seat)
+            if is_above and seat.held[key]:
+                notice = SlotWanted(key, 0)  # someone elsewhere waits, as if he had none
             known = seat.told.get(key)
             if notice is None:
                 if known is not None:
@@ -296,6 +319,10 @@ class Slots:
 
 def _none(_: str) -> int:
     return 0
+
+
+def _whole(_: str, bound: int) -> int:
+    return bound
 
 
 def _notice(key: str, queue: deque[_Wish], seat: _Seat) -> SlotWanted | None:
