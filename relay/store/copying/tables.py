@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from relay.store.log_rows import messages
+from relay.store.postgres.log.filing import words_of
+
 File = Literal["relay.db", "log.db"]
 
 
@@ -54,6 +57,27 @@ MESSAGES = _table(
     octets="facts header body",
     identity="id",
 )
+LOGGED = _table(
+    "message",
+    "id message_id accepted_at sender configuration_set credential subject told header",
+    file="log.db",
+    to="log_message",
+    octets="told header",
+    identity="id",
+)
+"""The database has columns besides, which are made of `told`: see `columns_besides`."""
+
+EVENTS = _table(
+    "event",
+    "number message at told",
+    file="log.db",
+    to="log_event",
+    key="number",
+    octets="told",
+    identity="number",
+)
+"""The database gives their numbers itself, and has a row for the newest."""
+
 SUPPRESSIONS = _table(
     "suppression",
     "id key address reason source created_at evidence expires_at message_id remote_host seen_at"
@@ -99,14 +123,7 @@ TABLES: tuple[Table, ...] = (
     _table("pause", "kind name reason made_by since", key="kind name"),
     _table("fresh_start", "dimension at sent bounced complained", key="dimension"),
     _table("heard", "word at", key="word"),
-    _table(
-        "message",
-        "id message_id accepted_at sender configuration_set credential subject told header",
-        file="log.db",
-        to="log_message",
-        octets="told header",
-        identity="id",
-    ),
+    LOGGED,
     _table(
         "recipient",
         "message position key status",
@@ -114,15 +131,7 @@ TABLES: tuple[Table, ...] = (
         to="log_recipient",
         key="message position",
     ),
-    _table(
-        "event",
-        "number message at told",
-        file="log.db",
-        to="log_event",
-        key="number",
-        octets="told",
-        identity="number",
-    ),
+    EVENTS,
     _table(
         "tally",
         "hour dimension sent bounced complained",
@@ -186,6 +195,14 @@ def _converted(value: Any, *, is_octets: bool) -> Any:
     if isinstance(value, bytes) and not is_octets:
         return value.decode("utf-8", "replace").replace("\0", "�")
     return value
+
+
+def columns_besides(row: Sequence[Any]) -> tuple[int, list[str]]:
+    """When a logged message expires, and the words that its tags are found by. One that cannot be
+    read is too old already, and has none: nothing depends on it."""
+    told, header = row[-2:]
+    read = messages([(told, header)])
+    return (read[0].expires_at, words_of(read[0].tags)) if read else (0, [])
 
 
 def octets_of(row: Sequence[Any]) -> int:

@@ -5,14 +5,31 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from relay.store.copying.source import Batch
-from relay.store.copying.tables import FILLED, MESSAGES, UNFILED, Table
+from relay.store.copying.tables import (
+    EVENTS,
+    FILLED,
+    LOGGED,
+    MESSAGES,
+    UNFILED,
+    Table,
+    columns_besides,
+)
 from relay.store.interface import StoreUnavailable
 from relay.store.postgres import schema
 from relay.store.postgres.bodies import name_of
+from relay.store.postgres.log import weights
 from relay.store.postgres.session import Session
 
 _READ_BACK = 500  # rows
 _PATIENCE = 3600.0  # seconds, for what reads whole tables
+
+
+_WEIGH = (
+    "UPDATE log_state SET newest_event = $1, octets = (SELECT coalesce(sum(octet_length(told) +"  # noqa: S608 - our own numbers
+    f" octet_length(header) + {weights.MESSAGE}), 0) FROM log_message)"
+    f" + (SELECT count(*) * {weights.RECIPIENT} FROM log_recipient)"
+    f" + (SELECT coalesce(sum(octet_length(told) + {weights.EVENT}), 0) FROM log_event)"
+)
 
 
 class NotEmpty(StoreUnavailable):
@@ -52,7 +69,11 @@ async def put(session: Session, table: Table, batch: Batch) -> None:
             # As the store numbers them: by transaction, and by place in it.
             base = await session.fetchval("SELECT pg_current_xact_id()::text::bigint << 20")
             batch = [(base + place, *row[1:]) for place, row in enumerate(batch)]
-        await session.copy_records_to_table(table.to, records=batch, columns=table.columns)
+        columns = table.columns
+        if table is LOGGED:
+            columns = (*columns, "expires_at", "tags")
+            batch = [(*row, *columns_besides(row)) for row in batch]
+        await session.copy_records_to_table(table.to, records=batch, columns=columns)
 
 
 async def put_chunk(session: Session, reference: str, number: int, block: bytes) -> None:
@@ -67,7 +88,9 @@ async def put_chunk(session: Session, reference: str, number: int, block: bytes)
 
 async def go_on_from(session: Session, table: Table, last: int) -> None:
     """Have the identities of a table go on after `last`: no id is ever given twice."""
-    if last:
+    if table is EVENTS:
+        await session.execute(_WEIGH, last)
+    elif last:
         await session.execute(
             f"SELECT setval(pg_get_serial_sequence('relay.{table.to}', '{table.identity}'), $1)",
             last,

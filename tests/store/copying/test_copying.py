@@ -11,8 +11,9 @@ import pytest
 from relay.store.copying import NotEmpty, copy_store
 from relay.store.copying.tables import LEFT_BEHIND, TABLES, UNFILED, converted
 from relay.store.interface import StoreUnavailable
-from relay.store.log_values import Filing
+from relay.store.log_values import Filing, MessageQuery
 from relay.store.postgres import schema
+from relay.store.postgres.log import PostgresLog
 from relay.store.postgres.place import Place
 from relay.store.postgres.session import Session
 from relay.store.sqlite import SqliteStore
@@ -21,6 +22,7 @@ from relay.store.sqlite.log.schema import MIGRATIONS as LOG_MIGRATIONS
 from relay.store.sqlite.schema import MIGRATIONS
 from relay.store.values import NewMessage, SuppressionEntry
 from tests.contract.making import AUTHOR, NOW, make_message, make_new
+from tests.contract.test_message_log import delivered, message, sent
 
 LARGE = bytes(range(256)) * 2_000 + b"\r\n"  # two blocks
 
@@ -43,7 +45,11 @@ async def fill(data_dir: Path) -> None:
         AUTHOR,
     )
     name, _ = await store.outbox.name()
-    await log.file(Filing(name, 2))
+    logged = [message(number, tags=(("campaign", "autumn"),)) for number in range(2)]
+    events = tuple(
+        event for one in logged for event in (sent(one), delivered(one, one.recipients[0]))
+    )
+    await log.file(Filing(name, 2, tuple(logged), events))
     await log.close()
     await store.close()
 
@@ -88,6 +94,25 @@ async def test_what_the_log_has_filed_is_not_told_again_and_the_rest_in_order(
     assert [message_id for _, message_id in told] == unfiled
     oldest = await session.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
     assert all(identifier < oldest << 20 for identifier, _ in told)
+
+
+async def test_the_message_log_is_searched_and_goes_on_as_before(
+    filled: Path, postgres_url: str
+) -> None:
+    await copy_store(filled, Place(postgres_url), again=False)
+    log = PostgresLog(Place(postgres_url))
+    await log.open()
+    try:
+        found = await log.search(MessageQuery(tag=("campaign", "autumn")))
+        assert [dict(one.statuses) for one in found.messages] == [
+            {message(number).recipients[0]: "delivered"} for number in (1, 0)
+        ]
+        assert await log.newest_event() == 4
+        later = message(2)
+        await log.file(Filing("another", 1, (later,), (sent(later),)))
+        assert [event.number for event in await log.events_after(3, 10)] == [4, 5]
+    finally:
+        await log.close()
 
 
 async def test_ids_go_on_where_they_stood(
