@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from relay.store.interface import StoreError
@@ -50,6 +51,13 @@ class Grant:
 AT_ONCE = Grant(charged=True)
 
 
+def _is_for_later(request: PermitRequest, permits: Permits) -> bool:
+    """Whether permits were charged at a time that is yet to come. What is not to be queued is
+    granted at once or not at all: a store whose clock is ahead of ours, or that took a moment to
+    answer, says no more by a later time than that."""
+    return request.queue and permits.at > request.now
+
+
 class QuotaLedger:
     """The quota of one key in this process. `now` gives UTC milliseconds that never run back."""
 
@@ -59,7 +67,8 @@ class QuotaLedger:
         self._store = store
         self._now = now
         self._free = 0
-        self._leased_at = 0
+        self._leased_at = 0  # by the clock of the store
+        self._taken_at = 0  # by ours
         self._plenty = False  # the last block was granted whole
         self._owed: dict[int, int] = {}  # permits of earlier blocks, by when those were leased
         self._refusal: Grant | None = None
@@ -106,7 +115,7 @@ class QuotaLedger:
         possible now: too few, too old, or others wait for them."""
         if self._free < n or self._lock.locked():
             return False
-        if self._now() - self._leased_at > _BLOCK_AGE:
+        if self._is_old():
             return False
         self._free -= n
         return True
@@ -141,7 +150,7 @@ class QuotaLedger:
 
     async def _refill(self, n: int) -> Grant:
         """Spend from the block at hand, or give it back and lease a new one."""
-        if self._free and (self._free < n or self._now() - self._leased_at > _BLOCK_AGE):
+        if self._free and (self._free < n or self._is_old()):
             self._owe_block()
         try:
             await self._pay_back()
@@ -161,17 +170,23 @@ class QuotaLedger:
             return self._refuse(Grant(charged=False, at=self._now() + _MEMORY, failed=True))
         if permits.granted < n:
             return self._refuse(Grant(charged=False, at=permits.at))
-        if permits.at > now:
+        if _is_for_later(request, permits):
             return Grant(charged=True, at=permits.at)
-        self._take_block(permits, block)
+        self._take_block(permits, block, now)
         self._free -= n
         return AT_ONCE
 
-    def _take_block(self, permits: Permits, wanted: int) -> None:
+    def _is_old(self) -> bool:
+        """Whether the block at hand is to be given back. Its age is measured by one clock alone:
+        that of a shared store may be another."""
+        return self._now() - self._taken_at > _BLOCK_AGE
+
+    def _take_block(self, permits: Permits, wanted: int, asked_at: int) -> None:
         if self._free and permits.at != self._leased_at:
             self._owe_block()
         self._free += permits.granted
         self._leased_at = permits.at
+        self._taken_at = asked_at
         self._plenty = permits.granted >= max(wanted, self.limit // _BLOCKS)
 
     def _owe_block(self) -> None:
@@ -195,17 +210,17 @@ class QuotaLedger:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
             self._abandoned.add(asking)
-            asking.add_done_callback(self._keep_abandoned)
+            asking.add_done_callback(partial(self._keep_abandoned, request))
             raise
 
-    def _keep_abandoned(self, asking: "asyncio.Task[Permits]") -> None:
+    def _keep_abandoned(self, request: PermitRequest, asking: "asyncio.Task[Permits]") -> None:
         """What the store granted to a client who left serves the next one."""
         self._abandoned.discard(asking)
         if asking.cancelled() or asking.exception() is not None:
             return
         permits = asking.result()
-        if permits.granted and permits.at <= self._now():
-            self._take_block(permits, self.limit)
+        if permits.granted and not _is_for_later(request, permits):
+            self._take_block(permits, self.limit, request.now)
 
     def _refuse(self, grant: Grant) -> Grant:
         self._refusal = grant
@@ -236,7 +251,7 @@ class QuotaLedger:
 
     async def give_back_old(self) -> None:
         """Give back a block that nobody has spent in time. Raises `StoreError`."""
-        if self._free and self._now() - self._leased_at > _BLOCK_AGE and not self._lock.locked():
+        if self._free and self._is_old() and not self._lock.locked():
             self._owe_block()
         if self._owed:
             async with self._lock:

@@ -1,6 +1,7 @@
 """Rolling 24-hour quotas through leased blocks of permits."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -176,6 +177,23 @@ async def test_a_client_that_leaves_while_the_store_is_asked_wastes_no_permits(p
     assert await spend(limits)
     await limits.close()
     assert slow.used(KEY, DAY_MS, slow.requests[-1].now) == 1
+
+
+@pytest.mark.parametrize("ahead_ms", [3, 90_000, -90_000])
+async def test_a_store_whose_clock_is_another_one_lends_blocks_all_the_same(
+    permits, clock, ahead_ms
+):
+    class Elsewhere(type(permits)):
+        async def lease_permits(self, request):
+            return await super().lease_permits(replace(request, now=request.now + ahead_ms))
+
+    elsewhere = Elsewhere()
+    limits = Limits(elsewhere, clock.monotonic, clock.wall)
+    limits.configure(quota(10_000))
+    assert all([await spend(limits) for _ in range(250)])
+    assert [request.block for request in elsewhere.requests] == [100, 100, 100]
+    await limits.close()
+    assert elsewhere.used(KEY, DAY_MS, elsewhere.requests[-1].now) == 250
 
 
 @pytest.mark.parametrize("jump_s", [86_400, -86_400, 7_200, -7_200])
