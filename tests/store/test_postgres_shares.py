@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 
@@ -143,3 +144,32 @@ async def test_nothing_is_written_where_nothing_changes(
     assert await ask(stores[0], members[0], wish(keep=10)) == [10]
     assert await session.fetchval("SELECT xmin::text FROM share") == before
     await session.close()
+
+
+async def test_whatever_nodes_wish_no_moment_knows_more_than_there_is(
+    stores: list[PostgresStore], members: list[Membership], postgres_url: str
+) -> None:
+    rng = Random(6)
+    held = [dict.fromkeys("ab", 0) for _ in members]
+
+    async def live(number: int) -> None:
+        mine = held[number]
+        keep = {key: rng.randint(0, mine[key]) for key in mine}
+        wishes = [
+            wish(
+                10, rng.choice((0, 1, 4, 20)), keep=keep[key],
+                cooling=rng.randint(0, mine[key] - keep[key]), window=window, key=key,
+            )
+            for key, window in (("a", 200), ("b", HOUR))
+        ]  # fmt: skip
+        if rng.random() < 0.1:  # it starts again
+            members[number] = await stores[number].fleet.join(
+                f"n{number}", f"i{number}", LEASE, REPORT
+            )
+        answers = await ask(stores[number], members[number], *wishes)
+        mine.update(zip("ab", answers, strict=True))
+
+    for _ in range(40):
+        await asyncio.gather(*(live(number) for number in range(len(members))))
+        assert all(sum(node[key] for node in held) <= 10 for key in "ab")
+        assert await total(postgres_url) <= 20
