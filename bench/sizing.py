@@ -24,7 +24,8 @@ class Costs:
     node_cpu: float = 0.5  # supervisor and scribe, with the message log, no destinations
     database_cpu: float = 1.0
     wal: int = 12_300
-    log_row: int = 4_500  # of the message log, for as long as it is kept
+    scribe_cpu: float = 0.12  # of `node_cpu`: reads the outbox, makes events, files; one process
+    log_row: int = 2_500  # of the message log, for as long as it is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def bounds_of_a_cell(costs: Costs, machines: Machines) -> dict[str, float]:
         "the database's CPU": cpu,
         "its write-ahead log": log,
         "its sessions": max(0, relays - machines.spare) * workers * per_worker,
+        "the scribe": machines.busy * 1000 / costs.scribe_cpu,
         "its commits": machines.commits * machines.busy * machines.group / _OPERATIONS,
     }
 
