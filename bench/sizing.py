@@ -41,7 +41,7 @@ class Machines:
     commits: int = 4_000
     spare: int = 1  # relays that may be missing at the peak
     sessions: int = 400  # of a database, before they cost more than they bring
-    # Operations that share a commit under load (`relay_store_commit_operations`), of three a message
+    # Operations that share a commit under load: relay_store_commit_operations.
     group: float = 50
 
 
