@@ -12,6 +12,7 @@ from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.postgres.place import Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.session import Session
+from relay.store.postgres.transaction import Transactions
 from relay.store.postgres.writer import Writer
 from tests.postgres import PostgresServer
 
@@ -146,3 +147,52 @@ async def test_without_a_database_everybody_is_told_at_once_and_served_when_it_i
         assert await desk.reader.ask(_names) == ["before", "after"]
     finally:
         await desk.close()
+
+
+async def test_a_transaction_that_a_crash_has_undone_is_not_taken_for_another(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server gives its number again after the crash, and that one is committed."""
+    url = await postgres_server.database()
+    desk = _Desk(url)
+    execute = asyncpg.Connection.execute
+    is_cut = False
+
+    async def crash(self: asyncpg.Connection, query: str, *args: object) -> str:
+        nonlocal is_cut
+        if query == "COMMIT" and not is_cut:
+            is_cut = True
+            postgres_server.stop(signal.SIGKILL)
+            postgres_server.start()
+            for number in range(20):
+                other = await asyncpg.connect(url)
+                await execute(other, f"CREATE TABLE other_{number} ()")
+                await other.close()
+        return await execute(self, query, *args)
+
+    try:
+        await desk.writer.submit(_add, "before")
+        monkeypatch.setattr(asyncpg.Connection, "execute", crash)
+        assert await desk.writer.submit(_add, "in the crash") == 1
+        assert await desk.reader.ask(_names) == ["before", "in the crash"]
+    finally:
+        await desk.close()
+
+
+async def test_a_commit_that_is_still_under_way_is_waited_for(postgres_url: str) -> None:
+    slow, doubtful = Transactions(Place(postgres_url)), Transactions(Place(postgres_url))
+    session = await Place(postgres_url).connect()
+    await session.execute("BEGIN")
+    await session.execute("INSERT INTO batch (token) VALUES (7)")
+    asked = asyncio.ensure_future(doubtful.has_committed(7, []))
+    watch = await Place(postgres_url).connect()
+    while not await watch.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+        await asyncio.sleep(0)
+    await session.execute("COMMIT")
+    assert await asked
+    assert not await slow.has_committed(8, [])
+    assert not await slow.has_committed(8, [])
+    for each in (slow, doubtful):
+        each.close()
+    for opened in (session, watch):
+        opened.terminate()

@@ -14,7 +14,7 @@ from typing import TypeVar
 from relay.observe.logging import Logger, make_logger
 from relay.store.codec import Damaged
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
-from relay.store.postgres import bodies, claims, due, messages, owners, schema
+from relay.store.postgres import bodies, claims, due, messages, owners, schema, transaction
 from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
 from relay.store.postgres.errors import translate
 from relay.store.postgres.lists import Lists
@@ -118,6 +118,7 @@ class PostgresStore(Lists):
         """Remove bodies that were never accepted, from time to time."""
         while True:
             with contextlib.suppress(StoreError):
+                await self._side.work(transaction.forget)
                 if swept := await self._side.work(bodies.sweep):
                     self._log.info(
                         "removed bodies of messages that were never accepted", count=swept

@@ -1,13 +1,15 @@
 """One session that writes: batches of requests, each batch in one transaction.
 
 A session that a fault has made doubtful is left, and another opened for the next batch. The server
-may have committed what it could not tell us of any more. It keeps for a while what became of each
-transaction: so it is asked, by the number that the transaction had, as soon as it can be reached.
-A server that took over in between (another *timeline*) numbers its transactions anew from where the
-old one's had come to it: its answer would be about another one, and is not believed.
+may have committed what it could not tell us of any more. So each transaction leaves a token behind,
+and whoever is in doubt leaves the same one, marked as void, where it is not: that waits for a
+transaction which is not over yet, and keeps one that has not committed from ever doing so. The
+server's own number of a transaction says less: after a crash, or where another server has taken
+over, it is given again to one that has nothing to do with ours.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +23,12 @@ from relay.store.postgres.session import Session
 
 DOUBT = 10.0  # seconds for which the server is asked what became of a transaction
 _AGAIN = 0.2  # seconds
-_BEGUN = "SELECT pg_current_xact_id()::text::bigint"
-_TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
-_BECAME = "SELECT pg_xact_status($1::text::xid8)"
+_LEAVE = (
+    "WITH earlier AS (DELETE FROM batch WHERE token = $2) INSERT INTO batch (token) VALUES ($1)"
+)
+_VOID = "INSERT INTO batch (token, void) VALUES ($1, true) ON CONFLICT DO NOTHING"
+_BECAME = "SELECT NOT void FROM batch WHERE token = $1"
+_FORGET = "DELETE FROM batch WHERE began_at < clock_timestamp() - interval '1 day'"
 
 Resolved = list[tuple[AnyRequest, Any]]
 
@@ -61,7 +66,7 @@ class Transactions:
         self._place = place
         self._doubt = doubt
         self._session: Session | None = None
-        self._timeline = ""
+        self._token = 0  # of the last one
 
     async def commit(self, batch: Sequence[AnyRequest]) -> Resolved:
         """Run the batch, and commit. Raises `Unreachable`, `Undone`, `Doubtful`, or what went
@@ -76,7 +81,8 @@ class Transactions:
         resolved: Resolved = []
         try:
             await session.execute("BEGIN")
-            number = await session.fetchval(_BEGUN)
+            token = secrets.randbits(63)
+            await session.execute(_LEAVE, token, self._token)
             for operation in sorted(kinds, key=_place):
                 requests = kinds[operation]
                 results = await operation(session, [request.argument for request in requests])
@@ -86,10 +92,11 @@ class Transactions:
             if is_lost(error):
                 raise Undone(str(error)) from error
             raise
-        await self._end(number, resolved)
+        await self._end(token, resolved)
+        self._token = token
         return resolved
 
-    async def _end(self, number: int, resolved: Resolved) -> None:
+    async def _end(self, token: int, resolved: Resolved) -> None:
         assert self._session is not None
         try:
             await self._session.execute("COMMIT")
@@ -97,40 +104,30 @@ class Transactions:
             self.close()
             if not is_lost(error):
                 raise  # refused, as a deferred check is: rolled back
-            if not await self._has_committed(number, resolved):
+            if not await self.has_committed(token, resolved):
                 raise Undone(str(error)) from error
 
-    async def _has_committed(self, number: int, resolved: Resolved) -> bool:
+    async def has_committed(self, token: int, resolved: Resolved) -> bool:
         """What became of a transaction whose session was lost. Raises `Doubtful`."""
         deadline = time.monotonic() + self._doubt
-        timeline = self._timeline
         failure: StoreError = StoreUnavailable(f"The database {self._place} was lost.")
-        while True:
+        while time.monotonic() < deadline:
             try:
                 session = await self._connected()
-                if self._timeline != timeline:
-                    break
-                became = await session.fetchval(_BECAME, str(number))
-                if became in ("committed", "aborted"):
-                    return bool(became == "committed")
-                if became is None:
-                    break
+                await session.execute(_VOID, token)
+                has_committed = bool(await session.fetchval(_BECAME, token))
             except Exception as error:
                 failure = translate(error, self._place)
                 self.close()
-            if time.monotonic() > deadline:
-                break
-            await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_AGAIN)
+            else:
+                self._token = token
+                return has_committed
         raise Doubtful(resolved, failure)
 
     async def _connected(self) -> Session:
         if self._session is None or self._session.is_closed():
             self._session = await self._place.connect()
-            try:
-                self._timeline = await self._session.fetchval(_TIMELINE)
-            except Exception as error:
-                self.close()
-                raise translate(error, self._place) from error
         return self._session
 
     async def _roll_back(self, cause: BaseException) -> None:
@@ -157,3 +154,8 @@ class Transactions:
                 await session.close(timeout=2.0)
             except Exception:  # it is given up either way
                 session.terminate()
+
+
+async def forget(db: Session) -> None:
+    """The tokens of processes that are long gone."""
+    await db.execute(_FORGET)
