@@ -4,7 +4,8 @@ import pytest
 
 from relay.mail.envelope import Envelope, Recipient
 from relay.store.interface import Store
-from relay.store.sqlite import operators
+from relay.store.postgres import operators as of_postgres
+from relay.store.sqlite import operators as of_sqlite
 from relay.store.values import Owner, QueueDepth, QueueFilter, QueueGroup, Secret, Settlement
 from tests.contract.making import NOW, make_new
 
@@ -182,8 +183,9 @@ async def test_long_work_goes_in_parts_that_what_comes_later_is_no_part_of(store
 async def test_a_filter_looks_at_all_rows_however_many_one_question_takes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "EXAMINED", 3)
-    monkeypatch.setattr(operators, "CHANGED", 2)
+    for operators in (of_sqlite, of_postgres):
+        monkeypatch.setattr(operators, "EXAMINED", 3)
+        monkeypatch.setattr(operators, "CHANGED", 2)
     for number in range(10):
         await store.insert(make_new("a@x.test" if number % 4 else "a@y.test"), None)
     assert len(await store.matching(QueueFilter(domain="x.test"))) == 7
