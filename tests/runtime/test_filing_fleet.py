@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from relay.store.postgres import Place, PostgresStore
@@ -113,4 +114,19 @@ async def test_of_scribes_that_file_at_once_all_but_one_end(nodes: Nodes) -> Non
         scribe.kill()
     await asyncio.gather(*ends)
     await nodes.each[0].work()
+    await _check(nodes)
+
+
+async def test_what_waits_for_an_older_transaction_is_filed_once_that_has_ended(
+    nodes: Nodes, postgres_url: str
+) -> None:
+    older = await asyncpg.connect(postgres_url)
+    await older.execute("BEGIN")
+    await older.fetchval("SELECT pg_current_xact_id()")
+    await nodes.accept(2)
+    await nodes.each[0].work()
+    assert await nodes.each[0].events() == []
+    await older.execute("ROLLBACK")
+    await older.close()
+    await nodes.each[1].work()
     await _check(nodes)
