@@ -106,7 +106,8 @@ class LimitStatus:
     """The level of one limit. `key` is as `set:NAME`, `pool:NAME`, `source:ADDRESS`.
 
     `used` counts recipients in the limit's window (24 hours for a quota). `free_at` is when the
-    next recipient may go, 0 for now.
+    next recipient may go, 0 for now. Of a rate that nodes of a fleet share, `share` is the part of
+    this node, of which it has `used` so many.
     """
 
     key: str
@@ -114,6 +115,7 @@ class LimitStatus:
     limit: str
     used: int
     free_at: int = 0
+    share: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,16 @@ def print_limits(limits: tuple[LimitStatus, ...], now: int) -> None:
     """A table of limits and their levels."""
     print_table(
         ("limit", "kind", "allows", "used", "next"),
-        [(each.key, each.kind, each.limit, each.used, until(each.free_at, now)) for each in limits],
+        [
+            (each.key, each.kind, each.limit, _used(each), until(each.free_at, now))
+            for each in limits
+        ],
     )
+
+
+def _used(limit: LimitStatus) -> str:
+    """`12`, or `12 of 40 here` where other nodes may use the rest."""
+    return str(limit.used) if limit.share is None else f"{limit.used} of {limit.share} here"
 
 
 def _expiry(expires_at: int, now: int) -> str:

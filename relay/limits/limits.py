@@ -50,7 +50,9 @@ class Limits:
         self._sharing = sharing
         self._gates = Gates(
             clock,
-            lambda key, limit: QuotaLedger(key, limit, permits, self._calendar.now),
+            lambda key, limit: QuotaLedger(
+                key, limit, permits, self._calendar.now, is_shared=sharing is not None
+            ),
             sharing,
         )
 
@@ -275,12 +277,16 @@ class Limits:
         return levels
 
     async def tidy(self) -> None:
-        """Give back what lies unspent for long, and forget lines that are not in use. Permits that
-        the store cannot take now stay counted until the next time."""
+        """Give back what lies unspent for long, and forget lines that are not in use."""
+        await self.give_back_old()
+        self._gates.forget_idle()
+
+    async def give_back_old(self) -> None:
+        """Give back the permits of quotas that nobody has spent in time. Those that the store
+        cannot take now stay counted until the next time."""
         for ledger in self._gates.ledgers():
             with suppress(StoreError):
                 await ledger.give_back_old()
-        self._gates.forget_idle()
 
     async def close(self) -> None:
         """Give unused permits back. Raises the first `StoreError`, after having tried them all;

@@ -4,7 +4,8 @@ The store's count is the truth: exact, persistent, shared by all processes. To k
 of the way of each message a ledger leases about a hundredth of the quota at a time and spends it
 locally. What is leased counts as used: a process that dies forgets at most one block, and the
 quota is never exceeded for it. A block is spent within a minute or given back, so that a permit
-leaves the window when its mail does.
+leaves the window when its mail does. Where other nodes have the same quota it is given back within
+seconds, and half of what is free is left to them: no node waits for what another does not need.
 
 Of the block at hand some may be lent to another process for a second. What comes back unspent joins
 its block, or goes to the store with the next question where that block is used up.
@@ -26,6 +27,7 @@ from relay.store.values import PermitRequest, Permits
 DAY_MS = 86_400_000
 _BLOCKS = 100  # blocks that make up a quota
 _BLOCK_AGE = 60_000  # ms in which a block is spent, or given back
+_SHARED_AGE = 2_000  # ms; where other nodes may need it
 _LOAN = 4  # a loan is one part in so many of what is free
 _MEMORY = 1_000  # ms for which "none free" and "store down" are believed without asking again
 
@@ -61,8 +63,18 @@ def _is_for_later(request: PermitRequest, permits: Permits) -> bool:
 class QuotaLedger:
     """The quota of one key in this process. `now` gives UTC milliseconds that never run back."""
 
-    def __init__(self, key: str, limit: int, store: PermitSource, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        key: str,
+        limit: int,
+        store: PermitSource,
+        now: Callable[[], int],
+        *,
+        is_shared: bool = False,
+    ) -> None:
         self.limit = limit
+        self._is_shared = is_shared
+        self._block_age = _SHARED_AGE if is_shared else _BLOCK_AGE
         self._key = key
         self._store = store
         self._now = now
@@ -163,7 +175,9 @@ class QuotaLedger:
 
     async def _ask(self, n: int, block: int, *, queue: bool) -> Grant:
         now = self._now()
-        request = PermitRequest(self._key, self.limit, DAY_MS, n, block, now, queue)
+        request = PermitRequest(
+            self._key, self.limit, DAY_MS, n, block, now, queue, self._is_shared
+        )
         try:
             permits = await self._undisturbed(request)
         except StoreError:
@@ -179,7 +193,7 @@ class QuotaLedger:
     def _is_old(self) -> bool:
         """Whether the block at hand is to be given back. Its age is measured by one clock alone:
         that of a shared store may be another."""
-        return self._now() - self._taken_at > _BLOCK_AGE
+        return self._now() - self._taken_at > self._block_age
 
     def _take_block(self, permits: Permits, wanted: int, asked_at: int) -> None:
         if self._free and permits.at != self._leased_at:

@@ -32,8 +32,8 @@ class Standing(Protocol):
     """What the node is in its fleet."""
 
     @property
-    def membership(self) -> Membership | None:
-        """None while it has none."""
+    def member(self) -> Membership | None:
+        """As what it has joined; None while it is none."""
 
     @property
     def valid_until(self) -> float:
@@ -59,7 +59,7 @@ class Sharing:
     @property
     def is_valid(self) -> bool:
         """Whether what is held may be spent now."""
-        membership, now = self._standing.membership, self._clock()
+        membership, now = self._standing.member, self._clock()
         return (
             membership is not None
             and membership.epoch == self._epoch
@@ -193,7 +193,7 @@ class Sharing:
     def _stand(self) -> Membership | None:
         """The membership by which may be asked. Where it was interrupted nothing is held any more:
         others may have it."""
-        membership, now = self._standing.membership, self._clock()
+        membership, now = self._standing.member, self._clock()
         if membership is None or now >= self._standing.valid_until:
             return None
         if membership.epoch != self._epoch or now >= self._until:

@@ -63,4 +63,4 @@ def limit_status(level: Level) -> LimitStatus:
     unit = {1: "s", 60: "min", 3600: "h", 86400: "day"}.get(level.seconds, f"{level.seconds} s")
     limit = f"{level.limit:,}/{unit}"
     free_at = level.free_at if level.free_at > wall_ms() else 0
-    return LimitStatus(level.key, level.kind, limit, level.used, free_at)
+    return LimitStatus(level.key, level.kind, limit, level.used, free_at, level.share)

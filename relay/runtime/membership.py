@@ -67,6 +67,11 @@ class FleetMembership:
         """Whether the lease of this node certainly still runs."""
         return self._member is not None and self._clock() < self._valid_until
 
+    @property
+    def valid_until(self) -> float:
+        """When the lease ends unless it is renewed, in monotonic seconds."""
+        return self._valid_until
+
     async def join(self) -> None:
         """Become a node. Raises `StoreError`, also where a living node has the name."""
         asked = self._clock()

@@ -28,6 +28,7 @@ from relay.delivery.tls import TlsContexts
 from relay.frontend.door import Door
 from relay.limits.limits import Limits
 from relay.limits.shapes import Shapes
+from relay.limits.sharing import Sharing
 from relay.limits.slots import Slots
 from relay.limits.specs import Limit
 from relay.limits.warmup import limits_in_force
@@ -62,6 +63,7 @@ from relay.runtime.reason import reason
 from relay.runtime.reins import SupervisorReins
 from relay.runtime.reload import Reloader
 from relay.runtime.restraining import Restraining
+from relay.runtime.shared_limits import give_up, make_sharing, return_permits
 from relay.runtime.suspender import Suspender
 from relay.runtime.switchboard import Switchboard
 from relay.runtime.tenure import Tenure
@@ -150,7 +152,8 @@ class Supervisor:
         assembly = await self.assemble(config)
         self.router, self.keyring = assembly.router, assembly.keyring
         self.return_paths = assembly.return_paths
-        self.limits = Limits(self.store, time.monotonic, wall_ms)
+        sharing = self._share_limits()
+        self.limits = Limits(self.store, time.monotonic, wall_ms, sharing)
         await self._open_warmups(config)
         self._configure_limits(config)
         await self._start_suspending()
@@ -159,6 +162,9 @@ class Supervisor:
         )
         self.forwarding.bring("rest")  # those of the last relay are over
         self.slots = Slots()
+        if sharing is not None:
+            sharing.divide(self.slots)
+            self._background(return_permits(self.limits), "permits of quotas")
         self._configure_slots(config)
         stack.push_async_callback(self.limits.close)
         self.restraining = Restraining(
@@ -382,6 +388,13 @@ class Supervisor:
         while True:
             await asyncio.sleep(_TIDY_EVERY)
             await self.limits.tidy()
+
+    def _share_limits(self) -> Sharing | None:
+        sharing = make_sharing(self)
+        if sharing is not None:
+            self._cleanup.push_async_callback(give_up, self, sharing)
+            self._background(sharing.run(), "shares of limits")
+        return sharing
 
     async def _start_admin(self, public: Listening, control: Listening) -> None:
         self._reloader = Reloader(self)

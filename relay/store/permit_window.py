@@ -31,7 +31,8 @@ def grant(request: PermitRequest, minutes: Sequence[tuple[int, int]]) -> Permits
     granted is to be counted in the minute of `Permits.at`."""
     free = request.limit - sum(used for _, used in minutes)
     if free > 0:
-        return Permits(max(request.need, min(request.block, free)), request.now)
+        spare = (free + 1) // 2 if request.leaves_some else free
+        return Permits(max(request.need, min(request.block, spare)), request.now)
     at = _frees_at(minutes, free, request)
     if not request.queue or request.limit <= 0:
         return Permits(0, at)

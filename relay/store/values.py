@@ -340,7 +340,8 @@ class PermitRequest:
     """A wish for `need` permits under `limit` in any `window` ms, as of `now`.
 
     One free permit lets the whole `need` through (as SES counts); up to `block` are granted for
-    later use. Without a free permit, `queue` charges `need` at the time when one frees.
+    later use; half of what is free is left to others where it `leaves_some`. Without a free permit,
+    `queue` charges `need` at the time when one frees.
     """
 
     key: str
@@ -350,6 +351,7 @@ class PermitRequest:
     block: int
     now: int
     queue: bool = False
+    leaves_some: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Node:
         self, store: MemoryShares, specs: Mapping[str, Limit], rng: Random, delay: float
     ) -> None:
         self.store = store
-        self.membership: Membership | None = store.join()
+        self.member: Membership | None = store.join()
         self.valid_until = now() + LEASE
         self.is_alive = True
         far = FarShares(store, lambda: rng.expovariate(1 / delay) if delay else 0.0)
@@ -106,8 +106,8 @@ class Node:
         while True:
             asked_at = now()
             try:
-                assert self.membership is not None
-                self.store.beat(self.membership)
+                assert self.member is not None
+                self.store.beat(self.member)
                 self.valid_until = asked_at + LEASE
             except StoreUnavailable:
                 pass
