@@ -178,3 +178,47 @@ def explain(
         causes = [what for what, at in moments if -1.0 < at - first[key] < 3 * LEASE]
         assert causes, f"{key} came twice, and nothing had happened"
     assert sum(twice.values()) - len(twice) <= len(moments) * len(NODES) * CONNECTIONS * 2
+
+
+RATE = 30
+QUOTA = 300
+
+
+@pytest.mark.timeout(300)
+def test_a_rate_and_a_quota_hold_over_all_nodes_also_when_one_dies(
+    fleet: list[Program], receiver: Receiver
+) -> None:
+    def limit(document) -> None:
+        document["configuration_sets"]["default"]["rate"] = f"{RATE}/s"
+        document["credentials"]["app"].update(quota=f"{QUOTA}/day", on_limit="reject")
+
+    for node in fleet:
+        node.configure(limit)
+        node.start()
+    lanes = [
+        Lanes(node, LANES, lambda lane, number: (["to@one.test"], "Hello.\r\n"), f"{name}.test")
+        for node, name in zip(fleet, NODES, strict=True)
+    ]
+    try:
+        wait_until(lambda: len(receiver.messages) >= 2 * RATE, 60, "some mail")
+        fleet[0].kill()
+        wait_until(lambda: all(_is_used_up(some) for some in lanes[1:]), 60, "the end of the quota")
+    finally:
+        for some in lanes:
+            some.stop()
+    wait_until(lambda: not missing(lanes, receiver), 60, "delivery of all that was acknowledged")
+    acknowledged = sum(len(some.acknowledged) for some in lanes)
+    arrived = set(receiver.ids())
+    times = sorted(message.at for message in receiver.messages)
+    most = max(sum(1 for at in times if start <= at < start + 1.0) for start in times)
+    print(f"\n{acknowledged} acknowledged, {len(arrived)} arrived, {most} in a second at most")
+    assert len(arrived) <= QUOTA
+    # What a dead node held of the quota, and no more, is lost until its window is over.
+    assert len(arrived) >= QUOTA - 10
+    # A permit more than what left in a second: the ways to the receiver are not of equal length.
+    assert most <= RATE + 2
+    assert times[-1] - times[0] <= 3 * QUOTA / RATE
+
+
+def _is_used_up(lanes: Lanes) -> bool:
+    return any(b"Daily message quota exceeded" in refusal.smtp_error for refusal in lanes.refused)
