@@ -18,9 +18,8 @@ async def migrate(place: Place, *, force: bool) -> tuple[int, int]:
         alive = await schema.living_nodes(session) if is_older else []
         if alive and not force:
             raise StoreUnavailable(
-                f"Relays of an older version use the database: {', '.join(alive)}. Stop them first"
-                " (`relay drain`, then stop), or say --force where the notes of the release allow"
-                " it."
+                f"Relays of an older version use the database: {', '.join(alive)}. Stop them"
+                " first, or say --force where the notes of the release allow it."
             )
         await session.execute(f"SET statement_timeout = '{_PATIENCE}s'")
         return await schema.migrate(session, timeout=_PATIENCE)
