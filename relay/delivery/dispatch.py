@@ -402,6 +402,10 @@ class Dispatcher:
         for delivery in load:
             self._place(delivery, False, (), self._wall())
 
+    def on_the_list(self, delivery: Delivery, results: Results) -> None:
+        """See `Endings.on_the_list`."""
+        self._endings.on_the_list(delivery, results)
+
     def objects(self, results: Results, lane: Lane) -> bool:
         """Whether a peer has said what holds us back, rather than only that it goes."""
         return self._reacting.restrains(results, lane.way.path.site.provider)

@@ -17,6 +17,7 @@ from relay.delivery.reacting import Judgement
 from relay.delivery.records import Records
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
+from relay.feedback.listed import settle_listed
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
 from relay.feedback.settle import (
@@ -99,6 +100,12 @@ class Endings:
         record = self._records.of(delivery, results, lane, seconds, dialogue, now)
         self._claims.settle(settlement if record is None else replace(settlement, attempt=record))
         self._telling.attempted(delivery, results, pool, source, provider, seconds, now, reaction)
+
+    def on_the_list(self, delivery: Delivery, results: Sequence[RecipientResult]) -> None:
+        """These recipients have come to the suppression list; whoever else there is remains."""
+        now = self._wall()
+        self._claims.settle(settle_listed(delivery, results, now))
+        self._telling.on_the_list(delivery, results)
 
     def _note_unclassified(
         self, results: Sequence[RecipientResult], lane: Lane | None, now: int

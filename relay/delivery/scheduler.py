@@ -24,6 +24,7 @@ from relay.delivery.connections import Connections
 from relay.delivery.dead_ends import SourceTester
 from relay.delivery.dispatch import Dispatcher
 from relay.delivery.going_out import GoingOut
+from relay.delivery.rechecking import Rechecking
 from relay.delivery.shares import Shares
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
@@ -119,6 +120,7 @@ class Scheduler:
             log=log,
             slots=slots,
             tls=tls,
+            rechecking=Rechecking(store, config, wall),
             going_out=(lambda carried: GoingOut(store, claims, carried, log))
             if config.store.is_shared
             else None,

@@ -108,6 +108,20 @@ class Telling:
             reply=delivery.last_reply or reason,
         )
 
+    def on_the_list(self, delivery: Delivery, results: Sequence[RecipientResult]) -> None:
+        """Recipients have come to the suppression list while their mail was queued."""
+        message, metrics = delivery.message, self._metrics
+        metrics.child(
+            metrics.recipients_bounced, message.configuration_set, "", "", "suppressed"
+        ).inc(len(results))
+        self._log.info(
+            "not sent: the recipient has come to the suppression list",
+            message_id=message.id,
+            configuration_set=message.configuration_set,
+            domain=delivery.domain,
+            recipients=len(results),
+        )
+
     def postponed(self, delivery: Delivery, reason: str) -> None:
         """A delivery waits without an attempt."""
         self._log.info(

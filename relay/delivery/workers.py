@@ -21,10 +21,11 @@ from relay.delivery.connections import Connection, Connections
 from relay.delivery.dead_ends import DeadEnds
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
-from relay.delivery.going_out import GoingOut
+from relay.delivery.going_out import PAUSE, GoingOut
 from relay.delivery.lanes import QUANTUM, Lane, Load, Way
 from relay.delivery.parking import Parking
 from relay.delivery.path import Path
+from relay.delivery.rechecking import Rechecking
 from relay.delivery.tls_sessions import TlsSession
 from relay.delivery.transaction import NotOurs, Timeouts
 from relay.delivery.turns import Turns
@@ -38,7 +39,7 @@ from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.routing.plan import Destination, Family, Host, RoutingFailure
 from relay.routing.sites import Site
-from relay.store.interface import BodyDamaged
+from relay.store.interface import BodyDamaged, StoreError
 from relay.store.values import Delivery
 
 LONGEST_SETUP = 900.0  # seconds to find, connect to, greet and encrypt, over all hosts
@@ -53,6 +54,7 @@ class Mail(Protocol):
     async def next(self, way: Way) -> tuple[Lane, Load] | None: ...
     def put_back(self, lane: Lane, load: Load) -> None: ...
     def objects(self, results: Results, lane: Lane) -> bool: ...
+    def on_the_list(self, delivery: Delivery, results: Results) -> None: ...
     def conclude(
         self,
         delivery: Delivery,
@@ -99,11 +101,13 @@ class Workers:
         log: Logger,
         slots: SlotSource | None = None,
         tls: TlsCounter | None = None,
+        rechecking: Rechecking,
         going_out: Callable[[Callable[[], Collection[int]]], GoingOut] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._tls = tls
         self._going_out = None if going_out is None else going_out(self.carrying)
+        self._rechecking = rechecking
         self._connections = connections
         self._attempts = attempts
         self._claims = claims
@@ -127,6 +131,7 @@ class Workers:
         """Put a configuration in force for what starts from now on. What is parked is closed."""
         self._bounds = config.delivery
         self._router = router
+        self._rechecking.configure(config)
         self._timeouts = Timeouts(
             self._bounds.command_timeout, self._bounds.data_timeout, self._bounds.final_timeout
         )
@@ -282,7 +287,10 @@ class Workers:
                 self._tls.carried(connection, delivery.domain)
         self._busy[connection] = started, load
         try:
-            attempted = await self._try(way, connection, lane, load)
+            if any(map(self._rechecking.is_due, load)):
+                load = await self._without_listed(lane, load)
+                self._busy[connection] = started, load
+            attempted = await self._try(way, connection, lane, load) if load else None
         finally:
             del self._busy[connection]
         if attempted is None:
@@ -299,6 +307,26 @@ class Workers:
         seconds = self._loop.time() - started
         for delivery, results in apart(load, attempted.results):
             self.mail.conclude(delivery, results, lane, seconds, attempted.dialogue)
+
+    async def _without_listed(self, lane: Lane, load: Load) -> Load:
+        """What of a load is to be sent still; nothing where the list cannot be asked."""
+        kept = []
+        try:
+            for delivery in load:
+                if results := await self._rechecking.listed(delivery):
+                    self.mail.on_the_list(delivery, results)
+                else:
+                    kept.append(delivery)
+        except StoreError as error:
+            self._log.warning("mail waits: the suppression list cannot be read", error=str(error))
+            await asyncio.sleep(PAUSE)
+            self.mail.put_back(lane, (*kept, *load[load.index(delivery) :]))
+            return ()
+        except asyncio.CancelledError:
+            for each in (*kept, *load[load.index(delivery) :]):
+                self._claims.give_back(each, each.due_at)
+            raise
+        return tuple(kept)
 
     async def _try(
         self, way: Way, connection: Connection, lane: Lane, load: Load

@@ -41,6 +41,8 @@ from relay.store.values import Message, Suppressed
 
 ON_SUPPRESSION_LIST = "OnAccountSuppressionList"
 """SES's subtype for recipients who are not sent to because they are on the list."""
+SUPPRESSED = "suppressed"
+"""The category of a verdict on whom the list has got since the mail was accepted."""
 SUBJECT_CHARACTERS = 998
 NOT_SENT = "This address is on the suppression list; the message was not sent to it."
 
@@ -121,13 +123,16 @@ class _Maker:
         everybody = self._message.recipients if self._message else ()
         return (
             self.event("Send", at, everybody, SendFacts()),
-            *(
-                self._complained_before(at, group)
-                if reason == "complaint"
-                else self._bounced_before(at, group)
-                for reason, group in _alike(suppressed, _list_reason)
-            ),
+            *self._on_the_list(at, suppressed),
         )
+
+    def _on_the_list(self, at: int, suppressed: Iterable[Suppressed]) -> list[LoggedEvent]:
+        return [
+            self._complained_before(at, group)
+            if reason == "complaint"
+            else self._bounced_before(at, group)
+            for reason, group in _alike(suppressed, _list_reason)
+        ]
 
     def attempted(self, what: Attempted) -> tuple[LoggedEvent, ...]:
         """What an attempt came to, or a giving-up without one."""
@@ -137,7 +142,13 @@ class _Maker:
             took = max(0, what.at - self._accepted_at)
             facts = DeliveryFacts(took, what.reply, way)
             events.append(self.event("Delivery", what.at, what.delivered, facts))
-        bounced = [verdict for verdict in what.verdicts if verdict.bounced]
+        listed = [
+            Suppressed(verdict.address, "complaint" if verdict.rule == "complaint" else "bounce")
+            for verdict in what.verdicts
+            if verdict.category == SUPPRESSED
+        ]
+        events += self._on_the_list(what.at, listed)
+        bounced = [v for v in what.verdicts if v.bounced and v.category != SUPPRESSED]
         events += [self._bounce(what.at, alike, way) for _, alike in _alike(bounced, _kind)]
         delayed = [verdict for verdict in what.verdicts if not verdict.bounced]
         events += [

@@ -27,14 +27,16 @@ Phase = Literal[
     "final",  # the reply to the final dot, or its absence: the message may have been taken
     "local",  # this relay could not try: the reply is ours
 ]
-Outcome = Literal["delivered", "unclassified", Category]
-"""The word for metrics and people. `unclassified`: no rule knew what a peer said."""
+Outcome = Literal["delivered", "unclassified", "suppressed", Category]
+"""The word for metrics and people. `unclassified`: no rule knew what a peer said; `suppressed`: the
+address came to the suppression list while the mail was queued."""
 
 BounceType = Literal["Permanent", "Transient", "Undetermined"]
 BounceSubtype = Literal[
     "NoEmail",
     "General",
     "MailboxFull",
+    "OnAccountSuppressionList",
     "MessageTooLarge",
     "ContentRejected",
     "AttachmentRejected",

@@ -50,6 +50,7 @@ from relay.store.values import (
     Settlement,
     State,
     SuppressionEntry,
+    SuppressionReason,
     Suspension,
     SuspensionKind,
     UnclassifiedReply,
@@ -240,6 +241,9 @@ class QueueStore(Protocol):
     @property
     def unclassified(self) -> UnclassifiedStore: ...
 
+    @property
+    def suppressions(self) -> "SuppressionStore": ...
+
     async def register(self, name: str, lease_ms: int) -> Owner:
         """A new epoch for `name`; what earlier epochs of that name had claimed is free again."""
 
@@ -334,6 +338,10 @@ class SuppressionStore(Protocol):
 
     async def find(self, address: str) -> SuppressionEntry | None:
         """The entry of an address, which may have expired."""
+
+    async def reasons(self, keys: Sequence[str]) -> dict[str, tuple[SuppressionReason, int | None]]:
+        """Reason and expiry (UTC ms) of those keys (`mail.address.suppression_key`) that are on the
+        list."""
 
     def all(self) -> AsyncIterator[SuppressionEntry]:
         """All entries in order of address, those that have expired too, fetched in pages."""

@@ -14,7 +14,7 @@ from relay.store.suppression_values import (
     SuppressionChange,
     SuppressionCount,
 )
-from relay.store.values import SuppressionEntry
+from relay.store.values import SuppressionEntry, SuppressionReason
 
 _BATCH = 500  # entries of one transaction
 _PAGE = 1_000
@@ -52,6 +52,9 @@ class Suppressions:
 
     async def find(self, address: str) -> SuppressionEntry | None:
         return await self._questions.ask(suppression.find, address)
+
+    async def reasons(self, keys: Sequence[str]) -> dict[str, tuple[SuppressionReason, int | None]]:
+        return await self._questions.ask(suppression.entries_for, keys)
 
     async def all(self) -> AsyncIterator[SuppressionEntry]:
         after = ""
