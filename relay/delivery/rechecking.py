@@ -6,18 +6,22 @@ together as the next one.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relay.config.model import Config
+from relay.delivery.attempt import Results
+from relay.delivery.lanes import Load
 from relay.feedback.listed import Entries, listed
-from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
 from relay.mail.address import suppression_key
-from relay.store.interface import QueueStore
-from relay.store.values import Delivery
+from relay.observe.logging import Logger
+from relay.store.interface import QueueStore, StoreError
+from relay.store.values import Delivery, SuppressionReason
 
 FRESH_MS = 5_000
 """For so long after it was accepted, what the list said then holds for the first attempt."""
+PAUSE = 1.0  # seconds, after the list could not be read
+_LOG_INTERVAL = 10.0
 
 
 class _Question:
@@ -31,9 +35,13 @@ class _Question:
 class Rechecking:
     """`wall` gives UTC milliseconds."""
 
-    def __init__(self, store: QueueStore, config: Config, wall: Callable[[], int]) -> None:
+    def __init__(
+        self, store: QueueStore, config: Config, wall: Callable[[], int], log: Logger
+    ) -> None:
         self._store = store
         self._wall = wall
+        self._log = log
+        self._logged_at = -_LOG_INTERVAL
         self._next = _Question()
         self._asking = asyncio.Lock()
         self.configure(config)
@@ -45,16 +53,39 @@ class Rechecking:
         """Whether the list may say otherwise by now."""
         return delivery.attempts > 0 or self._wall() - delivery.message.accepted_at >= FRESH_MS
 
-    async def listed(self, delivery: Delivery) -> tuple[RecipientResult, ...]:
-        """A result for each recipient who is on the list now. Raises `StoreError`."""
-        policy = self._policies.of_set(delivery.message.configuration_set)
-        heeded = policy.report_suppression  # of reports as of all mail of the set
-        if not heeded:
-            return ()
+    async def sift(self, load: Load) -> Sequence[tuple[Delivery, Results]] | None:
+        """Each delivery with a result for each recipient who is on the list now; None where the
+        list cannot be read, after a pause: what is put back would be taken up again at once."""
+        heeded = {delivery.id: self._heeded(delivery) for delivery in load}
+        keys = [
+            suppression_key(one.address)
+            for delivery in load
+            if heeded[delivery.id]
+            for one in delivery.recipients
+        ]
+        try:
+            entries = await self._ask(keys) if keys else {}
+        except StoreError as error:
+            now = asyncio.get_running_loop().time()
+            if now - self._logged_at >= _LOG_INTERVAL:
+                self._logged_at = now
+                self._log.warning(
+                    "mail waits: the suppression list cannot be read", error=str(error)
+                )
+            await asyncio.sleep(PAUSE)
+            return None
+        now_ms = self._wall()
+        return [(each, listed(each, entries, heeded[each.id], now_ms)) for each in load]
+
+    def _heeded(self, delivery: Delivery) -> Sequence[SuppressionReason]:
+        """The reasons that keep mail of the set back, reports of the set among it."""
+        return self._policies.of_set(delivery.message.configuration_set).report_suppression
+
+    async def _ask(self, keys: Sequence[str]) -> Entries:
         question = self._next
-        question.keys.update(suppression_key(one.address) for one in delivery.recipients)
+        question.keys.update(keys)
         async with self._asking:
             if question.answer is None:
                 self._next = _Question()
                 question.answer = await self._store.suppressions.reasons(tuple(question.keys))
-        return listed(delivery, question.answer, heeded, self._wall())
+        return question.answer

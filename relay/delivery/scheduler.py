@@ -120,7 +120,7 @@ class Scheduler:
             log=log,
             slots=slots,
             tls=tls,
-            rechecking=Rechecking(store, config, wall),
+            rechecking=Rechecking(store, config, wall, log),
             going_out=(lambda carried: GoingOut(store, claims, carried, log))
             if config.store.is_shared
             else None,

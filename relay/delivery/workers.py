@@ -21,7 +21,7 @@ from relay.delivery.connections import Connection, Connections
 from relay.delivery.dead_ends import DeadEnds
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
-from relay.delivery.going_out import PAUSE, GoingOut
+from relay.delivery.going_out import GoingOut
 from relay.delivery.lanes import QUANTUM, Lane, Load, Way
 from relay.delivery.parking import Parking
 from relay.delivery.path import Path
@@ -39,7 +39,7 @@ from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.routing.plan import Destination, Family, Host, RoutingFailure
 from relay.routing.sites import Site
-from relay.store.interface import BodyDamaged, StoreError
+from relay.store.interface import BodyDamaged
 from relay.store.values import Delivery
 
 LONGEST_SETUP = 900.0  # seconds to find, connect to, greet and encrypt, over all hosts
@@ -309,24 +309,20 @@ class Workers:
             self.mail.conclude(delivery, results, lane, seconds, attempted.dialogue)
 
     async def _without_listed(self, lane: Lane, load: Load) -> Load:
-        """What of a load is to be sent still; nothing where the list cannot be asked."""
-        kept = []
+        """What of a load is to be sent still; nothing where the list cannot be read."""
         try:
+            sifted = await self._rechecking.sift(load)
+        except BaseException:
             for delivery in load:
-                if results := await self._rechecking.listed(delivery):
-                    self.mail.on_the_list(delivery, results)
-                else:
-                    kept.append(delivery)
-        except StoreError as error:
-            self._log.warning("mail waits: the suppression list cannot be read", error=str(error))
-            await asyncio.sleep(PAUSE)
-            self.mail.put_back(lane, (*kept, *load[load.index(delivery) :]))
-            return ()
-        except asyncio.CancelledError:
-            for each in (*kept, *load[load.index(delivery) :]):
-                self._claims.give_back(each, each.due_at)
+                self._claims.give_back(delivery, delivery.due_at)
             raise
-        return tuple(kept)
+        if sifted is None:
+            self.mail.put_back(lane, load)
+            return ()
+        for delivery, results in sifted:
+            if results:
+                self.mail.on_the_list(delivery, results)
+        return tuple([delivery for delivery, results in sifted if not results])
 
     async def _try(
         self, way: Way, connection: Connection, lane: Lane, load: Load

@@ -181,3 +181,14 @@ async def test_an_address_that_is_removed_is_sent_to_again(store: Store) -> None
     await store.suppressions.remove(["a@x.test"], AUTHOR)
     sent = await store.insert(make_new("a@x.test", suppression=["manual"]), None)
     assert (len(held.deliveries), len(sent.deliveries)) == (0, 1)
+
+
+async def test_reasons_are_told_of_those_keys_that_are_on_the_list(store: Store) -> None:
+    await put(store, entry("A@x.test", reason="complaint"), entry("b@x.test", expires_at=NOW + DAY))
+    found = await store.suppressions.reasons(("a@x.test", "b@x.test", "missing@x.test"))
+    assert found == {"a@x.test": ("complaint", None), "b@x.test": ("manual", NOW + DAY)}
+    assert await store.suppressions.reasons(()) == {}
+    many = tuple(f"r{number}@x.test" for number in range(3_000))  # more than a statement takes
+    assert await store.suppressions.reasons((*many, "a@x.test")) == {
+        "a@x.test": ("complaint", None)
+    }

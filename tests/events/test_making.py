@@ -154,6 +154,20 @@ def test_who_is_on_the_list_for_a_complaint_complains_at_once_and_counts_nowhere
     assert not facts.counts
 
 
+def test_who_came_to_the_list_later_is_told_as_who_was_on_it() -> None:
+    bounced = verdict(BOB, category="suppressed", rule="manual")
+    complained = verdict(ANN, category="suppressed", rule="complaint")
+    complaint, bounce = events_of(
+        attempted(verdicts=(complained, bounced)), logged(ANN, BOB), HOSTNAME
+    )
+    assert (complaint.type, complaint.recipients) == ("Complaint", (ANN,))
+    assert (bounce.type, bounce.recipients) == ("Bounce", (BOB,))
+    for event in (complaint, bounce):
+        assert isinstance(event.facts, BounceFacts | ComplaintFacts)
+        assert event.facts.subtype == "OnAccountSuppressionList"
+        assert not event.facts.counts
+
+
 # Attempted
 
 
