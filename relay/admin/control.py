@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.admin.events import EventOperations
     from relay.admin.explained import MessageExplanation
     from relay.admin.messages import MessageOperations
-    from relay.admin.nodes import NodeOperations
+    from relay.admin.nodes import NodeOperations, PublishedNow
     from relay.admin.pools import PoolOperations
     from relay.admin.reputation import ReputationOperations
     from relay.admin.summaries import SummaryOperations
@@ -453,6 +453,9 @@ class Control(Protocol):
         """What `relay top` shows."""
 
     async def reload(self) -> Reloaded: ...
+
+    async def publish(self) -> "PublishedNow":
+        """Make this node's file the configuration of the fleet. Raises `Refused`."""
 
     async def explain(self, request: ExplainRequest) -> Explanation: ...
 

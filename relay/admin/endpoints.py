@@ -38,7 +38,7 @@ from relay.admin.events import (
 )
 from relay.admin.explained import MessageExplanation
 from relay.admin.messages import MessageTimeline, TimelineRequest
-from relay.admin.nodes import NodeNamed, ShownNode
+from relay.admin.nodes import NodeNamed, PublishedNow, ShownNode
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.reputation import (
@@ -71,6 +71,7 @@ from relay.admin.top import Look
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.events.states import DestinationState, Replayed, ShownLetter, TrialResult
 from relay.feedback.restraints import Restraint
+from relay.store.fleet_values import PublishedConfiguration
 from relay.store.log_values import MessageQuery, SearchResult
 from relay.store.pauses import Pause
 from relay.store.suppression_values import SuppressionChange, SuppressionCount
@@ -299,6 +300,15 @@ NODES = Endpoint("/v1/nodes", Nothing, list[ShownNode], lambda desk, _: desk.nod
 NODES_FORGET = Endpoint(
     "/v1/nodes/forget", NodeNamed, Changed, lambda desk, q: desk.nodes.forget(q)
 )
+CONFIG_SHOW = Endpoint(
+    "/v1/config/show", Nothing, PublishedConfiguration, lambda desk, _: desk.nodes.published()
+)
+CONFIG_UNPUBLISH = Endpoint(
+    "/v1/config/unpublish", Nothing, Changed, lambda desk, _: desk.nodes.unpublish()
+)
+CONFIG_PUBLISH = LiveEndpoint(
+    "/v1/config/publish", Nothing, PublishedNow, lambda relay, _: relay.publish()
+)
 
 EXPORT = "/v1/suppression/export"
 
@@ -340,10 +350,13 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     CREDENTIALS_REVOKE,
     NODES,
     NODES_FORGET,
+    CONFIG_SHOW,
+    CONFIG_UNPUBLISH,
 )
 LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     STATUS,
     RELOAD,
+    CONFIG_PUBLISH,
     EXPLAIN,
     EXPLAIN_MESSAGE,
     ONE_TIME_LOGIN,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from relay.admin.control import Changed, Refused
 from relay.config.common import differing
-from relay.store.fleet_values import Node
+from relay.store.fleet_values import Node, PublishedConfiguration
 from relay.store.interface import FleetStore
 
 _SCRIBE = "scribe"
@@ -28,6 +28,16 @@ class NodeNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedNow:
+    """A configuration was published under `epoch`; `problems` say what keeps the node that did so
+    from following it, or are warnings where `followed`."""
+
+    epoch: int
+    followed: bool
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeOperations:
     """Over the fleet that a store has."""
 
@@ -43,6 +53,21 @@ class NodeOperations:
             raise Refused(
                 f"no dead node is called {request.name}: `relay nodes` shows them", "not_found"
             )
+        return Changed(1)
+
+    async def published(self) -> PublishedConfiguration:
+        """The configuration that the fleet shares. Raises `Refused` where none is published."""
+        found = await self.fleet.published()
+        if found is None:
+            raise Refused(
+                "no configuration is published: each node follows its own file", "not_found"
+            )
+        return found
+
+    async def unpublish(self) -> Changed:
+        """Have each node follow its own file again. Raises `Refused` as `published` does."""
+        if not await self.fleet.unpublish():
+            await self.published()
         return Changed(1)
 
 

@@ -55,6 +55,7 @@ _COMMANDS = {
     "queue": "relay.cli.queue:app",
     "top": "relay.cli.top:top",
     "nodes": "relay.cli.nodes:app",
+    "config": "relay.cli.published:app",
     "tls": "relay.cli.tls:app",
     "pools": "relay.cli.pools:pools",
     "warmup": "relay.cli.pools:app",

@@ -70,10 +70,17 @@ def _row(one: ShownNode, now: int) -> tuple[object, ...]:
         report.version,
         moment(node.joined_at),
         f"{span((now - node.seen_at) / 1000)} ago",
-        f"differs: {', '.join(one.differs)}" if one.differs else report.problem or own,
+        _trouble(one) or own,
         len(report.sources),
         report.workers,
         report.held,
         report.connections,
         ", ".join(one.duties),
     )
+
+
+def _trouble(one: ShownNode) -> str:
+    """What is wrong with its configuration: the reason before what follows from it."""
+    if one.node.report.problem:
+        return f"cannot follow: {one.node.report.problem}"
+    return f"differs: {', '.join(one.differs)}" if one.differs else ""

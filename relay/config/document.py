@@ -10,7 +10,7 @@ Raises `ConfigErrors` for what YAML cannot read, which comes alone since nothing
 and `FormErrors` for what is refused of its form, with the rest of the document to look further in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,12 +46,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`data` with the `places` of all it holds; `written` has each scalar as in the file."""
+    """`data` with the `places` of all it holds; `written` has each scalar as in the file.
+
+    `elsewhere` names what other document a section stands in; none of a file by itself."""
 
     file: Path
     data: Data = field(repr=False)
     places: dict[KeyPath, Place] = field(repr=False)
     written: dict[KeyPath, str] = field(repr=False)
+    elsewhere: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def problem(
         self,
@@ -69,8 +72,9 @@ class Document:
             known = known[:-1]
         place = self.places.get(known, Place(0, 0, 0, 0))
         use_key = at_key or known != path
+        section = str(path[0]) if path else ""
         return Problem(
-            str(self.file),
+            self.elsewhere.get(section, str(self.file)),
             place.key_line if use_key else place.line,
             place.key_column if use_key else place.column,
             key_text(path),

@@ -26,6 +26,7 @@ from relay.admin.control import (
     WorkerStatus,
 )
 from relay.admin.explained import MessageExplanation
+from relay.admin.nodes import PublishedNow
 from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
@@ -225,6 +226,10 @@ class RelayControl:
     async def reload(self) -> Reloaded:
         """Load the configuration anew."""
         return await self._reloader.reload()
+
+    async def publish(self) -> PublishedNow:
+        """Make this node's file the configuration of the fleet."""
+        return await self._relay.following.publish()
 
     async def explain(self, request: ExplainRequest) -> Explanation:
         """The decisions about one message; DNS, limits and the suppression list are asked now."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay.runtime.supervisor import Supervisor
 
 _RECALL_S = 5.0
-_READ_ANEW: tuple[NewsKind, ...] = ("secrets", "suspensions", "pauses", "warmups")
+_READ_ANEW: tuple[NewsKind, ...] = ("secrets", "suspensions", "pauses", "warmups", "configuration")
 
 
 class InFleet:
@@ -70,6 +70,7 @@ class InFleet:
                 "pauses": relay.pausing.refresh,
                 "warmups": relay.warmups.reload,
                 "queue": self._queue_changed,
+                "configuration": relay.following.refresh,
             },
             _READ_ANEW if relay.store.is_shared else (),
         )
@@ -111,6 +112,8 @@ class InFleet:
             version=__version__,
             state="draining" if relay.stopping else "serving",
             configuration=self._digest(),
+            configuration_epoch=relay.following.epoch,
+            problem=relay.following.problem,
             sources=tuple(sorted(filter(relay.health.available, self._sources()))),
             mail_at=tuple(sorted(str(one.address) for one in relay.config.listeners.values())),
             workers=workers,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from relay.admin.control import Reloaded
 from relay.config.changes import needs_restart
-from relay.config.load import load
 from relay.config.machine import check_machine
 from relay.config.model import Config
 from relay.config.problems import ConfigErrors
@@ -38,7 +37,7 @@ class Reloader:
         async with self._lock:
             relay = self._relay
             try:
-                loaded = await asyncio.to_thread(load, relay.path)
+                loaded = await relay.following.load()
                 kept = needs_restart(relay.config, loaded.config)
                 config = _with_old_values(loaded.config, relay.config, kept)
                 assembly = await relay.assemble(config)
@@ -57,6 +56,7 @@ class Reloader:
             machine = await asyncio.to_thread(check_machine, config, loaded.document)
             warnings = [str(problem) for problem in machine]
             warnings += [f"{key}: changed; the new value needs a restart" for key in kept]
+            warnings += relay.following.taken()
             return self._accepted(tuple(warnings))
 
     def _accepted(self, warnings: tuple[str, ...]) -> Reloaded:

@@ -24,6 +24,7 @@ from relay.admin.app import control_app, public_app
 from relay.admin.control import Health, Reloaded
 from relay.admin.server import AdminServer, Listening, ServerError, listen_control, listen_tcp
 from relay.config.model import Config
+from relay.config.problems import ConfigErrors
 from relay.delivery.tls import TlsContexts
 from relay.frontend.door import Door
 from relay.limits.limits import Limits
@@ -50,6 +51,7 @@ from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
 from relay.runtime.duties import SCRIBE, TIDYING, Duties
 from relay.runtime.fleet import InFleet
+from relay.runtime.following import Following
 from relay.runtime.forwarding import KINDS, Forwarding
 from relay.runtime.gauges import Gauges, wall_ms
 from relay.runtime.ledger import Ledger
@@ -124,7 +126,14 @@ class Supervisor:
         self._failed = asyncio.get_running_loop().create_future()
         try:
             await self._start()
-        except (StoreError, AssemblyError, ServerError, CrewError, OSError) as error:
+        except (
+            ConfigErrors,
+            StoreError,
+            AssemblyError,
+            ServerError,
+            CrewError,
+            OSError,
+        ) as error:
             await self._cleanup.aclose()
             raise StartError(reason(error)) from error
         except BaseException:
@@ -144,6 +153,7 @@ class Supervisor:
         lock = await asyncio.to_thread(lock_data_dir, config.data_dir)
         stack.callback(lock.release)
         await self._open_store(config)
+        config = await self._take_published()
         self.resolver = DnsResolver(name_servers(config), dnssec=config.transport.dane)
         stack.push_async_callback(self.resolver.close)
         self.health = SourceHealth(config, self.metrics, self.log)
@@ -221,6 +231,7 @@ class Supervisor:
 
     async def _open_store(self, config: Config) -> None:
         self.store = make_store(config, self.metrics, self.log)
+        self.following = Following(self)
         self.fleet = InFleet(self)
         await self.store.open()
         self._cleanup.push_async_callback(self.store.close)
@@ -228,6 +239,16 @@ class Supervisor:
         self.message_log = make_log(config, self.log)
         await self.message_log.open(reading=True)
         self._cleanup.push_async_callback(self.message_log.close)
+
+    async def _take_published(self) -> Config:
+        """The configuration that the fleet shares, where one is published, instead of the file's.
+        Raises `ConfigErrors` where this node cannot follow it."""
+        loaded = await self.following.load()
+        for warning in self.following.taken():
+            self.log.warning("the configuration of the fleet is followed", detail=warning)
+        if self.following.epoch:
+            self._config, self._configuration = loaded.config, pickle.dumps(loaded.config)
+        return self._config
 
     async def _join_fleet(self) -> None:
         await self.fleet.join()

@@ -17,6 +17,7 @@ from relay.admin.control import (
     Status,
 )
 from relay.admin.explained import MessageExplanation
+from relay.admin.nodes import PublishedNow
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
@@ -67,6 +68,9 @@ class FakeRelay:
 
     async def reload(self) -> Reloaded:
         return self.reloaded
+
+    async def publish(self) -> PublishedNow:
+        return PublishedNow(1, followed=True)
 
     async def explain(self, request: ExplainRequest) -> Explanation:
         return self.explanation or Explanation(request.sender, request.recipient)

@@ -1,0 +1,52 @@
+"""A configuration that one node publishes is in force on the other."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program import Program, wait_until
+from tests.e2e.receiver import Receiver
+
+
+def configuration(node: Program) -> dict[str, tuple[int, str]]:
+    """What each node follows, and what keeps it from it, as `node` shows it."""
+    reports = [(one["node"]["name"], one["node"]["report"]) for one in node.json("nodes")]
+    return {n: (report["configuration_epoch"], report["problem"]) for n, report in reports}
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, receiver: Receiver, postgres_url: str):
+    def of(name: str):
+        def change(document) -> None:
+            document["store"] = {"url": postgres_url}
+            document["fleet"] = {"node": name}
+            document["workers"] = 1
+
+        return change
+
+    first = Program(tmp_path / "a", receiver.port)
+    first.configure(of("a"))
+    both = (first, first.twin(tmp_path / "b", of("b")))
+    yield both
+    for node in both:
+        node.stop()
+
+
+def test_what_one_node_publishes_is_in_force_on_both_and_taken_at_the_start(nodes) -> None:
+    a, b = nodes
+    a.start()
+    b.start()
+    a.configure(lambda document: document.update(received_header=False))
+    a.run("config", "publish")
+
+    wait_until(lambda: configuration(a) == {"a": (1, ""), "b": (1, "")}, what="b follows")
+    assert "received_header: false" in a.run("config", "show").stdout
+    assert b.run("config", "diff", check=False).stdout.split() == ["received_header"]
+    assert "received_header" in b.run("reload").stderr
+
+    b.stop()
+    b.start()
+    wait_until(lambda: configuration(a)["b"] == (1, ""), what="b has taken it at its start")
+
+    a.run("config", "unpublish")
+    wait_until(lambda: configuration(a) == {"a": (0, ""), "b": (0, "")}, what="files are followed")
