@@ -31,8 +31,11 @@ _DIGITS = 8
 
 
 def digest_of(config: Config) -> str:
-    """The common sections, each as `name=digest`, with a space between."""
-    shared = config.model_dump(mode="json", exclude=set(OWN), exclude_defaults=True)
+    """The common sections, each as `name=digest`, with a space between. Of a file its name counts,
+    not the directory that a node has it in."""
+    shared = config.model_dump(
+        mode="json", exclude=set(OWN), exclude_defaults=True, context={"names_only": True}
+    )
     return " ".join(f"{name}={_digest(value)}" for name, value in sorted(shared.items()))
 
 

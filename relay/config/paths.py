@@ -4,7 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+)
 
 
 def _path(value: object) -> object:
@@ -19,4 +25,14 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(base / os.path.expanduser(path))) if base else path
 
 
-FilePath = Annotated[Path, BeforeValidator(_path), AfterValidator(_absolute)]
+def _told(path: Path, info: SerializationInfo) -> str:
+    """Whole, or by its name alone where the directories are each machine's own."""
+    return path.name if info.context and info.context.get("names_only") else str(path)
+
+
+FilePath = Annotated[
+    Path,
+    BeforeValidator(_path),
+    AfterValidator(_absolute),
+    PlainSerializer(_told, return_type=str, when_used="json"),
+]

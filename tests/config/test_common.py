@@ -16,6 +16,15 @@ def test_what_is_a_nodes_own_does_not_make_it_differ(tmp_path: Path) -> None:
     assert differing(digest_of(one), digest_of(other)) == ()
 
 
+def test_files_of_one_name_in_other_directories_are_no_difference(tmp_path: Path) -> None:
+    def at(directory: str, name: str = "key.pem") -> str:
+        dkim = {"selector": "one", "key": str(tmp_path / directory / name)}
+        return digest_of(make_config(tmp_path, identities={"sender.test": {"dkim": [dkim]}}))
+
+    assert at("a") == at("b")
+    assert differing(at("a"), at("a", "other.pem")) == ("identities",)
+
+
 def test_the_sections_in_which_two_nodes_differ_are_named(tmp_path: Path) -> None:
     one = make_config(tmp_path, workers=1)
     other = make_config(tmp_path, workers=2, received_header=False, simulator_addresses=False)
