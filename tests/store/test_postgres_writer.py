@@ -9,12 +9,13 @@ import pytest
 
 from relay.observe.logging import make_logger
 from relay.store.interface import StoreError, StoreUnavailable
+from relay.store.postgres import place as places
 from relay.store.postgres.place import Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.session import Session
-from relay.store.postgres.transaction import Transactions
+from relay.store.postgres.transaction import Doubtful, Transactions
 from relay.store.postgres.writer import Writer
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, find_programs
 
 
 async def _add(db: Session, requests: Sequence[str]) -> list[int]:
@@ -196,3 +197,35 @@ async def test_a_commit_that_is_still_under_way_is_waited_for(postgres_url: str)
         each.close()
     for opened in (session, watch):
         opened.terminate()
+
+
+async def test_what_the_standby_may_not_have_is_not_called_committed(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait for the standby that is cut short leaves a commit on the primary alone."""
+    programs = find_programs()
+    assert programs is not None
+    settings = ["wal_level=replica", "max_wal_senders=2"]
+    server = PostgresServer(programs, settings)
+    try:
+        server.make()
+        server.start()
+        server.make_template()
+        url = await server.database()
+        session = await Place(url).connect()
+        await session.execute("INSERT INTO batch (token) VALUES (7)")
+        await session.close()
+        server.stop(signal.SIGINT)
+        settings.append("synchronous_standby_names=away")
+        server.start()
+        monkeypatch.setattr(places, "COMMAND_TIMEOUT", 0.3)
+        with pytest.raises(Doubtful, match="does not answer"):
+            await Transactions(Place(url), doubt=0.5).has_committed(7, [])
+        server.stop(signal.SIGINT)
+        settings.pop()
+        server.start()
+        transactions = Transactions(Place(url))
+        assert await transactions.has_committed(7, [])
+        await transactions.leave()
+    finally:
+        server.remove()

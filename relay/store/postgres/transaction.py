@@ -27,7 +27,9 @@ _LEAVE = (
     "WITH earlier AS (DELETE FROM batch WHERE token = $2) INSERT INTO batch (token) VALUES ($1)"
 )
 _VOID = "INSERT INTO batch (token, void) VALUES ($1, true) ON CONFLICT DO NOTHING"
-_BECAME = "SELECT NOT void FROM batch WHERE token = $1"
+# It writes, so that it waits for the standby that the lost session may have waited for in vain:
+# whose wait is cut short has committed on the primary alone.
+_BECAME = "UPDATE batch SET void = void WHERE token = $1 RETURNING NOT void"
 _FORGET = "DELETE FROM batch WHERE began_at < clock_timestamp() - interval '1 day'"
 
 Resolved = list[tuple[AnyRequest, Any]]
