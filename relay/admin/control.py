@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.admin.events import EventOperations
     from relay.admin.explained import MessageExplanation
     from relay.admin.messages import MessageOperations
-    from relay.admin.nodes import NodeOperations, PublishedNow
+    from relay.admin.nodes import DrainStatus, NodeOperations, PublishedNow
     from relay.admin.pools import PoolOperations
     from relay.admin.reputation import ReputationOperations
     from relay.admin.summaries import SummaryOperations
@@ -456,6 +456,14 @@ class Control(Protocol):
 
     async def publish(self) -> "PublishedNow":
         """Make this node's file the configuration of the fleet. Raises `Refused`."""
+
+    async def drain(self) -> "DrainStatus":
+        """Begin to take no more mail and to give away what there is. Raises `Refused`."""
+
+    async def end_drain(self) -> "DrainStatus":
+        """Serve again; returns once mail is taken. Raises `Refused`."""
+
+    async def drain_status(self) -> "DrainStatus": ...
 
     async def explain(self, request: ExplainRequest) -> Explanation: ...
 

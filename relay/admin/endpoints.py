@@ -38,7 +38,7 @@ from relay.admin.events import (
 )
 from relay.admin.explained import MessageExplanation
 from relay.admin.messages import MessageTimeline, TimelineRequest
-from relay.admin.nodes import NodeNamed, PublishedNow, ShownNode
+from relay.admin.nodes import DrainStatus, NodeNamed, PublishedNow, ShownNode
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.reputation import (
@@ -310,6 +310,12 @@ CONFIG_PUBLISH = LiveEndpoint(
     "/v1/config/publish", Nothing, PublishedNow, lambda relay, _: relay.publish()
 )
 
+DRAIN = LiveEndpoint("/v1/drain", Nothing, DrainStatus, lambda relay, _: relay.drain())
+DRAIN_OFF = LiveEndpoint("/v1/drain/off", Nothing, DrainStatus, lambda relay, _: relay.end_drain())
+DRAIN_SHOW = LiveEndpoint(
+    "/v1/drain/show", Nothing, DrainStatus, lambda relay, _: relay.drain_status()
+)
+
 EXPORT = "/v1/suppression/export"
 
 STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
@@ -364,6 +370,9 @@ LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     REACTIONS_LIST,
     REACTIONS_CLEAR,
     TOP,
+    DRAIN,
+    DRAIN_OFF,
+    DRAIN_SHOW,
     EVENTS,
     EVENTS_TEST,
     EVENTS_DEAD,

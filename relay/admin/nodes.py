@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from relay.admin.control import Changed, Refused
 from relay.config.common import differing
-from relay.store.fleet_values import Node, PublishedConfiguration
+from relay.store.fleet_values import Node, NodeState, PublishedConfiguration
 from relay.store.interface import FleetStore
 
 _SCRIBE = "scribe"
@@ -35,6 +35,18 @@ class PublishedNow:
     epoch: int
     followed: bool
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrainStatus:
+    """How far a node is on its way to be drained: what is still under way there, and the names of
+    the `others` that serve and may take its mail."""
+
+    state: NodeState
+    sessions: int = 0
+    working_set: int = 0
+    outbound_connections: int = 0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

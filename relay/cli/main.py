@@ -56,6 +56,7 @@ _COMMANDS = {
     "top": "relay.cli.top:top",
     "nodes": "relay.cli.nodes:app",
     "config": "relay.cli.published:app",
+    "drain": "relay.cli.drain:drain",
     "tls": "relay.cli.tls:app",
     "pools": "relay.cli.pools:pools",
     "warmup": "relay.cli.pools:app",

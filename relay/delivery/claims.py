@@ -194,6 +194,10 @@ class Claims:
         self._given_back.clear()
         self._octets = 0
 
+    async def settle_within(self, seconds: float) -> None:
+        """Let the outcomes be settled within `seconds`, then give up."""
+        await self._settling.finish(seconds)
+
     async def finish(self, seconds: float) -> None:
         """Let the outcomes be settled within `seconds`; then free every claim that is left."""
         await self._settling.finish(seconds)

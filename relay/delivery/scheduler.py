@@ -306,6 +306,12 @@ class Scheduler:
             task.cancel()
         self._signer.close()
 
+    async def cut(self, grace_s: float) -> None:
+        """`drain` was begun with more time: cut what has not ended within `grace_s` seconds."""
+        self._workers.stop_starting()
+        await self._workers.drain(grace_s)
+        await self._claims.settle_within(max(2.0, grace_s))
+
     # Loops
 
     async def _renew_for_ever(self) -> None:

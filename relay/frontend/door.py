@@ -68,6 +68,7 @@ class Door:
         self._refused = 0
         self._waiting: deque[tuple[Visit, socket.socket]] = deque()
         self._paused = False
+        self._closed = True
 
     def __repr__(self) -> str:
         listeners = ", ".join(self._listeners) or "none"
@@ -88,8 +89,14 @@ class Door:
         return self._open[listener]
 
     async def start(self) -> None:
-        """Listen. Raises `OSError` (which names the listener) with nothing open."""
-        self.put_in_force(self.prepare(self._config))
+        """Listen, also once it was stopped. Raises `OSError` (which names the listener) with
+        nothing open."""
+        self._closed = False
+        try:
+            self.put_in_force(self.prepare(self._config))
+        except OSError:
+            self._closed = True
+            raise
 
     def pause(self) -> None:
         """Nobody can serve: let clients wait."""
@@ -107,7 +114,9 @@ class Door:
                 listener.start()
 
     def stop(self) -> None:
-        """Accept no more and free the addresses. Connections that were handed over go on."""
+        """Accept no more and free the addresses, also those of configurations to come.
+        Connections that were handed over go on."""
+        self._closed = True
         for listener in self._listeners.values():
             listener.stop()
         self._listeners = {}
@@ -124,7 +133,7 @@ class Door:
         kept = self._kept(config)
         bound: dict[str, Listener] = {}
         for name, settings in every_listener(config).items():
-            if name in kept:
+            if name in kept or self._closed:
                 continue
             try:
                 bound[name] = Listener(name, settings, self)
@@ -194,7 +203,10 @@ class Door:
 
     def offer(self, visit: Visit, connection: socket.socket) -> None:
         """Have a connection that has been counted served, now or when somebody can."""
-        if self._paused or not self._hand_over(visit, connection):
+        if self._closed:  # whoever was to serve it died on the way out
+            connection.close()
+            self.closed(visit)
+        elif self._paused or not self._hand_over(visit, connection):
             self._waiting.append((visit, connection))
             self.pause()
 

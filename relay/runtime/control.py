@@ -26,7 +26,7 @@ from relay.admin.control import (
     WorkerStatus,
 )
 from relay.admin.explained import MessageExplanation
-from relay.admin.nodes import PublishedNow
+from relay.admin.nodes import DrainStatus, PublishedNow
 from relay.admin.operations import StoreOperations
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
@@ -67,6 +67,7 @@ ONE_TIME_S = 60.0
 
 _RECALL_S = 5.0  # for a worker to give mail back; what a silent one holds stays as it is
 _NO_WORKER = "no mail is accepted: no worker runs; the log says why"
+_DRAINING = "no mail is accepted: the relay is {}; `relay drain --off` has it serve again"
 _LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more"
 
 
@@ -135,6 +136,8 @@ class RelayControl:
         reasons = []
         if relay.stopping:
             reasons.append("no mail is accepted: the relay is stopping")
+        elif relay.node_state != "serving":
+            reasons.append(_DRAINING.format(relay.node_state))
         elif not relay.crew.ready:
             reasons.append(_NO_WORKER)
         if relay.gauges.store_error:
@@ -230,6 +233,29 @@ class RelayControl:
     async def publish(self) -> PublishedNow:
         """Make this node's file the configuration of the fleet."""
         return await self._relay.following.publish()
+
+    async def drain(self) -> DrainStatus:
+        """Take no more mail; see `runtime.draining`."""
+        await self._relay.draining.begin()
+        return await self.drain_status()
+
+    async def end_drain(self) -> DrainStatus:
+        """Serve again."""
+        await self._relay.draining.end()
+        return await self.drain_status()
+
+    async def drain_status(self) -> DrainStatus:
+        """How far draining is."""
+        relay = self._relay
+        states = await relay.crew.ask(Report(), GLANCE_S)
+        others = [n for n in relay.fleet.membership.nodes if n.name != relay.fleet.name]
+        return DrainStatus(
+            state=relay.node_state,
+            sessions=sum(member.connections for member in relay.crew.ready),
+            working_set=sum(state.working_set for state in states),
+            outbound_connections=sum(state.outbound_connections for state in states),
+            others=tuple(n.name for n in others if n.is_alive and n.report.state == "serving"),
+        )
 
     async def explain(self, request: ExplainRequest) -> Explanation:
         """The decisions about one message; DNS, limits and the suppression list are asked now."""

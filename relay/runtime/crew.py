@@ -116,10 +116,12 @@ class Crew:
         return bool(self.ready)
 
     async def keep(self) -> None:
-        """Until keeping a worker alive fails in an unforeseen way, which is raised."""
+        """Until all were stopped, or keeping a worker alive fails in an unforeseen way, which is
+        raised."""
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_EXCEPTION)
         for keeper in done:
-            keeper.result()
+            if not keeper.cancelled():
+                keeper.result()
 
     # Speaking to them
 
@@ -275,11 +277,13 @@ class Crew:
             self._metrics.worker_deaths.inc()
             self._log.error("a worker died: another takes its place", worker=member.name, exit=code)
         await self._lost(member)
+        member.buried.set()
 
     # Ending
 
     async def stop(self, grace: float) -> None:
-        """Have all finish what is in flight within `grace` seconds; kill what does not end."""
+        """Have all finish what is in flight within `grace` seconds; kill what does not end. Those
+        that are finishing already have no more than that from now on."""
         self._stopping = True
         await asyncio.gather(*(self._dismiss(member, grace) for member in self._members.values()))
         for keeper in self._keepers:
@@ -290,9 +294,9 @@ class Crew:
         try:
             async with asyncio.timeout(grace + _ENDS_WITHIN):
                 with contextlib.suppress(LinkLost):
-                    await member.link.ask(Drain(grace))
+                    member.stock = await member.link.ask(Drain(grace))
                 member.close()
-                await member.process.wait()
+                await member.buried.wait()
         except (TimeoutError, LinkFault) as error:
             self._log.error("a worker did not end: killed", worker=member.name, error=repr(error))
             member.kill()

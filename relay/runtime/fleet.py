@@ -71,6 +71,7 @@ class InFleet:
                 "warmups": relay.warmups.reload,
                 "queue": self._queue_changed,
                 "configuration": relay.following.refresh,
+                "nodes": self._nodes_changed,
             },
             _READ_ANEW if relay.store.is_shared else (),
         )
@@ -95,6 +96,11 @@ class InFleet:
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
+    def tell_state(self) -> None:
+        """Have the others hear at once that this node takes mail no more, or again."""
+        self.membership.hasten()
+        self.tell_soon("nodes")
+
     async def look_at_workers(self) -> None:
         """Note how much they do, for the report of this node."""
         states = await self._relay.crew.ask(say.Report(), GLANCE_S)
@@ -110,7 +116,7 @@ class InFleet:
         workers, held, connections = self._figures
         return NodeReport(
             version=__version__,
-            state="draining" if relay.stopping else "serving",
+            state=relay.node_state,
             configuration=self._digest(),
             configuration_epoch=relay.following.epoch,
             problem=relay.following.problem,
@@ -159,6 +165,11 @@ class InFleet:
                 "another node has another configuration", node=name, sections=named
             )
         self._differs = differs
+
+    async def _nodes_changed(self) -> None:
+        """Mail of one that has ended, or is drained, is free."""
+        self.membership.hasten()
+        self._relay.tell_of_due_mail()
 
     async def _queue_changed(self) -> None:
         """Mail that an operator has marked changes when whoever claimed it gives it back."""

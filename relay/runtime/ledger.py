@@ -41,9 +41,10 @@ class Ledger:
 
     def close_account(self, member: Member) -> None:
         """Keep what a worker has counted; it is gone."""
-        if member in self._accounts:
-            self._accounts.remove(member)
+        self._accounts.discard(member)
+        if member.stock:
             self._departed = merge(self._departed, [counts(member.stock)], frozenset())
+            member.stock = ()
 
     async def run(self) -> None:
         """Ask now and then, for ever, so that little is lost with a worker that is killed."""

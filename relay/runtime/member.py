@@ -47,6 +47,7 @@ class Member:
         self.connections = 0
         self.stock: tuple[Family, ...] = ()
         self.is_ready = False
+        self.buried = asyncio.Event()  # it is gone, and what it held is given up in its name
         self._door = door
         self._has_room = has_room
         self._is_full = False

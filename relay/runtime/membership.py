@@ -10,6 +10,7 @@ others. Of an embedded store there is one node, and none of this costs anything.
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class FleetMembership:
         self._member: Membership | None = None
         self._valid_until = clock()
         self._is_failing = False
+        self._hastened = asyncio.Event()
 
     @property
     def member(self) -> Membership | None:
@@ -84,8 +86,15 @@ class FleetMembership:
     async def run(self) -> None:
         """Beat for ever. A store that fails is told once and asked again."""
         while True:
-            await asyncio.sleep(BEAT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S):
+                    await self._hastened.wait()
+            self._hastened.clear()
             await self.beat()
+
+    def hasten(self) -> None:
+        """Beat now: there is something to say, or to see."""
+        self._hastened.set()
 
     async def beat(self) -> None:
         """Renew the lease, and look who else is there. Raises nothing that the store may raise."""

@@ -280,10 +280,11 @@ class HowMuchFlows(Question[float]):
 
 
 @dataclass(frozen=True, slots=True)
-class Drain(Question[bool]):
-    """Take no more mail, finish what is in flight within `seconds`, free the rest, and end."""
+class Drain(Question[tuple[Family, ...]]):
+    """Take no more mail, finish what is in flight within `seconds`, free the rest, and end. The
+    answer is what there is in metrics at the end."""
 
-    answer: ClassVar[Any] = bool
+    answer: ClassVar[Any] = tuple[Family, ...]
     seconds: float
 
 

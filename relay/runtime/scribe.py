@@ -209,6 +209,9 @@ class Scribe(Subordinate):
             await asyncio.wait([self._filing], timeout=grace)
         await self._cleanup.aclose()
 
+    async def _hurry(self, grace: float) -> None:
+        """It is only ever given little time."""
+
 
 async def _live(log: Logger, line: socket.socket, door: socket.socket) -> int:
     # No connections come here; the door is kept for the supervisor to see that it is open.

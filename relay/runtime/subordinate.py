@@ -42,6 +42,7 @@ class Subordinate(ABC):
         self._ended = asyncio.Event()
         self._code = 0
         self._stopping = False
+        self._is_ending = False
 
     async def _connect(self, line: socket.socket, handlers: Mapping[type, Handler]) -> None:
         """Listen to the supervisor."""
@@ -86,10 +87,23 @@ class Subordinate(ABC):
     async def _stop(self, grace: float) -> None:
         """Finish what is in flight within `grace` seconds, and let go of everything."""
 
-    async def _drain(self, message: say.Drain) -> bool:
-        await self._stop(message.seconds)
+    @abstractmethod
+    async def _hurry(self, grace: float) -> None:
+        """`_stop` was begun with more time than these seconds: have it end within them."""
+
+    async def _drain(self, message: say.Drain) -> tuple[Family, ...]:
+        await self._finish(message.seconds)
+        stock = take_stock(self.metrics.registry)
         self._end(0)
-        return True
+        return stock
+
+    async def _finish(self, grace: float) -> None:
+        if self._is_ending:
+            await self._hurry(grace)
+            await self._ended.wait()
+        else:
+            self._is_ending = True
+            await self._stop(grace)
 
     def _orphaned(self) -> None:
         """The line is lost: no supervisor, no process below it."""
@@ -104,7 +118,7 @@ class Subordinate(ABC):
 
     async def _end_orphaned(self) -> None:
         with suppress(StoreError):  # what is unfinished is taken up by the supervisor to come
-            await self._stop(self.ORPHANED_GRACE)
+            await self._finish(self.ORPHANED_GRACE)
         self._end(1)
 
     def _end(self, code: int) -> None:

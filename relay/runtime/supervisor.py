@@ -49,6 +49,7 @@ from relay.runtime.assembly import (
 )
 from relay.runtime.control import RelayControl
 from relay.runtime.crew import Crew, CrewError
+from relay.runtime.draining import Draining
 from relay.runtime.duties import SCRIBE, TIDYING, Duties
 from relay.runtime.fleet import InFleet
 from relay.runtime.following import Following
@@ -73,7 +74,7 @@ from relay.runtime.tls_duties import run_tls_duties
 from relay.runtime.warmup_clock import WarmupClock
 from relay.simulator.greylist import Greylist
 from relay.simulator.server import start_simulator
-from relay.store.fleet_values import Elsewhere, Membership
+from relay.store.fleet_values import Elsewhere, Membership, NodeState
 from relay.store.interface import StoreError
 from relay.store.sqlite import lock_data_dir
 
@@ -115,6 +116,13 @@ class Supervisor:
     def config(self) -> Config:
         """The configuration in force."""
         return self._config
+
+    @property
+    def node_state(self) -> NodeState:
+        """Whether mail is taken, and what becomes of that which is here."""
+        if self.stopping:
+            return "draining"
+        return self.draining.state if self._has_crew else "serving"
 
     # Starting
 
@@ -168,7 +176,7 @@ class Supervisor:
         self._configure_limits(config)
         await self._start_suspending()
         self.forwarding = Forwarding(
-            self.store.delays, self.queue_clock.now, self._tell_of_due_mail, self.log
+            self.store.delays, self.queue_clock.now, self.tell_of_due_mail, self.log
         )
         self.forwarding.bring("rest")  # those of the last relay are over
         self.slots = Slots()
@@ -351,6 +359,14 @@ class Supervisor:
             config=config, hand_over=self.crew.hand_over, metrics=self.metrics, log=self.log
         )
         self.guard = self.door.guard
+        self.draining = Draining(
+            self.door,
+            self.crew,
+            grace=lambda: self.config.shutdown.grace,
+            is_stopping=lambda: self.stopping,
+            changed=lambda _: self.fleet.tell_state(),
+            log=self.log,
+        )
         await self.door.start()
         self._cleanup.callback(self.door.stop)
         self._cleanup.push_async_callback(self.crew.stop, 0.0)
@@ -358,7 +374,8 @@ class Supervisor:
         self._has_crew = True
         self.fleet.attend()
         await self.crew.start()
-        self._background(self.crew.keep(), "workers")
+        self._cleanup.push_async_callback(self.draining.cancel)
+        self._background(self.draining.keep_crew(), "workers")
         self._background(self.fleet.news.run(), "news of the fleet")
         self._background(self._look_at_workers(), "report of this node")
         if self.store.is_shared:
@@ -376,10 +393,11 @@ class Supervisor:
             self._background(self._keep_scribe(), "scribe")
 
     def member_for_duties(self) -> Membership | None:
-        """This node as a member of the fleet that may have duties; None while it is none, or is
-        about to end."""
+        """This node as a member of the fleet that may have duties; None while it is none, is about
+        to end, or is drained and there may be others."""
         membership = self.fleet.membership
-        return membership.member if membership.is_valid and not self.stopping else None
+        is_over = self.stopping or (self.store.is_shared and self.node_state == "drained")
+        return membership.member if membership.is_valid and not is_over else None
 
     async def _keep_scribe(self) -> None:
         """Mail does not wait for it, not even at the start."""
@@ -461,7 +479,8 @@ class Supervisor:
         """What workers are told of warm-ups."""
         return say.WarmupsAre(tuple(self.warmups.progress.values()))
 
-    def _tell_of_due_mail(self) -> None:
+    def tell_of_due_mail(self) -> None:
+        """Have workers claim what somebody has freed."""
         self.crew.tell(say.MailIsDue(self.queue_clock.now()))
 
     def _configure_slots(self, config: Config) -> None:

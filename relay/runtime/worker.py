@@ -371,10 +371,16 @@ class Worker(Subordinate):
         self._stopping = True
         if self._began:
             deadline = time.monotonic() + grace
+            await self.frontend.drain(grace)  # who is on the way through the door hears 421 too
             self._door.close()
-            await self.frontend.drain(grace)
             await self.scheduler.drain(max(0.0, deadline - time.monotonic()))
         await self._cleanup.aclose()
+
+    async def _hurry(self, grace: float) -> None:
+        if self._began:
+            deadline = time.monotonic() + grace
+            await self.frontend.drain(grace)
+            await self.scheduler.cut(max(0.0, deadline - time.monotonic()))
 
 
 async def _live(log: Logger, line: socket.socket, door: socket.socket) -> int:

@@ -17,7 +17,7 @@ from relay.admin.control import (
     Status,
 )
 from relay.admin.explained import MessageExplanation
-from relay.admin.nodes import PublishedNow
+from relay.admin.nodes import DrainStatus, PublishedNow
 from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
@@ -39,6 +39,8 @@ class FakeRelay:
     fault: Exception | None = None
     looks: list[Look] = field(default_factory=list)  # the last one is given again and again
     restraints: list[Restraint] = field(default_factory=list)
+    drains: list[DrainStatus] = field(default_factory=list)  # as of looks
+    is_drained: bool = False
 
     def liveness(self) -> Health:
         return self.alive
@@ -71,6 +73,17 @@ class FakeRelay:
 
     async def publish(self) -> PublishedNow:
         return PublishedNow(1, followed=True)
+
+    async def drain(self) -> DrainStatus:
+        self.is_drained = True
+        return self.drains[0]
+
+    async def end_drain(self) -> DrainStatus:
+        self.is_drained = False
+        return DrainStatus("serving")
+
+    async def drain_status(self) -> DrainStatus:
+        return self.drains.pop(0) if len(self.drains) > 1 else self.drains[0]
 
     async def explain(self, request: ExplainRequest) -> Explanation:
         return self.explanation or Explanation(request.sender, request.recipient)

@@ -177,3 +177,32 @@ async def test_new_bounds_are_counted_by(
     with connect(door), connect(door):
         await serving.until(lambda: len(serving.taken) == 2)
     assert [visit.verdict for visit, _ in serving.taken] == ["", "connections"]
+
+
+async def test_a_door_that_was_stopped_binds_nothing_until_it_is_started_again(
+    serving: Serving, make_door: Callable[..., Door], configure: Callable[..., Config]
+):
+    door = make_door()
+    await door.start()
+    door.stop()
+    door.put_in_force(door.prepare(configure()))
+    assert not door.addresses
+
+    await door.start()
+    with connect(door):
+        await serving.until(lambda: len(serving.taken) == 1)
+
+
+async def test_a_connection_whose_worker_died_behind_a_stopped_door_is_closed(
+    serving: Serving, make_door: Callable[..., Door]
+):
+    door = make_door()
+    await door.start()
+    with connect(door) as client:
+        await serving.until(lambda: len(serving.taken) == 1)
+        visit, connection = serving.taken.pop()
+        door.stop()
+        door.offer(visit, connection)
+
+        assert await asyncio.to_thread(client.recv, 1) == b""
+    assert door.session_count("submission") == 0
