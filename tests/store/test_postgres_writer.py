@@ -9,8 +9,8 @@ import pytest
 
 from relay.observe.logging import make_logger
 from relay.store.interface import StoreError, StoreUnavailable
-from relay.store.postgres import place as places
-from relay.store.postgres.place import Place
+from relay.store.postgres import transaction
+from relay.store.postgres.place import CONNECT_TIMEOUT, Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.session import Session
 from relay.store.postgres.transaction import Doubtful, Transactions
@@ -218,7 +218,7 @@ async def test_what_the_standby_may_not_have_is_not_called_committed(
         server.stop(signal.SIGINT)
         settings.append("synchronous_standby_names=away")
         server.start()
-        monkeypatch.setattr(places, "COMMAND_TIMEOUT", 0.3)
+        monkeypatch.setattr(transaction, "PATIENCE", 0.3)
         with pytest.raises(Doubtful, match="does not answer"):
             await Transactions(Place(url), doubt=0.5).has_committed(7, [])
         server.stop(signal.SIGINT)
@@ -229,3 +229,22 @@ async def test_what_the_standby_may_not_have_is_not_called_committed(
         await transactions.leave()
     finally:
         server.remove()
+
+
+async def test_a_database_that_falls_silent_is_given_up_before_clients_lose_patience(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert transaction.PATIENCE + CONNECT_TIMEOUT <= 15
+    monkeypatch.setattr(transaction, "PATIENCE", 0.3)
+    url = await postgres_server.database()
+    desk = _Desk(url)
+    await desk.writer.submit(_add, "before")
+    lock = await Place(url).connect()
+    await lock.execute("BEGIN")
+    await lock.execute("LOCK TABLE secret")
+    try:
+        with pytest.raises(StoreError):
+            await asyncio.wait_for(desk.writer.submit(_add, "waits"), 5)
+    finally:
+        lock.terminate()
+        await desk.close()

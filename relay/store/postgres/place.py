@@ -58,23 +58,30 @@ class Place:
         except (OSError, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"Cannot read {self.password_file}: {error}") from error
 
-    def arguments(self, **settings: str) -> dict[str, Any]:
+    def arguments(self, patience: float | None = None, **settings: str) -> dict[str, Any]:
         """What asyncpg connects with. The driver is patient for longer than the server, so that it
-        is mostly the server that ends what takes too long, and says so."""
+        is mostly the server that ends what takes too long, and says so. With `patience`, in
+        seconds, all of it is sooner."""
+        if patience is not None:
+            settings = {
+                "statement_timeout": f"{int(patience * 750)}ms",
+                "lock_timeout": f"{int(patience * 500)}ms",
+                **settings,
+            }
         return {
             "dsn": self.url,
             "password": self.password(),
             "timeout": CONNECT_TIMEOUT,
-            "command_timeout": COMMAND_TIMEOUT,
+            "command_timeout": COMMAND_TIMEOUT if patience is None else patience,
             "server_settings": {**_SESSION, "application_name": self.session[:63], **settings},
         }
 
-    async def connect(self, *, durable: bool = True) -> Session:
+    async def connect(self, *, durable: bool = True, patience: float | None = None) -> Session:
         """A session that may write; its commits wait for the disk where they are to be `durable`.
-        Raises StoreUnavailable."""
+        `patience` in seconds, for one whose users cannot wait long. Raises StoreUnavailable."""
         settings = {} if durable else {"synchronous_commit": "off"}
         try:
-            connection: Session = await asyncpg.connect(**self.arguments(**settings))
+            connection: Session = await asyncpg.connect(**self.arguments(patience, **settings))
         except Exception as error:  # the driver raises errors of many kinds
             raise translate(error, self) from error
         try:

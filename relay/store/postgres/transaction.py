@@ -22,6 +22,7 @@ from relay.store.postgres.requests import AnyRequest, Operation
 from relay.store.postgres.session import Session
 
 DOUBT = 10.0  # seconds for which the server is asked what became of a transaction
+PATIENCE = 10.0  # seconds; a client waits behind it, and for a new session after it
 _AGAIN = 0.2  # seconds
 _LEAVE = (
     "WITH earlier AS (DELETE FROM batch WHERE token = $2) INSERT INTO batch (token) VALUES ($1)"
@@ -129,7 +130,7 @@ class Transactions:
 
     async def _connected(self) -> Session:
         if self._session is None or self._session.is_closed():
-            self._session = await self._place.connect()
+            self._session = await self._place.connect(patience=PATIENCE)
         return self._session
 
     async def _roll_back(self, cause: BaseException) -> None:
