@@ -122,6 +122,9 @@ def _differences(path: KeyPath, one: Data, other: Data) -> Iterator[KeyPath]:
                 yield from _differences((*path, name), one[name], other[name])
             else:
                 yield (*path, name)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (entry, its) in enumerate(zip(one, other, strict=True)):
+            yield from _differences((*path, index), entry, its)
     elif one != other:
         yield path
 

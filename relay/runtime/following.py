@@ -101,9 +101,8 @@ class Following:
             await relay.assemble(loaded.config)  # keys and certificates are here, and right
         except (ConfigErrors, AssemblyError) as error:
             raise Refused(f"not published: {error}") from error
-        done = await fleet.publish(
-            text, digest_of(loaded.config), relay.fleet.name, known.epoch if known else 0
-        )
+        digest = digest_of(loaded.config)
+        done = await fleet.publish(text, digest, relay.fleet.name, known.epoch if known else 0)
         if done is None:
             raise Refused("not published: another configuration was published at this moment")
         relay.log.info("configuration published", epoch=done.epoch)

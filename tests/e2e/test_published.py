@@ -50,3 +50,18 @@ def test_what_one_node_publishes_is_in_force_on_both_and_taken_at_the_start(node
 
     a.run("config", "unpublish")
     wait_until(lambda: configuration(a) == {"a": (0, ""), "b": (0, "")}, what="files are followed")
+
+
+def test_a_node_that_lacks_a_key_keeps_what_it_has_and_is_flagged(nodes) -> None:
+    a, b = nodes
+    a.start()
+    b.start()
+    (key,) = (b.directory / "dkim").glob("*.pem")
+    key.unlink()
+    a.run("config", "publish")
+
+    wait_until(lambda: configuration(a)["b"][1], what="b is flagged")
+    epoch, problem = configuration(a)["b"]
+    assert epoch == 0
+    assert key.name in problem
+    assert "cannot follow" in a.run("nodes").stdout
