@@ -28,6 +28,7 @@ from relay.store.values import Cursor, Delivery, Want
 
 CLAIM_BATCH = 500
 POLL_SECONDS = 5.0  # the store is asked at least so often: other processes put mail into it too
+SHARED_POLL_SECONDS = 1.0  # where other nodes leave mail, and die: nobody tells of either
 MERCY_MS = 600_000
 _SHORTEST_WAIT_MS = 20
 _BETWEEN_TURNS_MS = 100  # between two questions, where the last one brought nothing
@@ -59,8 +60,11 @@ class Claiming:
         rng: Random,
         metrics: Metrics,
         log: Logger,
+        *,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._metrics = metrics
+        self._poll_seconds = poll_seconds
         self._loop = asyncio.get_running_loop()
         self._store = store
         self._shares = shares
@@ -167,7 +171,7 @@ class Claiming:
 
     async def _until_asked(self) -> None:
         """Until the time to ask has come; at the latest when the poll is due."""
-        latest = self._loop.time() + POLL_SECONDS
+        latest = self._loop.time() + self._poll_seconds
         while (left := min(latest - self._loop.time(), (self._ask_at - self._wall()) / 1000)) > 0:
             self._wake.clear()
             try:
@@ -183,7 +187,7 @@ class Claiming:
         now = self._wall()
         if self._room_at <= now:
             self._room_at = _NEVER
-        self._ask_at = min(now + round(POLL_SECONDS * 1000), self._room_at)
+        self._ask_at = min(now + round(self._poll_seconds * 1000), self._room_at)
         self._freed, self._missed = 0, False
         self._freed_of.clear()
         if (rest := self._rests_until - self._loop.time()) > 0:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from relay.config.model import Config
 from relay.delivery.attempt import Attempts
 from relay.delivery.backlog import Backlog
-from relay.delivery.claiming import Claiming
+from relay.delivery.claiming import POLL_SECONDS, SHARED_POLL_SECONDS, Claiming
 from relay.delivery.claims import Claims
 from relay.delivery.connections import Connections
 from relay.delivery.dead_ends import SourceTester
@@ -93,7 +93,8 @@ class Scheduler:
         self._signer = Signer(keyring, sign)
         self._shares = Shares(config)
         rng = rng or SystemRandom()
-        self._claiming = Claiming(store, self._shares, wall, rng, metrics, log)
+        poll = SHARED_POLL_SECONDS if config.store.is_shared else POLL_SECONDS
+        self._claiming = Claiming(store, self._shares, wall, rng, metrics, log, poll_seconds=poll)
         self._claims = self._claiming.claims = Claims(
             store,
             owner,

@@ -98,3 +98,11 @@ async def test_what_a_dead_owner_was_sending_is_counted_and_sent(tmp_path: Path)
         await relay.until_empty()
         assert relay.metric("relay_possible_duplicates_total") == 1
     assert len(receiver.messages) == 1
+
+
+async def test_mail_that_other_nodes_leave_is_found_within_seconds(tmp_path: Path) -> None:
+    async with Receiver() as receiver, Outgoing(shared(tmp_path, receiver)) as relay:
+        await relay.until(lambda: relay.scheduler._claiming._ask_at > 0)  # it has looked once
+        await relay.send("a@example.test", offer=False)  # and nobody tells of it
+        await relay.until_empty(4.0)
+    assert len(receiver.messages) == 1
