@@ -42,6 +42,7 @@ class Following:
         self._differs: tuple[str, ...] = ()
         self._read = 0
         self._tried: tuple[int, float] | None = None
+        self._refreshing = asyncio.Lock()
 
     async def load(self) -> Loaded:
         """The configuration that this node is to have. Raises `ConfigErrors`."""
@@ -75,7 +76,15 @@ class Following:
         ]
 
     async def refresh(self) -> None:
-        """Put what is published in force, where it is not yet. Raises `StoreError`."""
+        """Put what is published in force, where it is not yet. Raises `StoreError`.
+
+        Whoever publishes hears of it as the others do: the second to come waits for the first, and
+        finds it done.
+        """
+        async with self._refreshing:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         newest = await self._relay.store.fleet.published()
         epoch = 0 if newest is None else newest.epoch
         if epoch == self.epoch:

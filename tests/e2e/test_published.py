@@ -37,7 +37,7 @@ def test_what_one_node_publishes_is_in_force_on_both_and_taken_at_the_start(node
     a.start()
     b.start()
     a.configure(lambda document: document.update(received_header=False))
-    a.run("config", "publish", check=False)
+    a.run("config", "publish")
 
     wait_until(lambda: configuration(a) == {"a": (1, ""), "b": (1, "")}, what="b follows")
     assert "received_header: false" in a.run("config", "show").stdout
