@@ -49,9 +49,10 @@ def migrate(
     if settings.store.url is None:
         say("The store is in files of data_dir; `relay serve` brings them up to date by itself.")
         return OK
+    database = _database(settings)  # first: it says what is missing
     from relay.store.postgres.migrating import migrate as work  # noqa: PLC0415 - optional
 
-    before, now = asyncio.run(work(_database(settings), force=force))
+    before, now = asyncio.run(work(database, force=force))
     if as_json:
         print_json({"from": before, "to": now})
     elif before == now:
@@ -74,9 +75,10 @@ def check(*, config: ConfigOption = None, as_json: JsonOption = False) -> int:
         must_own(settings.data_dir)
         checkup = check_embedded(settings.data_dir)
     else:
+        database = _database(settings)
         from relay.store.postgres.checkup import check as work  # noqa: PLC0415 - optional
 
-        checkup = asyncio.run(work(_database(settings), is_local=settings.store.is_local))
+        checkup = asyncio.run(work(database, is_local=settings.store.is_local))
     if as_json:
         print_json({"ok": checkup.is_good, **_fields(checkup)})
     else:
@@ -114,9 +116,9 @@ def copy(
     if not data_dir.is_dir():
         raise CommandFailed(f"there is no directory {data_dir}")
     must_own(data_dir)
+    database = _database(settings)
     from relay.store.copying import copy_store  # noqa: PLC0415 - optional
 
-    database = _database(settings)
     with lock_data_dir(data_dir), progress("copying", None, "rows") as bar:
 
         def advance(what: str, rows: int) -> None:

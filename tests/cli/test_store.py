@@ -1,5 +1,7 @@
 import asyncio
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -119,3 +121,19 @@ def test_commands_work_upon_the_database_beside_relays_and_need_no_data_director
     assert "suppressions" in " ".join(heard)
     assert run("suppression", "count").code == 0
     assert not (config_path.parent / "data").exists()
+
+
+@pytest.mark.parametrize("words", [("store", "check"), ("store", "migrate"), ("store", "copy")])
+def test_without_the_driver_a_command_says_what_to_install(filled, words):
+    share(filled, "postgresql://relay@127.0.0.1:1/relay")
+    # A process of its own, where the driver cannot be imported.
+    program = (
+        "import sys; sys.modules['asyncpg'] = None; from relay.cli.main import main;"
+        f" sys.argv = ['relay', *{words!r}, '--config', {str(filled)!r}]; sys.exit(main())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 1
+    assert "pip install 'relay[postgres]'" in ran.stderr
+    assert "Traceback" not in ran.stderr
