@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.program import Program, letter
+from tests.e2e.program import Program, letter, wait_until
 from tests.e2e.receiver import Receiver
 
 _CALLS = "write,writev,sendto,sendmsg,pwrite64,fsync,fdatasync"
@@ -95,6 +95,8 @@ def traced_delivery(program: Program, receiver: Receiver, trace: Path, body: str
     receiver.pause()  # nobody may take the message away meanwhile
     program.start(wrapper=strace(trace))
     port = send(program, body)
+    # Whoever is still there when the relay stops hears of it: that would be one reply more.
+    wait_until(lambda: program.metric("relay_connections") == 0, what="the end of the session")
     assert program.terminate() == 0
     found = calls(trace)
     replies = [
