@@ -36,6 +36,7 @@ _QUICK = (
     "log_min_messages=warning",
     "wal_level=minimal",
     "max_wal_senders=0",
+    "max_wal_size=128MB",
 )
 
 
@@ -187,7 +188,9 @@ class PostgresServer:
     async def _create(self, name: str, template: str) -> None:
         connection = await asyncpg.connect(self.url())
         try:
-            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            # A copy of files writes no log; the way of 15 and newer, 9 MB of it for each database.
+            how = "STRATEGY FILE_COPY" if connection.get_server_version().major >= 15 else ""
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {how}")
         finally:
             await connection.close()
 
