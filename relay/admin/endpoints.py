@@ -38,7 +38,7 @@ from relay.admin.events import (
 )
 from relay.admin.explained import MessageExplanation
 from relay.admin.messages import MessageTimeline, TimelineRequest
-from relay.admin.nodes import DrainStatus, NodeNamed, PublishedNow, ShownNode
+from relay.admin.nodes import DrainStatus, NodeNamed, PublishedNow, RotatedKeys, ShownNode
 from relay.admin.pools import PoolSource, WarmupRequest
 from relay.admin.reactions import ClearReactions
 from relay.admin.reputation import (
@@ -306,6 +306,12 @@ CONFIG_SHOW = Endpoint(
 CONFIG_UNPUBLISH = Endpoint(
     "/v1/config/unpublish", Nothing, Changed, lambda desk, _: desk.nodes.unpublish()
 )
+RETURN_PATHS_ROTATE = Endpoint(
+    "/v1/return-paths/rotate",
+    Nothing,
+    RotatedKeys,
+    lambda desk, _: desk.nodes.rotate_return_path_key(),
+)
 CONFIG_PUBLISH = LiveEndpoint(
     "/v1/config/publish", Nothing, PublishedNow, lambda relay, _: relay.publish()
 )
@@ -358,6 +364,7 @@ STORE_ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     NODES_FORGET,
     CONFIG_SHOW,
     CONFIG_UNPUBLISH,
+    RETURN_PATHS_ROTATE,
 )
 LIVE_ENDPOINTS: tuple[LiveEndpoint[Any, Any], ...] = (
     STATUS,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from relay.admin.control import Changed, Refused
 from relay.config.common import differing
+from relay.signing.return_path_keys import keys_in, text_of, with_new_key
 from relay.store.fleet_values import Node, NodeState, PublishedConfiguration
 from relay.store.interface import FleetStore
 
@@ -35,6 +36,14 @@ class PublishedNow:
     epoch: int
     followed: bool
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedKeys:
+    """The `number` of the new key of return-paths, and those of the ones that stay valid."""
+
+    number: int
+    kept: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,17 @@ class NodeOperations:
         if not await self.fleet.unpublish():
             await self.published()
         return Changed(1)
+
+    async def rotate_return_path_key(self) -> RotatedKeys:
+        """Make a new key of return-paths, for all nodes. Raises `Refused` where no node has had
+        any yet, or somebody else does the same at this moment."""
+        known = await self.fleet.return_path_keys("")
+        if not known:
+            raise Refused("the fleet has no keys of return-paths yet: the first node makes them")
+        keys = with_new_key(keys_in(known))
+        if await self.fleet.return_path_keys(text_of(keys), known) != text_of(keys):
+            raise Refused("another key was made at this moment: no further one is needed")
+        return RotatedKeys(keys[0].number, tuple(key.number for key in keys[1:]))
 
 
 def compared(nodes: list[Node], scribe: str) -> list[ShownNode]:

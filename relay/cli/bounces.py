@@ -2,11 +2,18 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from relay.admin.endpoints import UNCLASSIFIED, UNCLASSIFIED_CLEAR, Nothing
+from relay.admin.endpoints import (
+    RETURN_PATHS_ROTATE,
+    UNCLASSIFIED,
+    UNCLASSIFIED_CLEAR,
+    Nothing,
+)
+from relay.admin.nodes import RotatedKeys
 from relay.admin.unclassified import UnclassifiedRequest
 from relay.cli.desk import must_own, open_desk
 from relay.cli.failures import FAILED, OK, CommandFailed
@@ -161,19 +168,32 @@ def check(
 
 @app.command(name="rotate-key")
 def rotate_key(*, config: ConfigOption = None, as_json: JsonOption = False) -> int:
-    """Make a new key for return-paths. `relay reload` puts it in force; return-paths that were made
-    with one of the last three stay valid."""
-    data_dir = find_config(config).data_dir()
+    """Make a new key for return-paths; those that were made with one of the last three stay valid.
+
+    `relay reload` puts it in force; nodes that share a store do so by themselves.
+    """
+    place = find_config(config)
+    if place.config().store.is_shared:
+        with open_desk(config) as desk:
+            rotated = desk.call(RETURN_PATHS_ROTATE, Nothing())
+        in_force = "every node puts it in force within a second"
+    else:
+        rotated = _rotated(place.data_dir())
+        in_force = "`relay reload` puts it in force"
+    if as_json:
+        print_json(rotated)
+    else:
+        say(f"made key {rotated.number}; {in_force}")
+    return OK
+
+
+def _rotated(data_dir: Path) -> RotatedKeys:
     must_own(data_dir)
     try:
         keys = rotate(data_dir)
     except KeyFileError as error:
         raise CommandFailed(str(error)) from None
-    if as_json:
-        print_json({"number": keys[0].number, "kept": [key.number for key in keys[1:]]})
-    else:
-        say(f"made key {keys[0].number}; `relay reload` puts it in force")
-    return OK
+    return RotatedKeys(keys[0].number, tuple(key.number for key in keys[1:]))
 
 
 def _check(config: Config, nameserver: str) -> list[CheckedDomain]:

@@ -13,6 +13,8 @@ from relay.cli.output import octets, plural, print_facts, print_json, print_tabl
 from relay.cli.place import find_config
 from relay.cli.progress import progress
 from relay.config.model import Config
+from relay.signing.keys import KeyFileError
+from relay.signing.return_path_keys import FILE_NAME, read_keys, text_of
 from relay.store.findings import Checkup
 from relay.store.sqlite import lock_data_dir
 from relay.store.sqlite.checkup import check as check_embedded
@@ -116,6 +118,7 @@ def copy(
     if not data_dir.is_dir():
         raise CommandFailed(f"there is no directory {data_dir}")
     must_own(data_dir)
+    keys = _return_path_keys(data_dir)
     database = _database(settings)
     from relay.store.copying import copy_store  # noqa: PLC0415 - optional
 
@@ -126,13 +129,30 @@ def copy(
             bar.advance(rows)
 
         copied = asyncio.run(
-            copy_store(data_dir, database, again=again, total=bar.of, advance=advance)
+            copy_store(
+                data_dir,
+                database,
+                again=again,
+                return_path_keys=keys,
+                total=bar.of,
+                advance=advance,
+            )
         )
     if as_json:
         print_json(copied)
     else:
         _tell(copied, str(database))
     return OK
+
+
+def _return_path_keys(data_dir: Path) -> str:
+    """By them bounces of mail that has left already are recognised; empty where there are none."""
+    if not (data_dir / FILE_NAME).exists():
+        return ""
+    try:
+        return text_of(read_keys(data_dir))
+    except KeyFileError as error:
+        raise CommandFailed(str(error)) from None
 
 
 def _tell(copied: "Copied", database: str) -> None:

@@ -15,6 +15,7 @@ from relay.runtime import messages as say
 from relay.runtime.looking import GLANCE_S
 from relay.runtime.membership import FleetMembership, identity_of
 from relay.runtime.news import News
+from relay.runtime.shared_return_paths import SharedReturnPaths
 from relay.store.fleet_values import Elsewhere, NewsKind, Node, NodeReport
 from relay.store.interface import StoreError
 from relay.store.values import QueueFilter
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from relay.runtime.supervisor import Supervisor
 
 _RECALL_S = 5.0
-_READ_ANEW: tuple[NewsKind, ...] = ("secrets", "suspensions", "pauses", "warmups", "configuration")
+_READ_ANEW: tuple[NewsKind, ...] = (
+    "secrets",
+    "suspensions",
+    "pauses",
+    "warmups",
+    "configuration",
+    "return_paths",
+)
 
 
 class InFleet:
@@ -34,6 +42,7 @@ class InFleet:
         self.name = config.fleet.name
         self.elsewhere = Elsewhere()
         self.news = News(relay.log)
+        self.return_paths = SharedReturnPaths(relay)
         self._relay = relay
         self._digest_of: tuple[object, str] = (None, "")
         self._telling: set[asyncio.Future[None]] = set()
@@ -71,6 +80,7 @@ class InFleet:
                 "warmups": relay.warmups.reload,
                 "queue": self._queue_changed,
                 "configuration": relay.following.refresh,
+                "return_paths": self.return_paths.refresh,
                 "nodes": self._nodes_changed,
             },
             _READ_ANEW if relay.store.is_shared else (),

@@ -15,6 +15,7 @@ from relay.config.problems import ConfigErrors
 from relay.runtime.assembly import AssemblyError
 from relay.runtime.gauges import wall_ms
 from relay.runtime.reason import reason
+from relay.store.interface import StoreError
 
 if TYPE_CHECKING:
     from relay.runtime.supervisor import Supervisor
@@ -46,7 +47,7 @@ class Reloader:
                 return self._refused(tuple(str(problem) for problem in errors.problems))
             except AssemblyError as error:
                 return self._refused(error.problems)
-            except OSError as error:
+            except (OSError, StoreError) as error:
                 return self._refused((reason(error),))
             except Exception as error:  # the root of a reload: a fault of ours, told as one
                 relay.log.exception("reloading failed", config_epoch=self.epoch)

@@ -303,7 +303,9 @@ class Supervisor:
         self._cleanup.push_async_callback(self.outbound_tls.close)
 
     async def assemble(self, config: Config) -> Assembly:
-        """What `config` gives rise to. Raises `AssemblyError`."""
+        """What `config` gives rise to. Raises `AssemblyError`, and `StoreError` where keys that
+        nodes share were never heard of."""
+        await self.fleet.return_paths.take(config)
         policies = self.outbound_tls.policies(config)
         return await asyncio.to_thread(assemble, config, self.resolver, self.health, policies)
 

@@ -12,7 +12,15 @@ NodeState = Literal["serving", "draining", "drained"]
 mail, and may be stopped."""
 
 NewsKind = Literal[
-    "secrets", "suspensions", "pauses", "queue", "suppressions", "warmups", "configuration", "nodes"
+    "secrets",
+    "suspensions",
+    "pauses",
+    "queue",
+    "suppressions",
+    "warmups",
+    "configuration",
+    "return_paths",
+    "nodes",
 ]
 """What of the shared state has changed: whoever hears it reads it anew."""
 

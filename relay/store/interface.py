@@ -454,6 +454,11 @@ class FleetStore(Protocol):
     async def unpublish(self) -> bool:
         """Have each node follow its own file again. False where nothing is published."""
 
+    async def return_path_keys(self, offered: str, instead_of: str = "") -> str:
+        """The keys of return-paths that all nodes have, as the lines of their file, or `""`. What
+        is `offered` becomes them where there are none yet, or where they are `instead_of`; nodes
+        are told of a change."""
+
     async def clock(self) -> int:
         """What time it is by the clock of the store (UTC ms)."""
 

@@ -62,10 +62,13 @@ def test_a_database_is_set_up_and_then_left_alone(run, config_path, database):
 
 
 def test_a_store_is_copied_once(run, filled, database):
+    assert run("bounces", "rotate-key").code == 0
     share(filled, database)
     ran = run("store", "copy")
     assert ran.code == 0, ran.err
     assert "2 messages queued" in ran.out
+    ran = run("bounces", "rotate-key", "--json")
+    assert ran.json == {"number": 2, "kept": [1, 0]}, "the fleet has the keys of the files"
     again = run("store", "copy")
     assert again.code == 1
     assert "no file relay.db" in again.err

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.signing.return_path_keys import FILE_NAME
 from tests.e2e.program import Program, wait_until
 from tests.e2e.receiver import Receiver
 
@@ -36,6 +37,8 @@ def test_what_one_node_publishes_is_in_force_on_both_and_taken_at_the_start(node
     a, b = nodes
     a.start()
     b.start()
+    files = [node.directory / "data" / FILE_NAME for node in nodes]
+    assert files[0].read_bytes() == files[1].read_bytes(), "bounces come back to any node"
     a.configure(lambda document: document.update(received_header=False))
     a.run("config", "publish")
 

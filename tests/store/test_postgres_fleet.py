@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
@@ -190,7 +191,7 @@ class Listener:
 
     async def everything(self) -> None:
         """It begins to listen, and is told of all that it may have missed."""
-        heard = {await self.next() for _ in range(8)}
+        heard = {await self.next() for _ in get_args(NewsKind)}
         assert {"secrets", "suspensions", "queue", "configuration", "nodes"} < heard
 
 
@@ -235,3 +236,16 @@ async def test_who_lost_its_session_is_told_of_everything_and_hears_again(
     await listener.everything()
     await store.fleet.tell("warmups")
     assert await listener.next() == "warmups"
+
+
+async def test_the_first_keys_of_return_paths_are_those_of_all_until_they_are_replaced(
+    store: PostgresStore,
+) -> None:
+    fleet = store.fleet
+    assert await fleet.return_path_keys("") == ""
+    offered = [fleet.return_path_keys(f"key {number}\n") for number in range(3)]
+    assert await asyncio.gather(*offered) == ["key 0\n"] * 3
+    assert await fleet.return_path_keys("", "key 0\n") == "key 0\n"
+    assert await fleet.return_path_keys("key 4\n", "key 1\n") == "key 0\n"
+    assert await fleet.return_path_keys("key 4\n", "key 0\n") == "key 4\n"
+    assert await fleet.return_path_keys("") == "key 4\n"

@@ -49,12 +49,14 @@ async def copy_store(
     place: Place,
     *,
     again: bool,
+    return_path_keys: str = "",
     total: Callable[[int], None] = lambda rows: None,
     advance: Advance = lambda what, rows: None,
 ) -> Copied:
     """Copy the store in `data_dir`, whose lock the caller holds, into the database at `place`.
 
-    `total` is told of the number of rows before the first. Raises StoreError; NotEmpty where there
+    `return_path_keys` are those of its file, `""` where it has none. `total` is told of the number
+    of rows before the first. Raises StoreError; NotEmpty where there
     is something in the database already.
     """
     source = Source(data_dir)
@@ -65,6 +67,8 @@ async def copy_store(
                 await target.begin(session, str(data_dir), again=again)
                 total(sum(source.count(table) for table in (*TABLES, UNFILED)))
                 seen = await _take_over(source, session, advance)
+                if return_path_keys:
+                    await target.put_return_path_keys(session, return_path_keys)
                 await _prove(session, seen, advance)
                 await target.prepare_for_use(session)
         except BaseException:

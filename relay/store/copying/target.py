@@ -86,6 +86,15 @@ async def put_chunk(session: Session, reference: str, number: int, block: bytes)
     )
 
 
+async def put_return_path_keys(session: Session, lines: str) -> None:
+    """Have the fleet know the return-paths of mail that has left, whatever keys it has itself."""
+    await session.execute(
+        "INSERT INTO return_path_keys (lines) VALUES ($1)"
+        " ON CONFLICT (is_all) DO UPDATE SET lines = excluded.lines",
+        lines,
+    )
+
+
 async def go_on_from(session: Session, table: Table, last: int) -> None:
     """Have the identities of a table go on after `last`: no id is ever given twice."""
     if table is EVENTS:

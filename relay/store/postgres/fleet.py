@@ -18,7 +18,7 @@ from relay.store.fleet_values import (
     PublishedConfiguration,
 )
 from relay.store.interface import StoreUnavailable
-from relay.store.postgres import cooling, published
+from relay.store.postgres import cooling, published, return_paths
 from relay.store.postgres.news import News
 from relay.store.postgres.news import tell as tell_news
 from relay.store.postgres.reader import Reader
@@ -137,6 +137,12 @@ class Fleet:
     async def unpublish(self) -> bool:
         """See `FleetStore`."""
         return await self._writer.submit(published.unpublish, None)
+
+    async def return_path_keys(self, offered: str, instead_of: str = "") -> str:
+        """See `FleetStore`."""
+        if not offered:
+            return await self._questions.ask(return_paths.keys)
+        return await self._writer.submit(return_paths.offer, (offered, instead_of))
 
     async def clock(self) -> int:
         """See `FleetStore`."""

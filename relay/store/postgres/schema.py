@@ -151,6 +151,12 @@ MIGRATIONS: tuple[str, ...] = (
         document text NOT NULL             -- YAML; '': each node follows its own file
     );
 
+    -- The keys by which nodes recognise each other's return-paths: one row, as in a node's file.
+    CREATE TABLE return_path_keys (
+        is_all boolean PRIMARY KEY DEFAULT true CHECK (is_all),
+        lines text NOT NULL
+    );
+
     CREATE TABLE usage (
         key text COLLATE "C" NOT NULL,
         bucket bigint NOT NULL,            -- minutes since the epoch
