@@ -89,7 +89,7 @@ class RelayControl:
             secrets_changed=self._secrets_changed,
             suspensions_changed=self._told(relay.suspender.refresh, "suspensions"),
             pauses_changed=self._told(relay.pausing.refresh, "pauses"),
-            warmups_changed=self._told(relay.warmups.reload, "warmups"),
+            warmups_changed=self._told(relay.limiting.warmups.reload, "warmups"),
             source_faults=self._source_faults,
             providers=self._providers,
             waiting=self._waiting,
@@ -98,10 +98,10 @@ class RelayControl:
 
     async def _recall(self, which: QueueFilter) -> None:
         """Have every worker give back what it holds in memory of it."""
-        await self._relay.crew.ask(Recall(which), _RECALL_S)
+        await self._relay.staff.crew.ask(Recall(which), _RECALL_S)
 
     def _queue_changed(self) -> None:
-        self._relay.crew.tell(QueueChanged())
+        self._relay.staff.crew.tell(QueueChanged())
         self._relay.fleet.tell_soon("queue")
 
     def _told(
@@ -117,7 +117,7 @@ class RelayControl:
 
     async def _secrets_changed(self) -> None:
         await self._relay.fleet.tell("secrets")
-        known: list[bool] = await self._relay.crew.ask(SecretsChanged())
+        known: list[bool] = await self._relay.staff.crew.ask(SecretsChanged())
         if not all(known):
             raise Refused(
                 "this is stored, but not every worker could read it: see the log, and run"
@@ -127,7 +127,7 @@ class RelayControl:
 
     def liveness(self) -> Health:
         """Alive: what failed beyond repair ends the process, so an answer says nearly all."""
-        failed = self._relay.failed_part
+        failed = self._relay.background.failed_part
         return Health(not failed, (f"{failed} ended",) if failed else ())
 
     def readiness(self) -> Health:
@@ -138,7 +138,7 @@ class RelayControl:
             reasons.append("no mail is accepted: the relay is stopping")
         elif relay.node_state != "serving":
             reasons.append(_DRAINING.format(relay.node_state))
-        elif not relay.crew.ready:
+        elif not relay.staff.crew.ready:
             reasons.append(_NO_WORKER)
         if relay.gauges.store_error:
             reasons.append(f"the store does not answer: {relay.gauges.store_error}")
@@ -151,7 +151,7 @@ class RelayControl:
         """Everything at a glance, fresh."""
         relay = self._relay
         await relay.gauges.refresh()
-        states = await relay.crew.ask(Report(), GLANCE_S)
+        states = await relay.staff.crew.ask(Report(), GLANCE_S)
         return Status(
             version=__version__,
             hostname=relay.config.hostname,
@@ -168,7 +168,7 @@ class RelayControl:
             queue=queue_statuses(relay.gauges.depths),
             workers=tuple(
                 WorkerStatus(member.name, member.process.pid, member.connections)
-                for member in relay.crew.ready
+                for member in relay.staff.crew.ready
             ),
             working_set=sum(state.working_set for state in states),
             outbound_connections=sum(state.outbound_connections for state in states),
@@ -187,9 +187,9 @@ class RelayControl:
                 name=name,
                 address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
                 tls=configured[name].tls,
-                connections=self._relay.door.session_count(name),
+                connections=self._relay.staff.door.session_count(name),
             )
-            for name, (host, port) in self._relay.door.addresses.items()
+            for name, (host, port) in self._relay.staff.door.addresses.items()
         )
 
     def _sources(self) -> tuple[SourceStatus, ...]:
@@ -207,7 +207,7 @@ class RelayControl:
 
     async def _providers(self) -> dict[str, str]:
         """Of the domains that workers know."""
-        answers = await self._relay.crew.ask(TellProviders(), GLANCE_S)
+        answers = await self._relay.staff.crew.ask(TellProviders(), GLANCE_S)
         return {domain: provider for known in answers for domain, provider in known.items()}
 
     async def _waiting(self) -> dict[str, int]:
@@ -216,7 +216,7 @@ class RelayControl:
 
     async def _why_lines_wait(self, lines: Sequence[Line]) -> dict[Line, str]:
         """As far as workers know."""
-        answers = await self._relay.crew.ask(WhyLinesWait(tuple(lines)), GLANCE_S)
+        answers = await self._relay.staff.crew.ask(WhyLinesWait(tuple(lines)), GLANCE_S)
         return {line: why for known in answers for line, why in known.items()}
 
     async def look(self) -> Look:
@@ -236,22 +236,22 @@ class RelayControl:
 
     async def drain(self) -> DrainStatus:
         """Take no more mail; see `runtime.draining`."""
-        await self._relay.draining.begin()
+        await self._relay.staff.draining.begin()
         return await self.drain_status()
 
     async def end_drain(self) -> DrainStatus:
         """Serve again."""
-        await self._relay.draining.end()
+        await self._relay.staff.draining.end()
         return await self.drain_status()
 
     async def drain_status(self) -> DrainStatus:
         """How far draining is."""
         relay = self._relay
-        states = await relay.crew.ask(Report(), GLANCE_S)
+        states = await relay.staff.crew.ask(Report(), GLANCE_S)
         others = [n for n in relay.fleet.membership.nodes if n.name != relay.fleet.name]
         return DrainStatus(
             state=relay.node_state,
-            sessions=sum(member.connections for member in relay.crew.ready),
+            sessions=sum(member.connections for member in relay.staff.crew.ready),
             working_set=sum(state.working_set for state in states),
             outbound_connections=sum(state.outbound_connections for state in states),
             others=tuple(n.name for n in others if n.is_alive and n.report.state == "serving"),
@@ -278,7 +278,7 @@ class RelayControl:
             known = replace(
                 known,
                 suppression=await self._suppression(request.recipient, known.configuration_set),
-                limits=tuple(await relay.limits.levels([*known.limit_keys, *slowed])),
+                limits=tuple(await relay.limiting.limits.levels([*known.limit_keys, *slowed])),
                 sources=tuple(rested(source, held) for source in known.sources),
             )
             domain = domain_of(request.recipient)
@@ -322,7 +322,7 @@ class RelayControl:
         """What TLS with the mail hosts of a domain must be; see `runtime.tls_outlook`."""
         relay = self._relay
         outlook = await look_out(request, relay.config, relay.router, relay.resolver)
-        broken = await relay.crew.ask(WhichTlsIsBroken(outlook.site), GLANCE_S)
+        broken = await relay.staff.crew.ask(WhichTlsIsBroken(outlook.site), GLANCE_S)
         stored = await relay.store.sts_policies.find(outlook.told.domain)
         until = stored.ends_at if stored and stored.ends_at > wall_ms() else 0
         return replace(
@@ -354,7 +354,7 @@ class RelayControl:
             raise Refused(f"no credential {request.credential} is enabled", "not_found")
         password = secrets.token_urlsafe(32)
         # Which worker will serve the login is not known yet; the guard lets it be used once in all.
-        allowed = await relay.crew.ask(AllowOnce(request.credential, password, ONE_TIME_S))
+        allowed = await relay.staff.crew.ask(AllowOnce(request.credential, password, ONE_TIME_S))
         if not allowed:
             raise Refused(_NO_WORKER)
         if not all(allowed):

@@ -79,7 +79,7 @@ class EventControl:
 
     def _is_afar(self) -> bool:
         """Whether another node tells events for the fleet, or none does."""
-        tenure = self._relay.scribe_tenure
+        tenure = self._relay.staff.scribe_tenure
         return tenure is not None and not tenure.is_held
 
     async def _teller(self) -> str:
@@ -97,8 +97,8 @@ class EventControl:
                 "no node tells events now; one will take it up within seconds", "unavailable"
             )
         # It begins a moment after the workers.
-        await self._relay.scribe.some_ready(_BEGINS_WITHIN_S)
-        answers = await self._relay.scribe.ask(question, _WITHIN_S)
+        await self._relay.staff.scribe.some_ready(_BEGINS_WITHIN_S)
+        answers = await self._relay.staff.scribe.ask(question, _WITHIN_S)
         if not answers:
             raise Refused(
                 "the process that tells of events did not answer; the log says why", "unavailable"

@@ -50,9 +50,9 @@ _Where = dict[int, tuple[str, Found]]
 
 async def _where(relay: "Supervisor", message_id: str) -> tuple[_Where, tuple[str, ...]]:
     """What each worker has, by delivery, and which workers are silent."""
-    members = relay.crew.ready
+    members = relay.staff.crew.ready
     answers = await asyncio.gather(
-        *(relay.crew.ask_one(member, WhereIs(message_id), GLANCE_S) for member in members)
+        *(relay.staff.crew.ask_one(member, WhereIs(message_id), GLANCE_S) for member in members)
     )
     found: _Where = {}
     silent = []
@@ -91,7 +91,9 @@ async def _explain(
         and one.source in {candidate.address for candidate in plan.candidates}
     )
     slowed = [temper_key(one.source, one.line) for one in held]
-    limits = tuple(map(limit_status, await relay.limits.levels([*known.limit_keys, *slowed])))
+    limits = tuple(
+        map(limit_status, await relay.limiting.limits.levels([*known.limit_keys, *slowed]))
+    )
     orders = relay.suspender.in_force.all_of(
         entry.configuration_set, entry.credential, entry.domain, plan, known.provider
     )

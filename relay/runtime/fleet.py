@@ -16,7 +16,7 @@ from relay.runtime.looking import GLANCE_S
 from relay.runtime.membership import FleetMembership, identity_of
 from relay.runtime.news import News
 from relay.runtime.shared_return_paths import SharedReturnPaths
-from relay.store.fleet_values import Elsewhere, NewsKind, Node, NodeReport
+from relay.store.fleet_values import Elsewhere, Membership, NewsKind, Node, NodeReport
 from relay.store.interface import StoreError
 from relay.store.values import QueueFilter
 
@@ -74,10 +74,10 @@ class InFleet:
         relay = self._relay
         self.news.handle(
             {
-                "secrets": lambda: relay.crew.ask(say.SecretsChanged()),
+                "secrets": lambda: relay.staff.crew.ask(say.SecretsChanged()),
                 "suspensions": relay.suspender.refresh,
                 "pauses": relay.pausing.refresh,
-                "warmups": relay.warmups.reload,
+                "warmups": relay.limiting.warmups.reload,
                 "queue": self._queue_changed,
                 "configuration": relay.following.refresh,
                 "return_paths": self.return_paths.refresh,
@@ -106,6 +106,13 @@ class InFleet:
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
+    def member_for_duties(self) -> Membership | None:
+        """This node as a member of the fleet that may have duties; None while it is none, is about
+        to end, or is drained and there may be others."""
+        relay = self._relay
+        is_over = relay.stopping or (relay.store.is_shared and relay.node_state == "drained")
+        return self.membership.member if self.membership.is_valid and not is_over else None
+
     def tell_state(self) -> None:
         """Have the others hear at once that this node takes mail no more, or again."""
         self.membership.hasten()
@@ -113,9 +120,9 @@ class InFleet:
 
     async def look_at_workers(self) -> None:
         """Note how much they do, for the report of this node."""
-        states = await self._relay.crew.ask(say.Report(), GLANCE_S)
+        states = await self._relay.staff.crew.ask(say.Report(), GLANCE_S)
         self._figures = (
-            len(self._relay.crew.ready),
+            len(self._relay.staff.crew.ready),
             sum(state.working_set for state in states),
             sum(state.outbound_connections for state in states),
         )
@@ -183,5 +190,5 @@ class InFleet:
 
     async def _queue_changed(self) -> None:
         """Mail that an operator has marked changes when whoever claimed it gives it back."""
-        await self._relay.crew.ask(say.Recall(QueueFilter()), _RECALL_S)
-        self._relay.crew.tell(say.QueueChanged())
+        await self._relay.staff.crew.ask(say.Recall(QueueFilter()), _RECALL_S)
+        self._relay.staff.crew.tell(say.QueueChanged())

@@ -26,7 +26,7 @@ GLANCE_S = 3.0
 async def look(relay: "Supervisor") -> Look:
     """See `Look`."""
     states, backlog, families = await asyncio.gather(
-        relay.crew.ask(Report(), GLANCE_S), backlog_of(relay), relay.ledger.balance()
+        relay.staff.crew.ask(Report(), GLANCE_S), backlog_of(relay), relay.staff.ledger.balance()
     )
     levels = relay.gauges.levels
     return Look(
@@ -45,7 +45,7 @@ async def look(relay: "Supervisor") -> Look:
 
 async def backlog_of(relay: "Supervisor") -> Backlog:
     """What waits in the memory of all workers."""
-    return merged(await relay.crew.ask(TellBacklog(), GLANCE_S))
+    return merged(await relay.staff.crew.ask(TellBacklog(), GLANCE_S))
 
 
 def queue_statuses(depths: Sequence[QueueDepth]) -> tuple[QueueStatus, ...]:

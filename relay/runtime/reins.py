@@ -22,12 +22,12 @@ class SupervisorReins:
     def slow_down(self, source: str, line: str, limit: Limit | None) -> None:
         """Put a limit of its own in force, here and in what every worker asks for."""
         key = temper_key(source, line)
-        self._relay.limits.override(key, limit)
-        self._relay.crew.tell(LimitChanged(key, limit))
+        self._relay.limiting.limits.override(key, limit)
+        self._relay.staff.crew.tell(LimitChanged(key, limit))
 
     def fewer_connections(self, source: str, line: str, most: int | None) -> None:
         """Let the source have so many connections to the line; None: as many as configured."""
-        self._relay.slots.restrict(line_key(source, line), most)
+        self._relay.limiting.slots.restrict(line_key(source, line), most)
 
     def allowed(self, source: str, line: str) -> tuple[float, float]:
         """The lowest of the configured rates, in recipients per second, and the connections."""
@@ -37,8 +37,8 @@ class SupervisorReins:
 
     def connected(self, source: str, line: str) -> int:
         """How many slots are in use, those of all workers."""
-        return self._relay.slots.used(line_key(source, line))
+        return self._relay.limiting.slots.used(line_key(source, line))
 
     async def flowed(self, source: str, line: str) -> float:
         """What all workers together sent lately, in recipients per second."""
-        return sum(await self._relay.crew.ask(HowMuchFlows(source, line), _PATIENCE))
+        return sum(await self._relay.staff.crew.ask(HowMuchFlows(source, line), _PATIENCE))

@@ -31,38 +31,38 @@ class Switchboard:
             whom().owner = Owner(message.name, message.epoch)
 
         def log_in(message: say.LogIn) -> bool:
-            welcome = self._relay.guard.log_in(message.credential, message.once)
+            welcome = self._relay.staff.guard.log_in(message.credential, message.once)
             if welcome:
                 whom().logins[message.credential] += 1
             return welcome
 
         def log_out(message: say.LogOut) -> None:
             whom().has_logged_out(message.credential)
-            self._relay.guard.log_out(message.credential)
+            self._relay.staff.guard.log_out(message.credential)
 
         def failed(message: say.LoginFailed) -> None:
-            for block in self._relay.guard.failed(message.client, message.username):
-                self._relay.crew.tell(say.Blocked(block))
+            for block in self._relay.staff.guard.failed(message.client, message.username):
+                self._relay.staff.crew.tell(say.Blocked(block))
 
         def seat() -> OwnSeat:
             member = whom()
-            member.seat = member.seat or self._relay.slots.seat(member)
+            member.seat = member.seat or self._relay.limiting.slots.seat(member)
             return member.seat
 
         def learned(message: say.Learned) -> None:
-            self._relay.crew.tell(message, but=whom())
+            self._relay.staff.crew.tell(message, but=whom())
 
         def closed(message: say.Closed) -> None:
             whom().has_closed(message.visit)
-            self._relay.door.closed(message.visit)
+            self._relay.staff.door.closed(message.visit)
 
         return {
             say.Registered: registered,
-            say.MayGo: lambda message: self._relay.limits.lease(message.request),
+            say.MayGo: lambda message: self._relay.limiting.limits.lease(message.request),
             say.ComesFirst: lambda message: self._relay.greylist.is_first(message.who),
-            say.HowFull: lambda message: self._relay.limits.levels(message.keys),
+            say.HowFull: lambda message: self._relay.limiting.limits.levels(message.keys),
             say.Complained: lambda message: self._relay.restraining.hear(message.complaint),
-            say.GiveBack: lambda message: self._relay.limits.give_back(message.returned),
+            say.GiveBack: lambda message: self._relay.limiting.limits.give_back(message.returned),
             say.LogIn: log_in,
             say.LogOut: log_out,
             say.LoginFailed: failed,
@@ -74,10 +74,10 @@ class Switchboard:
 
     def joined(self, member: Member) -> None:
         """Tell a worker what was news while it began."""
-        for block in self._relay.guard.blocks.in_force():
+        for block in self._relay.staff.guard.blocks.in_force():
             member.link.tell(say.Blocked(block))
-        member.link.tell(self._relay.warmups_are())
-        for key, limit in self._relay.limits.overrides.items():
+        member.link.tell(self._relay.limiting.warmups_are())
+        for key, limit in self._relay.limiting.limits.overrides.items():
             member.link.tell(say.LimitChanged(key, limit))
         member.link.tell(say.SecretsChanged())
         member.link.tell(say.Suspend(self._relay.suspender.in_force.entries))
@@ -97,13 +97,13 @@ class Switchboard:
                     worker=member.name,
                     error=str(error),
                 )
-            self._relay.crew.tell(say.MailIsDue(self._relay.queue_clock.now()))
+            self._relay.staff.crew.tell(say.MailIsDue(self._relay.queue_clock.now()))
         if member.seat is not None:
             member.seat.leave()
         for visit, connection in member.take_back():
-            self._relay.door.offer(visit, connection)
+            self._relay.staff.door.offer(visit, connection)
         for credential in member.logins.elements():
-            self._relay.guard.log_out(credential)
+            self._relay.staff.guard.log_out(credential)
         for visit in member.visits.elements():
-            self._relay.door.closed(visit)
-        self._relay.ledger.close_account(member)
+            self._relay.staff.door.closed(visit)
+        self._relay.staff.ledger.close_account(member)

@@ -25,7 +25,7 @@ async def run_tls_duties(relay: "Supervisor") -> None:
         resolver=relay.resolver,
         context=relay.outbound_tls.contexts.verified,
         config=lambda: relay.config,
-        changed=lambda: relay.crew.tell(MailIsDue(relay.queue_clock.now())),
+        changed=lambda: relay.staff.crew.tell(MailIsDue(relay.queue_clock.now())),
         is_ours=lambda: relay.duties.has(TLS_REPORTS),
         metrics=relay.metrics,
         log=relay.log,
