@@ -117,8 +117,8 @@ class PostgresKind:
         self.errors: list[str] = []
         self._opened: list[PostgresStore] = []
 
-    async def open(self) -> Store:
-        """A store; what earlier ones stored is there."""
+    async def open(self, *, joining: bool = False) -> Store:
+        """A store; what earlier ones stored is there. One that is `joining` does not sweep."""
         store = PostgresStore(
             Place(self._url),
             inline_size=1_000,
@@ -128,7 +128,7 @@ class PostgresKind:
             permit_clock=as_asked,
         )
         self._opened.append(store)
-        await store.open()
+        await store.open(joining)
         return store
 
     async def pass_ms(self, milliseconds: int) -> None:

@@ -23,6 +23,12 @@ async def kind(postgres_url: str) -> AsyncIterator[PostgresKind]:
 
 
 @pytest.fixture
+async def store(kind: PostgresKind) -> Store:
+    """It sweeps up nothing: that is the tests' to do, when they have let bodies grow old."""
+    return await kind.open(joining=True)
+
+
+@pytest.fixture
 async def session(postgres_url: str) -> AsyncIterator[Session]:
     opened = await Place(postgres_url).connect()
     yield opened
