@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from relay.store.interface import StoreUnavailable
 from relay.store.postgres import Place, PostgresStore
 from relay.store.postgres.log import PostgresLog
 from tests.runtime.test_filing_desk import Desks
@@ -18,6 +19,7 @@ from tests.runtime.test_filing_desk import Desks
 _SCRIBE = """
 import asyncio, sys
 from relay.runtime import filing
+from relay.store.interface import StoreUnavailable
 from relay.store.postgres import Place, PostgresStore
 from relay.store.postgres.log import PostgresLog
 from tests.runtime.test_filing_desk import Desks
@@ -129,4 +131,49 @@ async def test_what_waits_for_an_older_transaction_is_filed_once_that_has_ended(
     await older.execute("ROLLBACK")
     await older.close()
     await nodes.each[1].work()
+    await _check(nodes)
+
+
+_DUMPED = f"{1 << 30}::bigint << 20"
+"""The server that was before had done so many more transactions."""
+
+
+async def _restore(url: str) -> None:
+    """Have the database look as if it had been restored from a dump of another server: whoever
+    restores writes all rows, and those of the outbox have numbers of the other one."""
+    session = await asyncpg.connect(url)
+    await session.execute(f"UPDATE relay.outbox SET id = id + ({_DUMPED})")
+    await session.execute(f"UPDATE relay.log_filed SET upto = upto + ({_DUMPED})")
+    await session.close()
+
+
+async def test_what_a_restored_store_has_to_tell_is_filed_once_and_before_what_is_new(
+    nodes: Nodes, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes.each[0]
+    await nodes.accept(1)
+
+    async def dies(upto: int) -> int:
+        raise StoreUnavailable("The relay died between filing and forgetting.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.store.outbox, "forget", dies)
+        await node.work()
+    await nodes.accept(2)
+    await _restore(postgres_url)
+    await nodes.accept(1)  # before the first scribe
+    await node.work()
+    await nodes.accept(1)
+    await node.work()
+    await _check(nodes)
+
+
+async def test_a_store_whose_log_had_nothing_yet_is_restored_as_well(
+    nodes: Nodes, postgres_url: str
+) -> None:
+    await nodes.accept(2)
+    await _restore(postgres_url)
+    await nodes.accept(1)
+    for node in nodes.each:
+        await node.work()
     await _check(nodes)

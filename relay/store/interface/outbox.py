@@ -12,7 +12,8 @@ class Outbox(Protocol):
 
     async def name(self) -> tuple[str, int]:
         """The name of this outbox, and an id that is not lower than any that it has ever given, and
-        lower than all that it is to give. An outbox that was made anew has another name."""
+        lower than all that it is to give; -1 where there is none, for it was put back to an earlier
+        state. An outbox that was made anew has another name."""
 
     async def rename(self) -> str:
         """Give it another name: it was put back to an earlier state, and gives ids again that the

@@ -7,8 +7,9 @@ never comes after all. Whoever acts upon what another transaction has done has t
 so causes are read before effects.
 
 A transaction that writes and stays open, anywhere in the server, holds the readers up, and nothing
-else. Numbers begin anew where a database is restored into another server: the log finds that the
-newest is behind what it has filed, and has the outbox renamed.
+else. Another server into which the database is restored from a dump has come to other numbers, most
+likely to lower ones: then nothing is promised of what it is to give, the log has the outbox
+renamed, and what the dump holds comes before what is new.
 """
 
 from collections.abc import Sequence
@@ -46,10 +47,22 @@ _READ = (
     f" AND id < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {_PLACES}"
     " ORDER BY id LIMIT $2"
 )
+_IS_BEYOND = (
+    "SELECT EXISTS (SELECT FROM outbox"  # noqa: S608 - constants
+    f" WHERE id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_PLACES})"
+)
+# Who has put a row there: for one that the relay wrote, the transaction that its id is of; for one
+# that was restored, that of the restoring.
+_IS_RESTORED = f"(xmin::text::bigint <> (id >> {_PLACES}) & {(1 << 32) - 1})"
+_FORGET_FILED = (
+    f"DELETE FROM outbox WHERE {_IS_RESTORED} AND id <= coalesce((SELECT upto FROM log_filed"  # noqa: S608
+    " WHERE log_filed.outbox = (SELECT name FROM outbox_name)), 0)"
+)
+# In two steps, for none may meet another on its way: below zero there is nobody.
 _RENUMBER = (
-    "UPDATE outbox SET id = old.place FROM (SELECT id, row_number() OVER (ORDER BY id) AS place"  # noqa: S608
-    f" FROM outbox WHERE id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_PLACES})"
-    " AS old WHERE outbox.id = old.id"
+    "UPDATE outbox SET id = -old.place FROM (SELECT id, row_number() OVER (ORDER BY id) AS place"  # noqa: S608
+    f" FROM outbox WHERE {_IS_RESTORED}) AS old WHERE outbox.id = old.id",
+    "UPDATE outbox SET id = -id WHERE id < 0",
 )
 
 
@@ -125,8 +138,11 @@ async def take_back(db: Session, identifier: int, *, alone: bool) -> None:
 
 
 async def name(db: Session) -> tuple[str, int]:
-    """The name, and an id that none has reached yet but those that come."""
+    """The name, and an id that none has reached yet but those that come; -1 where some are beyond
+    what this server has come to."""
     known = await db.fetchval("SELECT name FROM outbox_name")
+    if await db.fetchval(_IS_BEYOND):
+        return known, -1
     upto = await db.fetchval(
         f"SELECT (pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_PLACES}) - 1"
     )
@@ -134,10 +150,12 @@ async def name(db: Session) -> tuple[str, int]:
 
 
 async def _rename(db: Session, requests: Sequence[None]) -> list[str]:
-    """Entries of the server that was before have numbers that this one has not come to. They get
-    the lowest ones, in their order: else they would wait, and come after what is newer."""
+    """Entries of another server get the lowest ids, in their order: where that had come to higher
+    ones they would wait, and come after what is newer. Those that its log had go."""
+    await db.execute(_FORGET_FILED)
     await db.execute("UPDATE outbox_name SET name = md5(random()::text || clock_timestamp()::text)")
-    await db.execute(_RENUMBER)
+    for step in _RENUMBER:
+        await db.execute(step)
     known = await db.fetchval("SELECT name FROM outbox_name")
     return [known] * len(requests)
 
