@@ -76,8 +76,11 @@ def verdict(
     limits: tuple[LimitStatus, ...],
     now: int,
     rest: AllRest | None = None,
+    elsewhere: str = "",
+    is_shared: bool = False,
 ) -> Verdict:
-    """What holds a delivery that is in the queue at `now`, in UTC ms."""
+    """What holds a delivery that is in the queue at `now`, in UTC ms. `elsewhere` says which other
+    nodes are to carry it, as a clause; `is_shared`: there may be others."""
     if entry.state in ("quarantined", "held"):
         return _set_apart(entry)
     if found is not None and found.doing == "attempted":
@@ -90,9 +93,9 @@ def verdict(
         return _suspended(entry, suspensions)
     if found is not None:
         return _in_memory(found, worker, now)
-    if rest is not None and not entry.claimed and _is_held_by(rest, entry):
-        return _resting(entry, rest)
-    return _in_the_store(entry, problem, limits, now)
+    if entry.claimed:
+        return _claimed(is_shared)
+    return _in_the_store(entry, problem, limits, now, rest, elsewhere)
 
 
 def _set_apart(entry: QueueEntry) -> Verdict:
@@ -133,21 +136,36 @@ def _resting(entry: QueueEntry, rest: AllRest) -> Verdict:
     )
 
 
+def _claimed(is_shared: bool) -> Verdict:
+    whose = "a worker of another node, or one here that did not say more, has it"
+    why = whose if is_shared else "a worker has it that did not say more"
+    return Verdict(why, "an outcome, or another worker takes over")
+
+
+def _still(why: str) -> str:
+    """A clause on what it waited for, of mail that waits for that now."""
+    return why.replace("it waited ", "it waits ", 1)
+
+
 def _in_the_store(
-    entry: QueueEntry, problem: str, limits: tuple[LimitStatus, ...], now: int
+    entry: QueueEntry,
+    problem: str,
+    limits: tuple[LimitStatus, ...],
+    now: int,
+    rest: AllRest | None,
+    elsewhere: str,
 ) -> Verdict:
-    if entry.claimed:
-        return Verdict(
-            "a worker has it that did not say more", "an outcome, or another worker takes over"
-        )
+    if elsewhere and (entry.due_at <= now or entry.waits_for.startswith("pool:")):
+        return Verdict(_still(elsewhere), "one of them claims it, in its turn")
+    if rest is not None and _is_held_by(rest, entry):
+        return _resting(entry, rest)
     if entry.due_at > now:
         return _not_due(entry, limits, now)
     if problem:
         return Verdict(problem, "it is looked at again within a minute")
     if entry.why:
         free = max((limit.free_at for limit in limits if limit.free_at > now), default=0)
-        why = entry.why.replace("it waited ", "it waits ", 1)
-        return Verdict(why, "an attempt, when that is over", free)
+        return Verdict(_still(entry.why), "an attempt, when that is over", free)
     return Verdict(
         "it is due, and waits in the store for its turn among the mail that is due",
         "a worker claims it as soon as it has room for its configuration set and domain",
@@ -189,9 +207,11 @@ def _in_memory(found: Found, worker: str, now: int) -> Verdict:
 
 def _not_due(entry: QueueEntry, limits: tuple[LimitStatus, ...], now: int) -> Verdict:
     if entry.why and 0 < entry.expires_at <= entry.due_at:
-        return Verdict(entry.why, "it bounces: its max_age is over before that", entry.due_at)
+        return Verdict(
+            _still(entry.why), "it bounces: its max_age is over before that", entry.due_at
+        )
     if entry.why:
-        return Verdict(entry.why, "an attempt", entry.due_at)
+        return Verdict(_still(entry.why), "an attempt", entry.due_at)
     if entry.attempts:
         return Verdict(
             f"attempt {entry.attempts} did not deliver it: {entry.last_reply}",

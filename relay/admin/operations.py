@@ -32,7 +32,7 @@ from relay.admin.suppression import SuppressionOperations
 from relay.admin.suspensions import SuspensionOperations
 from relay.admin.tls import TlsOperations
 from relay.admin.unclassified import UnclassifiedRequest
-from relay.admin.waits import AskWhy, nobody_knows, with_reasons
+from relay.admin.waits import AskWhy, Carriers, nobody_knows, with_reasons
 from relay.config.model import Config, Credential
 from relay.feedback.outcome import RecipientResult
 from relay.feedback.policy import Policies
@@ -116,6 +116,7 @@ class StoreOperations:
     providers: Callable[[], Awaitable[Mapping[str, str]]] = no_providers
     waiting: Callable[[], Awaitable[Mapping[str, int]]] | None = None
     why_lines_wait: AskWhy = nobody_knows
+    carriers: Callable[[], Carriers] = dict
 
     @property
     def suppressions(self) -> SuppressionOperations:
@@ -196,7 +197,7 @@ class StoreOperations:
         return await self._told(await self.store.queue(self._in_pool(which)))
 
     async def _told(self, entries: Sequence[QueueEntry]) -> list[QueueEntry]:
-        return await with_reasons(entries, self.why_lines_wait, self.clock())
+        return await with_reasons(entries, self.why_lines_wait, self.carriers(), self.clock())
 
     async def message(self, request: MessageRequest) -> QueueDetail:
         message = await self.store.find_message(request.message_id)

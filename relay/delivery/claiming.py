@@ -21,8 +21,10 @@ from typing import Protocol
 from relay.delivery.claims import Claims
 from relay.delivery.narrows import Narrows
 from relay.delivery.shares import NORMAL, Shares
+from relay.delivery.taking_over import TakingOver
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
+from relay.store.fleet_values import NOWHERE, Elsewhere
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Cursor, Delivery, Want
 
@@ -47,10 +49,12 @@ class Destinations(Protocol):
 
 
 class Claiming:
-    """`claims` and `mail` are set before anything else is called. `wall` gives UTC milliseconds."""
+    """`claims` and `mail` are set before anything else is called, `taking_over` where other nodes
+    may put mail off for this one. `wall` gives UTC milliseconds."""
 
     claims: Claims
     mail: Destinations
+    taking_over: TakingOver | None = None
 
     def __init__(
         self,
@@ -76,7 +80,7 @@ class Claiming:
         self._ask_at = 0  # UTC ms, when the store is to be asked for due mail
         self._room_at = _NEVER  # UTC ms, when there is room for what was kept out
         self._left: frozenset[str] = frozenset()  # sets with due mail that was left in the store
-        self._elsewhere: frozenset[str] = frozenset()  # sets that other nodes are to carry
+        self._elsewhere = NOWHERE  # what other nodes are to carry
         self._by_turns = False  # more was due than was asked for
         self._missed = False  # mail of such a set was stored since the store was asked last
         self._freed = 0  # deliveries, since then
@@ -87,13 +91,13 @@ class Claiming:
     @property
     def leaves_mail(self) -> bool:
         """Whether due mail was left in the store for want of room."""
-        return bool(self._left or self._elsewhere) or self._by_turns
+        return bool(self._left) or self._by_turns
 
     def has_room(self, name: str) -> bool:
         """Whether freshly accepted mail of a set is to come into memory. While older mail of the
         set waits in the store, half of its room is kept for that; and all of it where its rate
         decides how much goes, or the older would never have its turn."""
-        if name in self._elsewhere:
+        if name in self._elsewhere.sets:
             return False
         room = self._shares.room(name)
         if name in self._left:
@@ -103,14 +107,17 @@ class Claiming:
         self._left |= {name}
         return False
 
-    def leave_to_others(self, sets: frozenset[str]) -> None:
-        """Other nodes of the fleet are to carry mail of these sets, and of no others."""
-        self._elsewhere = sets
+    def leave_to_others(self, elsewhere: Elsewhere) -> None:
+        """Other nodes of the fleet are to carry this mail, and no other."""
+        self._elsewhere = elsewhere
+        self._left = self._left.difference(elsewhere.sets)
         self.ask_now()
 
     def expect(self, due_at: int, name: str = "") -> None:
         """Mail that is due at `due_at` (UTC ms) was stored, of the set `name`; or a due time has
         become known otherwise."""
+        if name in self._elsewhere.sets:
+            return
         if name in self._left:
             self._missed = True  # there is no room for it; it is found with the older
         elif due_at < self._ask_at:
@@ -196,7 +203,14 @@ class Claiming:
         limit = min(self._shares.size - len(self._shares), CLAIM_BATCH)
         if limit <= 0 or not self.claims.is_valid:
             return
-        if self.leaves_mail or self.mail.narrows:
+        if self.taking_over is not None:
+            taken = await self.taking_over.claim(self.claims.owner, limit)
+            self._take(taken)
+            limit -= len(taken)
+            if not limit:
+                self._ask_at = 0
+                return
+        if self.leaves_mail or self.mail.narrows or self._elsewhere:
             found = await self._claim_by_turns(limit)
         else:
             found = await self._store.claim(self.claims.owner, self._wall(), limit)
@@ -213,11 +227,14 @@ class Claiming:
             self.expect(self._wall() + _MISSED_MS)
 
     def _shortest_wait(self) -> int:
+        if self._elsewhere:
+            return _SOON_MS  # what is due next may be theirs, time after time
         return _BETWEEN_TURNS_MS if self.leaves_mail else _SHORTEST_WAIT_MS
 
     async def _claim_by_turns(self, limit: int) -> Sequence[Delivery]:
         due = await self._store.find_due(self._want(limit))
-        self._left, self._cursors, self._by_turns = due.left, due.cursors, False
+        self._left = due.left.difference(self._elsewhere.sets)
+        self._cursors, self._by_turns = due.cursors, False
         if not due.is_searched:
             self.expect(self._wall() + _BETWEEN_TURNS_MS)
         # Also where nothing was found: whose worker died is found out on the way.
@@ -229,7 +246,7 @@ class Claiming:
         rooms = self._shares.rooms()
         for name, room in self.mail.narrows.rooms(now).items():
             rooms[name] = min(room, rooms.get(name, room))
-        rooms |= dict.fromkeys(self._elsewhere, 0)
+        rooms |= dict.fromkeys(self._elsewhere.sets, 0)
         return Want(
             now=self._wall(),
             limit=limit,

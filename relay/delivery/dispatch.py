@@ -25,6 +25,7 @@ from relay.delivery.finding import Finding, Homeless
 from relay.delivery.handing_out import HandingOut, why_in
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import Lane, Load, Way
+from relay.delivery.leaving import Leaving
 from relay.delivery.narrows import Narrows
 from relay.delivery.pacing import KEEP_SECONDS
 from relay.delivery.planning import Planning
@@ -48,7 +49,11 @@ from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.routing.suspensions import Suspensions
+from relay.store.fleet_values import Elsewhere
 from relay.store.values import Delivery, QueueFilter, Suspension, WarmupProgress
+
+_TAKEN_OVER = 500  # at once, of what waits for a pool
+_TAKEN_WHERE_SHORT = 20  # where a lane of the pool has as much as it can use
 
 
 class Dispatcher:
@@ -94,6 +99,7 @@ class Dispatcher:
             config, self._in_force, self._ways, claims, shares, telling, self._ready, room
         )
         self._choosing = Choosing(self._ways, self._holding, rng)
+        self._leaving = Leaving(claims, wall, rng)
         self._finding = Finding(self._found, self._endings.unroutable, log)
         # The loop's seconds are the machine's, which the supervisor's rests are told in.
         self._reacting = Reacting(metrics, self._loop.time, complain=complain, rested=self._rested)
@@ -150,6 +156,21 @@ class Dispatcher:
         self._suspensions = suspensions
         if suspensions:
             self.place(self._ways.take_all(), fresh=False)
+
+    def leave_to_others(self, elsewhere: Elsewhere) -> None:
+        """Other nodes are to carry this mail, and no other: what waits of it goes to the store.
+        Attempts under way end as they began."""
+        self._leaving.elsewhere = elsewhere
+        for lane in list(self._ways.lanes()):
+            if lane.pool in elsewhere.pools:
+                self.place(lane.take_last(len(lane.waiting)), fresh=False)
+
+    def usable_of(self, pool: str) -> int:
+        """See `taking_over.Pools`."""
+        if pool in self._leaving.elsewhere.pools or not self._router.has_source(pool):
+            return 0
+        is_short = any(lane.is_short for lane in self._ways.lanes() if lane.pool == pool)
+        return _TAKEN_WHERE_SHORT if is_short else _TAKEN_OVER
 
     def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
         """Warm-ups have come to another day, or to their end: what waits may go otherwise now."""
@@ -263,6 +284,8 @@ class Dispatcher:
         except RoutingFailure as failure:
             self._endings.unroutable(delivery, failure)
             return
+        if self._leaving.leaves(delivery, plan):
+            return
         site = self._router.site(plan, delivery.domain) or site
         if site is not None and delivery.message.tls_optional:
             site = site.without_policy()
@@ -347,10 +370,15 @@ class Dispatcher:
         rested = self._rested_of(plan, site)
         now, expires_at = self._wall(), delivery.message.expires_at
         if not rested:
-            self._endings.postpone(delivery, str(no_source(plan.pool, plan.candidates)))
-            # It is the same for all mail of the set. What is in the store is not to be claimed and
-            # put off, one after the other.
-            if not any(candidate.weight for candidate in plan.eligible):
+            reason, nobody = str(no_source(plan.pool, plan.candidates)), not plan.eligible
+            if nobody and self._config.store.is_shared:
+                self._leaving.put_off(delivery, plan.pool, NO_SOURCE_MS)
+                self._telling.postponed(delivery, reason)
+            else:
+                self._endings.postpone(delivery, reason)
+            # It is the same for all mail of the set, but for what was moved. What is in the store
+            # is not to be claimed and put off, one after the other.
+            if nobody and not delivery.pool:
                 until = self._loop.time() + NO_SOURCE_MS / 1000
                 why = "it waited for a source address that could send"
                 self._holding.close_set(plan.configuration_set, until, why)

@@ -11,7 +11,7 @@ a process that dies instead loses nothing, because its claims are freed with its
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random, SystemRandom
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ from relay.delivery.rechecking import Rechecking
 from relay.delivery.shares import Shares
 from relay.delivery.signer import Sign, Signer
 from relay.delivery.suspending import SettingAside
+from relay.delivery.taking_over import TakingOver
 from relay.delivery.telling import Telling
 from relay.delivery.unclassified import UnclassifiedReplies
 from relay.delivery.whereabouts import MOST_FOUND, Doing, Found
@@ -38,12 +39,13 @@ from relay.limits.slots import SlotSource
 from relay.limits.specs import Limit
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
+from relay.routing.elsewhere import why_it_waited
 from relay.routing.router import Router
 from relay.routing.suspensions import Suspensions
 from relay.signing.keys import KeyRing
 from relay.signing.return_paths import NO_RETURN_PATHS, ReturnPaths
 from relay.signing.sign import dkim_fields
-from relay.store.fleet_values import Elsewhere
+from relay.store.fleet_values import NOWHERE, Elsewhere
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner, QueueFilter, Settlement, WarmupProgress
 from relay.store.values import Line as MailLine
@@ -146,6 +148,9 @@ class Scheduler:
             warmups=warmups,
         )
         self._workers.dead_ends = self._dispatcher.dead_ends
+        if config.store.is_shared:
+            self._claiming.taking_over = TakingOver(store, self._dispatcher, wall, time.monotonic)
+        self._elsewhere = NOWHERE
         self._draining = False
         self._loops: list[asyncio.Task[None]] = []
 
@@ -173,12 +178,16 @@ class Scheduler:
                 found.append(Found(delivery.id, doing, seconds=max(0.0, seconds)))
         return tuple(found[:MOST_FOUND])
 
-    def why_lines_wait(self, lines: Iterable[MailLine]) -> dict[MailLine, str]:
+    def why_lines_wait(self, lines: Sequence[MailLine]) -> dict[MailLine, str]:
         """Why mail of these lines waits in the store, as clauses; those that nothing is known of
         are left out."""
         now = asyncio.get_running_loop().time()
         narrows = self._dispatcher.narrows
-        return {line: why for line in lines if (why := narrows.why_now(line, now))}
+        found = {line: why for line in lines if (why := narrows.why_now(line, now))}
+        for line in lines:
+            if pool := self._elsewhere.sets.get(line[0]):
+                found[line] = why_it_waited(pool, self._elsewhere.pools[pool])
+        return found
 
     def backlog(self) -> Backlog:
         """What waits in memory, line by line."""
@@ -229,7 +238,9 @@ class Scheduler:
 
     def elsewhere(self, elsewhere: Elsewhere) -> None:
         """Leave this mail to other nodes, and no other."""
-        self._claiming.leave_to_others(elsewhere.sets)
+        self._elsewhere = elsewhere
+        self._claiming.leave_to_others(elsewhere)
+        self._dispatcher.leave_to_others(elsewhere)
 
     def warm_up(self, warmups: Mapping[str, WarmupProgress]) -> None:
         """The warm-ups of source addresses have come so far."""

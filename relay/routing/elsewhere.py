@@ -5,7 +5,7 @@ leaves to a living node that can. Where there is none, mail is better off here, 
 sources and told of in `relay explain`, than with nobody. Pure.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from relay.config.model import Config
 from relay.store.fleet_values import Elsewhere, Node
@@ -15,18 +15,27 @@ def find_elsewhere(config: Config, has: Callable[[str], bool], others: Iterable[
     """What `others` are to carry. `has` says whether this node can use a source address now. Of the
     others those count that live and take no leave."""
     theirs = {
-        source
+        node.name: frozenset(node.report.sources)
         for node in others
         if node.is_alive and node.report.state == "serving"
-        for source in node.report.sources
     }
-    pools = frozenset(
-        name
-        for name, pool in config.pools.items()
-        if not any(has(str(source.address)) for source in pool.sources)
-        and any(str(source.address) in theirs for source in pool.sources)
-    )
-    sets = frozenset(
-        name for name, stream in config.configuration_sets.items() if stream.pool in pools
-    )
-    return Elsewhere(sets, pools)
+    pools: dict[str, tuple[str, ...]] = {}
+    for name, pool in config.pools.items():
+        # An address of weight 0 is never sent from.
+        addresses = {str(source.address) for source in pool.sources if source.weight}
+        able = tuple(sorted(node for node, sources in theirs.items() if addresses & sources))
+        if able and not any(map(has, addresses)):
+            pools[name] = able
+    sets = {
+        name: stream.pool
+        for name, stream in config.configuration_sets.items()
+        if stream.pool in pools
+    }
+    return Elsewhere(pools, sets)
+
+
+def why_it_waited(pool: str, nodes: Sequence[str] = ()) -> str:
+    """What mail of a pool waits for that this node does not carry, as a clause for people; `nodes`
+    are those that can, as far as they are known."""
+    names = f": {', '.join(nodes)}" if nodes else ""
+    return f"it waited for a node that has addresses of pool {pool}{names}"

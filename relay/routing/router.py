@@ -95,6 +95,13 @@ class Router:
             route=self._destination(target, configuration_set),
         )
 
+    def has_source(self, pool: str) -> bool:
+        """Whether a pool has a source that may send now; or mail that was moved to it another pool,
+        because it is not configured any more."""
+        if pool not in self._config.pools:
+            return True
+        return any(not candidate.excluded for candidate in self._candidates_of(pool))
+
     def _candidates_of(self, pool: str) -> tuple[Candidate, ...]:
         version = self._health.version
         known = self._candidates.get(pool)

@@ -94,6 +94,7 @@ class RelayControl:
             providers=self._providers,
             waiting=self._waiting,
             why_lines_wait=self._why_lines_wait,
+            carriers=lambda: relay.fleet.elsewhere.pools,
         )
 
     async def _recall(self, which: QueueFilter) -> None:

@@ -16,6 +16,7 @@ from relay.delivery.whereabouts import Found
 from relay.feedback.restraints import Restraint
 from relay.limits.specs import temper_key
 from relay.routing import explain as routing
+from relay.routing.elsewhere import why_it_waited
 from relay.routing.plan import RoutingFailure
 from relay.runtime.looking import GLANCE_S, limit_status
 from relay.runtime.messages import WhereIs
@@ -68,12 +69,13 @@ async def _explain(
     relay: "Supervisor", entry: QueueEntry, where: tuple[str, Found] | None
 ) -> DeliveryExplanation:
     worker, found = where or ("", None)
+    is_shared = relay.store.is_shared
     now = relay.queue_clock.now()
     try:
         plan = relay.router.plan(entry.domain, entry.configuration_set, entry.pool)
     except RoutingFailure as failure:
         problem = str(failure.reply)
-        told = verdict(entry, found, worker, (), problem, (), now)
+        told = verdict(entry, found, worker, (), problem, (), now, is_shared=is_shared)
         return DeliveryExplanation(entry, told, worker, found, problem=problem)
     recipient = entry.recipients[0] if entry.recipients else f"@{entry.domain}"
     known = routing.explain_queued(entry.reverse_path, recipient, plan, entry.credential)
@@ -99,9 +101,21 @@ async def _explain(
     )
     usable = [candidate.address for candidate in plan.eligible if candidate.weight]
     rest = all_rest(plan.pool, usable, held, now)
+    nodes = relay.fleet.elsewhere.pools.get(plan.pool)
     return DeliveryExplanation(
         entry=entry,
-        verdict=verdict(entry, found, worker, orders, known.problem, limits, now, rest),
+        verdict=verdict(
+            entry,
+            found,
+            worker,
+            orders,
+            known.problem,
+            limits,
+            now,
+            rest,
+            elsewhere=why_it_waited(plan.pool, nodes) if nodes else "",
+            is_shared=is_shared,
+        ),
         worker=worker,
         found=found,
         suspensions=orders,

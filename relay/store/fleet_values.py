@@ -4,7 +4,8 @@ A *node* is one relay: a supervisor with its workers, on one machine or in one c
 share a store are a *fleet*. An embedded store has one node, and nobody to share with.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 NodeState = Literal["serving", "draining", "drained"]
@@ -23,8 +24,6 @@ NewsKind = Literal[
     "nodes",
 ]
 """What of the shared state has changed: whoever hears it reads it anew."""
-
-NOWHERE_KNOWN: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +118,14 @@ class Share:
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """Mail that other living nodes are to carry, for they have source addresses of its pool and
-    this node has none: of these configuration sets, and what was moved to these pools."""
+    this node has none: what goes through one of `pools`, each with the names of those nodes, and so
+    that of `sets`, each with its pool, but for what was moved to another one."""
 
-    sets: frozenset[str] = NOWHERE_KNOWN
-    pools: frozenset[str] = NOWHERE_KNOWN
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.sets or self.pools)
+        return bool(self.pools)
 
 
 NOWHERE = Elsewhere()

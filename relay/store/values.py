@@ -245,7 +245,7 @@ class Settlement:
 @dataclass(frozen=True, slots=True)
 class PutOff:
     """A claimed delivery is given back unattempted, due at `due_at` (UTC ms). `waits_for` is what
-    it waits for: `rest:LINE`, `warmup:ADDRESS`, or `""`."""
+    it waits for: `rest:LINE`, `warmup:ADDRESS`, `pool:NAME`, or `""`."""
 
     id: int
     due_at: int

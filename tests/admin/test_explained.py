@@ -21,8 +21,8 @@ ORDER = Suspension("domain", "x.test", "they asked us to", "ann", NOW, NOW + 5_0
 PAUSE = Restraint("192.0.2.1", "acme", "acme", "pause", "busy", "421 no", NOW, NOW + 900_000)
 
 
-def said(entry=ENTRY, found=None, orders=(), problem="", limits=(), rest=None):
-    return verdict(entry, found, "worker-1", orders, problem, limits, NOW, rest)
+def said(entry=ENTRY, found=None, orders=(), problem="", limits=(), rest=None, **fleet):
+    return verdict(entry, found, "worker-1", orders, problem, limits, NOW, rest, **fleet)
 
 
 def test_an_operators_word_comes_before_all_else():
@@ -137,3 +137,23 @@ def test_every_order_that_holds_mail_is_named():
     told = said(replace(ENTRY, state="suspended"), orders=(other, ORDER))
     assert told.why.endswith("why; also suspended: domain x.test")
     assert told.at == NOW + 9_000
+
+
+@pytest.mark.parametrize(
+    "entry", [ENTRY, replace(ENTRY, waits_for="pool:news", due_at=NOW + 60_000)]
+)
+def test_mail_for_other_nodes_names_them_rather_than_what_is_missing_here(entry):
+    told = said(entry, problem="no source address", elsewhere="it waited for a node: b, c")
+    assert (told.why, told.at) == ("it waits for a node: b, c", 0)
+    assert told.next == "one of them claims it, in its turn"
+
+
+def test_mail_whose_time_has_not_come_waits_for_that_on_whichever_node():
+    deferred = replace(ENTRY, attempts=1, due_at=NOW + 5, last_reply="451 later")
+    assert "451 later" in said(deferred, elsewhere="it waited for a node: b").why
+
+
+def test_what_no_worker_here_has_may_be_at_another_node():
+    claimed = replace(ENTRY, claimed=True)
+    assert "another node" in said(claimed, is_shared=True, elsewhere="it waited for b").why
+    assert "another node" not in said(claimed).why

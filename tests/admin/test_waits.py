@@ -34,6 +34,8 @@ class Workers:
             {"waits_for": "warmup:192.0.2.1", "due_at": NOW + 1},
             "192.0.2.1 is warming up, and may not send more yet",
         ),
+        ({"waits_for": "pool:news"}, "it waited for a node that has addresses of pool news: b, c"),
+        ({"waits_for": "pool:gone"}, "it waited for a node that has addresses of pool gone"),
         (
             {"state": "suspended", "suspended_by": "source:192.0.2.1 source:2001:db8::1"},
             "suspended: source 192.0.2.1, source 2001:db8::1",
@@ -47,14 +49,15 @@ async def test_the_store_says_what_it_knows_and_nobody_else_is_asked(
     change: dict[str, Any], why: str
 ) -> None:
     workers = Workers({("news", "x.test"): "asked for nothing"})
-    (told,) = await with_reasons([replace(ENTRY, **change)], workers, NOW)
+    carriers = {"news": ("b", "c")}
+    (told,) = await with_reasons([replace(ENTRY, **change)], workers, carriers, NOW)
     assert (told.why, workers.asked) == (why, [])
 
 
 async def test_workers_say_why_due_mail_lies_in_the_store_once_for_each_line() -> None:
     workers = Workers({("news", "x.test"): "it waited for its turn"})
     other = replace(ENTRY, domain="y.test")
-    told = await with_reasons([ENTRY, ENTRY, other], workers, NOW)
+    told = await with_reasons([ENTRY, ENTRY, other], workers, {}, NOW)
     assert [entry.why for entry in told] == ["it waited for its turn"] * 2 + [""]
     assert workers.asked == [(("news", "x.test"), ("news", "y.test"))]
 
@@ -62,5 +65,5 @@ async def test_workers_say_why_due_mail_lies_in_the_store_once_for_each_line() -
 async def test_the_question_is_bounded() -> None:
     workers = Workers({})
     entries = [replace(ENTRY, domain=f"{n}.test") for n in range(MOST_LINES + 1)]
-    assert len(await with_reasons(entries, workers, NOW)) == MOST_LINES + 1
+    assert len(await with_reasons(entries, workers, {}, NOW)) == MOST_LINES + 1
     assert len(workers.asked[0]) == MOST_LINES

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config.model import Config
-from relay.routing.elsewhere import find_elsewhere
+from relay.routing.elsewhere import find_elsewhere, why_it_waited
 from relay.store.fleet_values import Elsewhere, Node, NodeReport, NodeState
 from tests.delivery.outgoing import make_config
 
@@ -25,13 +25,13 @@ def config(tmp_path: Path) -> Config:
     )
 
 
-def node(*sources: str, alive: bool = True, state: NodeState = "serving") -> Node:
-    return Node("b", 2, 0, 0, 10_000, alive, NodeReport("1", state=state, sources=sources))
+def node(*sources: str, name: str = "b", alive: bool = True, state: NodeState = "serving") -> Node:
+    return Node(name, 2, 0, 0, 10_000, alive, NodeReport("1", state=state, sources=sources))
 
 
 def test_mail_of_a_pool_that_only_another_node_has_is_left_to_it(config: Config) -> None:
     assert find_elsewhere(config, OURS.__eq__, [node(THEIRS)]) == Elsewhere(
-        frozenset({"b"}), frozenset({"theirs"})
+        {"theirs": ("b",)}, {"b": "theirs"}
     )
 
 
@@ -44,3 +44,21 @@ def test_mail_that_no_other_node_can_send_stays_here(config: Config, others: lis
 
 def test_mail_that_both_can_send_is_carried_by_both(config: Config) -> None:
     assert not find_elsewhere(config, lambda _: True, [node(OURS, THEIRS)])
+
+
+def test_an_address_that_is_never_sent_from_counts_for_nobody(tmp_path: Path) -> None:
+    both = [{"address": OURS, "weight": 0}, {"address": THEIRS}]
+    config = make_config(
+        tmp_path, pools={"main": {"sources": both}}, configuration_sets={"a": {"pool": "main"}}
+    )
+    assert find_elsewhere(config, OURS.__eq__, [node(THEIRS)]).pools == {"main": ("b",)}
+    assert not find_elsewhere(config, lambda _: False, [node(OURS)])
+
+
+def test_people_are_told_which_nodes_it_waits_for(config: Config) -> None:
+    others = [node(THEIRS, name="c"), node(THEIRS, OURS), node(OURS, name="d")]
+    (nodes,) = find_elsewhere(config, OURS.__eq__, others).pools.values()
+    assert why_it_waited("theirs", nodes) == (
+        "it waited for a node that has addresses of pool theirs: b, c"
+    )
+    assert why_it_waited("theirs") == "it waited for a node that has addresses of pool theirs"

@@ -38,7 +38,7 @@ class DelayStore(Protocol):
         """Give claimed deliveries back, due at other times. A claim takes the word off."""
 
     async def words(self, kind: str) -> list[str]:
-        """The words of a kind (`rest`, `warmup`) that mail waits for."""
+        """The words of a kind (`rest`, `warmup`, `pool`) that mail waits for."""
 
     async def bring_forward(self, word: str, after: int, now: int, limit: int) -> Sequence[int]:
         """Have up to `limit` deliveries, with ids beyond `after`, be due at `now` (UTC ms) that
