@@ -345,8 +345,11 @@ class Workers:
             )
             self.mail.put_back(lane, load)
         except asyncio.CancelledError:
-            for delivery in load:
-                self._claims.give_back(delivery, delivery.due_at)
+            if self._going_out is None:
+                for delivery in load:
+                    self._claims.give_back(delivery, delivery.due_at)
+            # Otherwise it is freed when this worker resigns, and as what is noted to be on its
+            # way: the receiver may have taken it though its reply was not waited for.
             raise
         except Exception:
             self._log.exception("an attempt failed", message_id=load[0].message.id)

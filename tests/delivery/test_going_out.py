@@ -13,7 +13,7 @@ from relay.delivery.claims import Claims
 from relay.store.interface import StoreUnavailable
 from relay.store.values import Owner
 from tests.delivery.outgoing import Outgoing, make_config
-from tests.delivery.receiver import Receiver
+from tests.delivery.receiver import Do, Receiver
 
 
 def shared(directory: Path, receiver: Receiver) -> Config:
@@ -98,6 +98,40 @@ async def test_what_a_dead_owner_was_sending_is_counted_and_sent(tmp_path: Path)
         await relay.until_empty()
         assert relay.metric("relay_possible_duplicates_total") == 1
     assert len(receiver.messages) == 1
+
+
+async def test_what_is_cut_at_the_end_is_freed_with_its_note_and_not_given_back_before(
+    tmp_path: Path,
+) -> None:
+    sent: list[str] = []
+
+    def keep_waiting(session: object, line: str) -> Do:
+        sent.append(line)
+        return Do.SILENT
+
+    async with (
+        Receiver({"end": keep_waiting}) as receiver,
+        Outgoing(shared(tmp_path, receiver)) as relay,
+    ):
+        asked: list[str] = []
+        release, resign = relay.store.release, relay.store.resign
+
+        async def released(owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
+            asked.append("release")
+            await release(owner, deliveries)
+
+        async def resigned(owner: Owner) -> None:
+            asked.append("resign")
+            await resign(owner)
+
+        relay.store.release, relay.store.resign = released, resigned
+        await relay.send("a@example.test")
+        await relay.until(lambda: sent)
+        await relay.stop(0.0)
+        assert asked == ["resign"]
+        (left,) = await relay.queue()
+        assert not left.claimed
+        await relay.start()
 
 
 async def test_mail_that_other_nodes_leave_is_found_within_seconds(tmp_path: Path) -> None:
