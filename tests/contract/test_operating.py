@@ -3,6 +3,7 @@
 import pytest
 
 from relay.mail.envelope import Envelope, Recipient
+from relay.store import lists
 from relay.store.interface import Store
 from relay.store.postgres import operators as of_postgres
 from relay.store.sqlite import operators as of_sqlite
@@ -185,7 +186,7 @@ async def test_a_filter_looks_at_all_rows_however_many_one_question_takes(
 ) -> None:
     for operators in (of_sqlite, of_postgres):
         monkeypatch.setattr(operators, "EXAMINED", 3)
-        monkeypatch.setattr(operators, "CHANGED", 2)
+    monkeypatch.setattr(lists, "_CHANGED", 2)
     for number in range(10):
         await store.insert(make_new("a@x.test" if number % 4 else "a@y.test"), None)
     assert len(await store.matching(QueueFilter(domain="x.test"))) == 7

@@ -5,10 +5,10 @@ settled it since it was found.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from relay.store.codec import Damaged, decode_message, decode_recipients
+from relay.store.codec import decode_message
 from relay.store.postgres.session import Session, rows_of
+from relay.store.queue_rows import entry_of
 from relay.store.values import (
     Message,
     QueueDepth,
@@ -20,9 +20,6 @@ from relay.store.values import (
 
 EXAMINED = 20_000
 """Rows that one question looks at, so that it never takes long."""
-
-CHANGED = 500
-"""Rows that one operation changes: some milliseconds, for which they are locked."""
 
 _BITS = 20  # of a delivery's id, below its message's
 _LAST_ID = (1 << 63) - 1
@@ -143,41 +140,7 @@ async def newest(db: Session) -> int:
 
 async def entries(db: Session, identifiers: Sequence[int]) -> list[QueueEntry]:
     """Those deliveries, in order of id. Damaged ones show what can be read of them."""
-    return [_entry(row) for row in await db.fetch(_ENTRIES, list(identifiers))]
-
-
-def _entry(row: Sequence[Any]) -> QueueEntry:
-    (identifier, state, accepted_at, due_at, attempts, configuration_set) = row[:6]
-    (domain, recipients, claimed, last_reply, pool, suspended_by, waits_for) = row[6:13]
-    (doubtful, message_id, facts, header) = row[13:]
-    message: Message | None
-    try:
-        message = decode_message(message_id, facts, None, header)
-        addresses = tuple(recipient.address for recipient in decode_recipients(recipients))
-    except Damaged:
-        # Shown with what is left of it; whoever claims it sets it apart and says so.
-        message, addresses = None, ()
-    return QueueEntry(
-        delivery_id=identifier,
-        message_id=message_id or "",
-        state=state,
-        accepted_at=accepted_at,
-        expires_at=message.expires_at if message else 0,
-        due_at=due_at,
-        attempts=attempts,
-        credential=message.credential if message else "",
-        configuration_set=configuration_set,
-        reverse_path=message.envelope.reverse_path if message else "",
-        domain=domain,
-        recipients=addresses,
-        size=message.size if message else 0,
-        claimed=claimed,
-        last_reply=last_reply,
-        pool=pool,
-        suspended_by=(suspended_by or "") if state == "suspended" else "",
-        waits_for=(waits_for or "") if state == "queued" else "",
-        doubtful=doubtful,
-    )
+    return [entry_of(row) for row in await db.fetch(_ENTRIES, list(identifiers))]
 
 
 async def depths(db: Session) -> list[QueueDepth]:

@@ -65,6 +65,16 @@ class Reader:
             self._on_error(translated)
             raise translated from error
 
+    def asking(
+        self, question: Callable[Concatenate[Session, P], Awaitable[R]]
+    ) -> Callable[P, Awaitable[R]]:
+        """`question`, to be given what for; see `ask`."""
+
+        def ask(*args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+            return self.ask(question, *args, **kwargs)
+
+        return ask
+
     async def _answer(
         self,
         question: Callable[Concatenate[Session, P], Awaitable[R]],

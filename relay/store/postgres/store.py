@@ -13,18 +13,32 @@ from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
 from relay.store.codec import Damaged
-from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
+from relay.store.faults import Faults
+from relay.store.interface import BodyDamaged, StoreError, StoreUnavailable
+from relay.store.lists import Lists
 from relay.store.postgres import bodies, claims, due, messages, owners, schema, transaction
+from relay.store.postgres.attempts import Attempts
 from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
+from relay.store.postgres.delays import Delays
 from relay.store.postgres.errors import translate
-from relay.store.postgres.lists import Lists
+from relay.store.postgres.fleet import Fleet
+from relay.store.postgres.lists import operations
 from relay.store.postgres.news import News
+from relay.store.postgres.outbox import Outbox
+from relay.store.postgres.pauses import Pauses
 from relay.store.postgres.permits import Clock, by_the_server
 from relay.store.postgres.place import Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.requests import Operation
 from relay.store.postgres.sending import Notes
+from relay.store.postgres.shares import Shares
 from relay.store.postgres.side import Side
+from relay.store.postgres.sts_policies import StsPolicies
+from relay.store.postgres.suppressions import suppressions
+from relay.store.postgres.suspensions import Suspensions
+from relay.store.postgres.tls_tallies import TlsTallies
+from relay.store.postgres.unclassified import Unclassified
+from relay.store.postgres.warmups import Warmups
 from relay.store.postgres.writer import Writer
 from relay.store.values import (
     Accepted,
@@ -42,7 +56,6 @@ from relay.store.values import (
 A = TypeVar("A")
 
 _PLENTY = 1 << 62  # octets; a server does not tell how many it has free
-_LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
 _FREED_AT_ONCE = 1_000  # claims of an owner that has ended
 _BURY_EVERY = 1.0  # seconds between two looks for the dead, of each worker
 _SWEEP_EVERY = 600.0
@@ -76,21 +89,35 @@ class PostgresStore(Lists):
         """
         self._place = place
         self._inline_size = inline_size
-        self._on_error = on_error
         self._on_suppressed = on_suppressed
         self._log = log or make_logger()
+        self._faults = Faults(self._log, on_error)
         self._clock = clock
-        self._told: dict[str, float] = {}
         self._undoing: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
         self._buried_at = -_BURY_EVERY
         self._open = False
-        self._side = Side(place, self._failed)
-        self._noting = Side(place, self._failed)
+        self._side = Side(place, self._faults.failed)
+        self._noting = Side(place, self._faults.failed)
         self._notes = Notes(self._noting.work)
-        writer = Writer(place, on_commit=on_commit, on_error=self._failed, log=self._log)
-        news = News(place, self._log)
-        super().__init__(writer, Reader(place, self._failed), news, permit_clock)
+        writer = Writer(place, on_commit=on_commit, on_error=self._faults.failed, log=self._log)
+        questions = Reader(place, self._faults.failed)
+        super().__init__(operations(writer, questions, permit_clock))
+        self._writer = writer
+        self._questions = questions
+        self._news = news = News(place, self._log)
+        self.fleet = Fleet(writer, questions, news)
+        self.shares = Shares(writer)
+        self.outbox = Outbox(writer, questions)
+        self.pauses = Pauses(writer, questions)
+        self.suppressions = suppressions(writer, questions)
+        self.attempts = Attempts(writer, questions)
+        self.suspensions = Suspensions(writer, questions)
+        self.delays = Delays(writer, questions)
+        self.warmups = Warmups(writer, questions)
+        self.unclassified = Unclassified(writer, questions)
+        self.sts_policies = StsPolicies(writer, questions)
+        self.tls_tallies = TlsTallies(writer, questions)
 
     # Life
 
@@ -275,14 +302,14 @@ class PostgresStore(Lists):
         deliveries, damaged = await self._writer.submit(
             operation, argument, lambda lost: self._give_back(owner, lost)
         )
-        self._report(damaged)
+        self._faults.quarantined(damaged)
         return deliveries
 
     def _give_back(self, owner: Owner, lost: claims.Claimed | None) -> None:
         """Nobody waits for these claims any more: without this they would stay for ever."""
         if lost is not None:
             deliveries, damaged = lost
-            self._report(damaged)
+            self._faults.quarantined(damaged)
             back = [(d.id, d.due_at) for d in deliveries]
             self._undo(lambda: self.release(owner, back))
 
@@ -311,7 +338,7 @@ class PostgresStore(Lists):
     async def _quarantine(self, message: Message, damage: Damaged) -> StoreError:
         """Set a message with a damaged body apart; the error to raise for it."""
         if await self._writer.submit(claims.quarantine_message, message.id):
-            self._report([damage])
+            self._faults.quarantined([damage])
             return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
         return StoreUnavailable(f"Message {message.id} is not stored any more.")
 
@@ -371,19 +398,3 @@ class PostgresStore(Lists):
             else:
                 return
             await asyncio.sleep(_UNDO_AGAIN)
-
-    # Telling
-
-    def _failed(self, error: StoreError) -> None:
-        """Counted each time; logged now and then, for a database that is away refuses everybody."""
-        kind = "full" if isinstance(error, StoreFull) else "unavailable"
-        now = time.monotonic()
-        if now - self._told.get(kind, -_LOG_INTERVAL) >= _LOG_INTERVAL:
-            self._told[kind] = now
-            self._log.error("the store failed", kind=kind, error=str(error))
-        self._on_error(kind)
-
-    def _report(self, damaged: Sequence[Damaged]) -> None:
-        for damage in damaged:
-            self._log.error("put a damaged delivery in quarantine", damage=str(damage))
-            self._on_error("damaged")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from relay.observe.logging import Logger
+from relay.store.bound import Write
 from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.postgres.errors import is_of_the_store, is_transient, translate
 from relay.store.postgres.place import Place
@@ -90,6 +91,10 @@ class Writer:
             self._waiting.append(request)
             self._wanted.set()
         return request.future
+
+    def doing(self, operation: Operation[A, R], *, unhurried: bool = False) -> Write[A, R]:
+        """`operation`, to be given what for; see `submit`."""
+        return lambda argument: self.submit(operation, argument, unhurried=unhurried)
 
     def _hurry(self) -> None:
         self._alarm = None

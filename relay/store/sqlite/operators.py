@@ -2,9 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
-from relay.store.codec import Damaged, decode_message, decode_recipients
+from relay.store.codec import Damaged, decode_message
+from relay.store.queue_rows import entry_of
 from relay.store.sqlite import claims
 from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.schema import DELIVERY_BITS
@@ -21,23 +21,20 @@ from relay.store.values import (
 EXAMINED = 20_000
 """Rows that one question looks at: some ten milliseconds, so that others come in between."""
 
-CHANGED = 500
-"""Rows that one operation changes: a few milliseconds of the writer."""
-
 _LAST_ID = (1 << 63) - 1
 
 _ENTRY = (
     "SELECT d.id, d.state, d.accepted_at, d.due_at, d.attempts, d.configuration_set, d.domain,"
     " d.recipients, d.epoch IS NOT NULL, d.last_reply, d.pool, d.suspended_by,"
-    " d.waits_for,"
-    " m.message_id, m.facts, m.header"
+    " d.waits_for, false, m.message_id, m.facts, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20 WHERE d.id = ?"
 )
 
 
 _ENTRY_ALONE = (
     "SELECT id, state, accepted_at, due_at, attempts, configuration_set, domain,"
-    " recipients, epoch IS NOT NULL, last_reply, pool, suspended_by, waits_for, NULL, NULL, NULL"
+    " recipients, epoch IS NOT NULL, last_reply, pool, suspended_by, waits_for, false,"
+    " NULL, NULL, NULL"
     " FROM delivery WHERE id = ?"
 )
 
@@ -135,40 +132,7 @@ def _entry_of(db: sqlite3.Connection, identifier: int) -> QueueEntry | None:
             raise
         # The message cannot be read; the delivery beside it can.
         row = db.execute(_ENTRY_ALONE, (identifier,)).fetchone()
-    return None if row is None else _entry(row)
-
-
-def _entry(row: Sequence[Any]) -> QueueEntry:
-    (identifier, state, accepted_at, due_at, attempts, configuration_set) = row[:6]
-    (domain, recipients, claimed, last_reply, pool, suspended_by, waits_for) = row[6:13]
-    (message_id, facts, header) = row[13:]
-    message: Message | None
-    try:
-        message = decode_message(message_id, facts, None, header)
-        addresses = tuple(recipient.address for recipient in decode_recipients(recipients))
-    except Damaged:
-        # Shown with what is left of it; whoever claims it sets it apart and says so.
-        message, addresses = None, ()
-    return QueueEntry(
-        delivery_id=identifier,
-        message_id=message_id or "",
-        state=state,
-        accepted_at=accepted_at,
-        expires_at=message.expires_at if message else 0,
-        due_at=due_at,
-        attempts=attempts,
-        credential=message.credential if message else "",
-        configuration_set=configuration_set,
-        reverse_path=message.envelope.reverse_path if message else "",
-        domain=domain,
-        recipients=addresses,
-        size=message.size if message else 0,
-        claimed=bool(claimed),
-        last_reply=last_reply,
-        pool=pool,
-        suspended_by=(suspended_by or "") if state == "suspended" else "",
-        waits_for=(waits_for or "") if state == "queued" else "",
-    )
+    return None if row is None else entry_of(row)
 
 
 def depths(db: sqlite3.Connection) -> list[QueueDepth]:

@@ -7,7 +7,7 @@ fault of the medium.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -48,6 +48,16 @@ class Reader:
             translated = translate(error, self._path.parent)
             self._on_error(translated)
             raise translated from error
+
+    def asking(
+        self, question: Callable[Concatenate[sqlite3.Connection, P], R]
+    ) -> Callable[P, Awaitable[R]]:
+        """`question`, to be given what for; see `ask`."""
+
+        def ask(*args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+            return self.ask(question, *args, **kwargs)
+
+        return ask
 
     def forget(self) -> None:
         """Open the file anew for the next question: another one has taken its place."""

@@ -17,16 +17,29 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
+from relay.store.alone import Alone
 from relay.store.codec import Damaged
+from relay.store.faults import Faults
 from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
+from relay.store.lists import Lists
 from relay.store.sqlite import claims, due, messages, operators
+from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.ballast import Ballast
-from relay.store.sqlite.lists import Lists
+from relay.store.sqlite.delays import Delays
+from relay.store.sqlite.lists import operations
+from relay.store.sqlite.outbox import Outbox
+from relay.store.sqlite.pauses import Pauses
 from relay.store.sqlite.prepare import check_joinable, mark_clean, prepare
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.requests import Operation
 from relay.store.sqlite.schema import connect
 from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
+from relay.store.sqlite.sts_policies import StsPolicies
+from relay.store.sqlite.suppressions import suppressions
+from relay.store.sqlite.suspensions import Suspensions
+from relay.store.sqlite.tls_tallies import TlsTallies
+from relay.store.sqlite.unclassified import Unclassified
+from relay.store.sqlite.warmups import Warmups
 from relay.store.sqlite.writer import Writer
 from relay.store.values import (
     Accepted,
@@ -45,11 +58,12 @@ A = TypeVar("A")
 
 _CLOCK_GRAIN = 1.0  # seconds by which the file system's clock may lag behind ours
 _FREED_AT_ONCE = 500  # claims of a worker that has ended
-_LOG_INTERVAL = 10.0  # seconds between two log lines about faults of one kind
 
 
 class SqliteStore(Lists):
     """A `Store` in `data_dir`. One process opens it, and then others may join: see `open`."""
+
+    is_shared = False
 
     def __init__(
         self,
@@ -75,26 +89,40 @@ class SqliteStore(Lists):
         self._on_error = on_error
         self._on_suppressed = on_suppressed
         self._log = log or make_logger()
+        self._faults = Faults(self._log, on_error)
         self._wall = wall
         self._leases = claims.Leases(clock)
         path = data_dir / "relay.db"
         self._open = False
         self._joined = False
         self._is_damaged = False
-        self._told: dict[str, float] = {}
         self._undoing: set[asyncio.Task[None]] = set()
-        self._spool = Spool(data_dir / "spool", data_dir, self._failed)
+        self._spool = Spool(data_dir / "spool", data_dir, self._faults.failed)
         self._ballast = Ballast(data_dir)
-        self._bodies = Reader(path, self._failed)
+        self._bodies = Reader(path, self._faults.failed)
         writer = Writer(
             lambda: connect(path),
             data_dir,
             on_commit=on_commit,
-            on_error=self._failed,
+            on_error=self._faults.failed,
             on_full=self._ballast.throw_overboard,
             log=self._log,
         )
-        super().__init__(writer, Reader(path, self._failed))
+        questions = Reader(path, self._faults.failed)
+        super().__init__(operations(writer, questions))
+        self._writer = writer
+        self._questions = questions
+        self.fleet = self.shares = Alone()
+        self.outbox = Outbox(writer, questions)
+        self.pauses = Pauses(writer, questions)
+        self.suppressions = suppressions(writer, questions)
+        self.attempts = Attempts(writer, questions)
+        self.suspensions = Suspensions(writer, questions)
+        self.delays = Delays(writer, questions)
+        self.warmups = Warmups(writer, questions)
+        self.unclassified = Unclassified(writer, questions)
+        self.sts_policies = StsPolicies(writer, questions)
+        self.tls_tallies = TlsTallies(writer, questions)
 
     # Life
 
@@ -278,16 +306,16 @@ class SqliteStore(Lists):
             except claims.Torn as torn:
                 for identifier in torn.damaged:
                     await self._writer.submit(claims.quarantine, identifier)
-                self._report(list(torn.damaged.values()))
+                self._faults.quarantined(list(torn.damaged.values()))
             else:
-                self._report(damaged)
+                self._faults.quarantined(damaged)
                 return deliveries
 
     def _give_back(self, owner: Owner, lost: claims.Claimed | None) -> None:
         """Nobody waits for these claims any more: without this they would stay for ever."""
         if lost is not None:
             deliveries, damaged = lost
-            self._report(damaged)
+            self._faults.quarantined(damaged)
             due = [(delivery.id, delivery.due_at) for delivery in deliveries]
             self._undo(self.release(owner, due))
 
@@ -317,7 +345,7 @@ class SqliteStore(Lists):
     async def _quarantine(self, message: Message, damage: Damaged) -> StoreError:
         """Set a message with a damaged body apart; the error to raise for it."""
         if await self._writer.submit(claims.quarantine_message, message.id):
-            self._report([damage])
+            self._faults.quarantined([damage])
             return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
         return StoreUnavailable(f"Message {message.id} is not stored any more.")
 
@@ -362,19 +390,3 @@ class SqliteStore(Lists):
             await work
         except StoreError as error:
             self._log.warning("could not undo what a cancelled caller asked for", error=str(error))
-
-    # Telling
-
-    def _failed(self, error: StoreError) -> None:
-        """Counted each time; logged now and then, for a full disk refuses every message."""
-        kind = "full" if isinstance(error, StoreFull) else "unavailable"
-        now = time.monotonic()
-        if now - self._told.get(kind, -_LOG_INTERVAL) >= _LOG_INTERVAL:
-            self._told[kind] = now
-            self._log.error("the store failed", kind=kind, error=str(error))
-        self._on_error(kind)
-
-    def _report(self, damaged: Sequence[Damaged]) -> None:
-        for damage in damaged:
-            self._log.error("put a damaged delivery in quarantine", damage=str(damage))
-            self._on_error("damaged")

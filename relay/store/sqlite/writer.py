@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.observe.logging import Logger
+from relay.store.bound import Write
 from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.sqlite.errors import translate
 from relay.store.sqlite.requests import Operation, Request, resolve
@@ -117,6 +118,10 @@ class Writer:
         else:
             self._waiting.put(request)
         return request.future
+
+    def doing(self, operation: Operation[A, R], *, unhurried: bool = False) -> Write[A, R]:
+        """`operation`, to be given what for; see `submit`."""
+        return lambda argument: self.submit(operation, argument, unhurried=unhurried)
 
     def _hurry(self) -> None:
         """No other request came in time for those that wait for one."""
