@@ -13,6 +13,7 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -101,7 +102,8 @@ def control_app(control: Control, log: Logger) -> Starlette:
 
     async def export(_: Request) -> Response:
         lines = _json_lines(control.operations.suppressions.all())
-        first = await anext(lines, b"")  # a store that fails is answered 503, not cut in the middle
+        # A store that fails is answered 503, not cut in the middle.
+        first = await control.while_reachable(lambda: anext(lines, b""))
         return StreamingResponse(_after(first, lines), media_type="application/x-ndjson")
 
     return _application(
@@ -134,7 +136,8 @@ async def _http_error(_: Request, error: Exception) -> Response:
 def _on_store(endpoint: Endpoint[Any, Any], control: Control) -> Handler:
     async def handle(request: Request) -> Response:
         question = _decode(await _body(request), endpoint.question)
-        return _json(await endpoint.call(control.operations, question))
+        asked = partial(endpoint.call, control.operations, question)
+        return _json(await control.while_reachable(asked))
 
     return handle
 
@@ -142,7 +145,8 @@ def _on_store(endpoint: Endpoint[Any, Any], control: Control) -> Handler:
 def _on_relay(endpoint: LiveEndpoint[Any, Any], control: Control) -> Handler:
     async def handle(request: Request) -> Response:
         question = _decode(await _body(request), endpoint.question)
-        return _json(await endpoint.call(control, question))
+        asked = partial(endpoint.call, control, question)
+        return _json(await (control.while_reachable(asked) if endpoint.asks_store else asked()))
 
     return handle
 

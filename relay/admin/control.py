@@ -12,7 +12,7 @@ value holds a stored secret; a `Login` holds a password made a moment ago, once.
 A request that cannot be met raises `Refused` with a sentence for the operator.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -129,7 +129,8 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A running relay at a glance."""
+    """A running relay at a glance. While the store cannot be reached `store_error` says why,
+    `store_away_since` (UTC ms) since when, and what is in the store is as it was seen last."""
 
     version: str
     hostname: str
@@ -150,6 +151,8 @@ class Status:
     sources: tuple[SourceStatus, ...] = ()
     limits: tuple[LimitStatus, ...] = ()
     suppressions: int = 0
+    store_error: str = ""
+    store_away_since: int = 0
     suspensions: tuple[Suspension, ...] = ()
     free_bytes: int = 0
     certificate_expires_at: int = 0
@@ -446,6 +449,10 @@ class Control(Protocol):
 
     def readiness(self) -> Health:
         """Whether mail is accepted and delivered now."""
+
+    async def while_reachable(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` gives, which asks the store. Raises `StoreError` as soon as it is known to be
+        away, which is well before a silent one is given up."""
 
     async def status(self) -> Status: ...
 

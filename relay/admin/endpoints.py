@@ -105,12 +105,13 @@ class Endpoint(Generic[Q, A]):
 
 @dataclass(frozen=True, slots=True)
 class LiveEndpoint(Generic[Q, A]):
-    """A question that only a running relay can answer."""
+    """A question that only a running relay can answer; some of them by asking its store."""
 
     path: str
     question: type[Q]
     answer: type[A]
     call: Callable[[Control, Q], Awaitable[A]]
+    asks_store: bool = False
 
 
 QUEUE_LIST = Endpoint(
@@ -253,18 +254,21 @@ CREDENTIALS_REVOKE = Endpoint(
 STATUS = LiveEndpoint("/v1/status", Nothing, Status, lambda relay, _: relay.status())
 RELOAD = LiveEndpoint("/v1/reload", Nothing, Reloaded, lambda relay, _: relay.reload())
 EXPLAIN = LiveEndpoint(
-    "/v1/explain", ExplainRequest, Explanation, lambda relay, q: relay.explain(q)
+    "/v1/explain", ExplainRequest, Explanation, lambda relay, q: relay.explain(q), asks_store=True
 )
 EXPLAIN_MESSAGE = LiveEndpoint(
     "/v1/explain/message",
     MessageRequest,
     MessageExplanation,
     lambda relay, q: relay.explain_message(q),
+    asks_store=True,
 )
 ONE_TIME_LOGIN = LiveEndpoint(
     "/v1/login", LoginRequest, Login, lambda relay, q: relay.one_time_login(q)
 )
-TLS_SHOW = LiveEndpoint("/v1/tls/show", TlsRequest, TlsOutlook, lambda relay, q: relay.tls(q))
+TLS_SHOW = LiveEndpoint(
+    "/v1/tls/show", TlsRequest, TlsOutlook, lambda relay, q: relay.tls(q), asks_store=True
+)
 REACTIONS_LIST = LiveEndpoint(
     "/v1/reactions/list", Nothing, list[Restraint], lambda relay, _: relay.reactions()
 )
@@ -273,25 +277,45 @@ REACTIONS_CLEAR = LiveEndpoint(
 )
 
 EVENTS = LiveEndpoint(
-    "/v1/events", Nothing, list[DestinationState], lambda relay, _: relay.events.states()
+    "/v1/events",
+    Nothing,
+    list[DestinationState],
+    lambda relay, _: relay.events.states(),
+    asks_store=True,
 )
 EVENTS_TEST = LiveEndpoint(
-    "/v1/events/test", DestinationRequest, list[TrialResult], lambda relay, q: relay.events.test(q)
+    "/v1/events/test",
+    DestinationRequest,
+    list[TrialResult],
+    lambda relay, q: relay.events.test(q),
 )
 EVENTS_DEAD = LiveEndpoint(
-    "/v1/events/dead", LettersRequest, list[ShownLetter], lambda relay, q: relay.events.letters(q)
+    "/v1/events/dead",
+    LettersRequest,
+    list[ShownLetter],
+    lambda relay, q: relay.events.letters(q),
+    asks_store=True,
 )
 EVENTS_FORGET = LiveEndpoint(
-    "/v1/events/forget", LettersNamed, Changed, lambda relay, q: relay.events.forget(q)
+    "/v1/events/forget",
+    LettersNamed,
+    Changed,
+    lambda relay, q: relay.events.forget(q),
+    asks_store=True,
 )
 EVENTS_REPLAY_DEAD = LiveEndpoint(
     "/v1/events/replay/dead",
     LettersNamed,
     Replayed,
     lambda relay, q: relay.events.replay_letters(q),
+    asks_store=True,
 )
 EVENTS_REPLAY = LiveEndpoint(
-    "/v1/events/replay", ReplayRequest, Replayed, lambda relay, q: relay.events.replay(q)
+    "/v1/events/replay",
+    ReplayRequest,
+    Replayed,
+    lambda relay, q: relay.events.replay(q),
+    asks_store=True,
 )
 
 TOP = LiveEndpoint("/v1/top", Nothing, Look, lambda relay, _: relay.look())
@@ -313,7 +337,7 @@ RETURN_PATHS_ROTATE = Endpoint(
     lambda desk, _: desk.nodes.rotate_return_path_key(),
 )
 CONFIG_PUBLISH = LiveEndpoint(
-    "/v1/config/publish", Nothing, PublishedNow, lambda relay, _: relay.publish()
+    "/v1/config/publish", Nothing, PublishedNow, lambda relay, _: relay.publish(), asks_store=True
 )
 
 DRAIN = LiveEndpoint("/v1/drain", Nothing, DrainStatus, lambda relay, _: relay.drain())

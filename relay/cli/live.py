@@ -69,6 +69,7 @@ def _show(found: Status, now: int) -> None:
             ("certificate", _expiry(found.certificate_expires_at, now)),
             ("metrics", found.metrics_address),
             ("suppressed", found.suppressions),
+            ("store", _trouble(found, now)),
             ("free space", octets(found.free_bytes) if found.free_bytes else ""),
             ("workers", _workers(found.workers)),
             ("in memory", f"{found.working_set} deliveries"),
@@ -141,6 +142,15 @@ def _expiry(expires_at: int, now: int) -> str:
     if expires_at <= now:
         return f"expired on {moment(expires_at)}"
     return f"expires in {span((expires_at - now) / 1000)} ({moment(expires_at)})"
+
+
+def _trouble(found: Status, now: int) -> str:
+    """Why the store cannot be reached; nothing while it can."""
+    if not found.store_error:
+        return ""
+    for_so_long = span((now - found.store_away_since) / 1000)
+    since = f"not reached since {moment(found.store_away_since)}, for {for_so_long}"
+    return f"{since}: {found.store_error} What is stored is shown as it was seen last."
 
 
 def _workers(workers: Sequence[WorkerStatus]) -> str:

@@ -217,6 +217,8 @@ class Frontend:
             # Not a reason to refuse: the store itself says so when it cannot take a message.
             self._log.warning("cannot read the free space of the store", problem=str(problem))
             return
+        if free is None:
+            return
         self._metrics.store_free_bytes.set(free)
         low = free < self._service.bounds.minimum_free_disk
         if low != self._service.disk_low:

@@ -38,8 +38,8 @@ class SpoolStore(MessageStore, Protocol):
     @property
     def outbox(self) -> ReportBook: ...
 
-    async def free_space(self) -> int:
-        """Octets free on the medium."""
+    async def free_space(self) -> int | None:
+        """Octets free on the medium; None where that is not known."""
 
 
 class Service:

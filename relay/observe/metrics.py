@@ -62,6 +62,10 @@ class Metrics:
             known = self._children[key] = metric.labels(*labels)
         return known  # type: ignore[return-value]
 
+    def leave_out(self, metric: Gauge) -> None:
+        """Have a gauge not shown at all that means nothing here."""
+        self.registry.unregister(metric)
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         self.described.append(Described(f"relay_{name}", "counter", labels, text))
         return Counter(f"relay_{name}", text, labels, registry=self.registry)
@@ -304,7 +308,9 @@ class Metrics:
             "store_commit_operations", "Operations that shared a commit.", buckets=_BATCH
         )
         self.store_errors = self._counter("store_errors_total", "Store failures.", "kind")
-        self.store_free_bytes = self._gauge("store_free_bytes", "Free space for the store.")
+        self.store_free_bytes = self._gauge(
+            "store_free_bytes", "Free space for the store; not of PostgreSQL, which does not tell."
+        )
         self.certificate_expiry = self._gauge(
             "certificate_expiry_timestamp_seconds", "Expiry of a certificate.", "certificate"
         )

@@ -1,10 +1,11 @@
 """What a running relay answers its operators (`relay.admin.control.Control`)."""
 
+import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from relay import __version__
 from relay.admin.control import (
@@ -62,10 +63,13 @@ if TYPE_CHECKING:
     from relay.runtime.reload import Reloader
     from relay.runtime.supervisor import Supervisor
 
+A = TypeVar("A")
+
 ONE_TIME_S = 60.0
 """How long the password of `relay send` is good for."""
 
 _RECALL_S = 5.0  # for a worker to give mail back; what a silent one holds stays as it is
+_SILENT = f"It has not answered within {GLANCE_S:g} seconds."
 _NO_WORKER = "no mail is accepted: no worker runs; the log says why"
 _DRAINING = "no mail is accepted: the relay is {}; `relay drain --off` has it serve again"
 _LOW_ON_SPACE = "disk space is low: mail is refused with 452 until there is more"
@@ -141,17 +145,17 @@ class RelayControl:
             reasons.append(_DRAINING.format(relay.node_state))
         elif not relay.staff.crew.ready:
             reasons.append(_NO_WORKER)
-        if relay.gauges.store_error:
-            reasons.append(f"the store does not answer: {relay.gauges.store_error}")
+        if why := self._store_trouble()[0]:
+            reasons.append(f"the store does not answer: {why}")
         free = relay.gauges.free_bytes
         if free is not None and free < max(1, relay.config.bounds.minimum_free_disk):
             reasons.append(_LOW_ON_SPACE)
         return Health(not reasons, tuple(reasons))
 
     async def status(self) -> Status:
-        """Everything at a glance, fresh."""
+        """Everything at a glance; fresh, where the store answers."""
         relay = self._relay
-        await relay.gauges.refresh()
+        trouble, since = await self._look_at_store()
         states = await relay.staff.crew.ask(Report(), GLANCE_S)
         return Status(
             version=__version__,
@@ -175,11 +179,35 @@ class RelayControl:
             outbound_connections=sum(state.outbound_connections for state in states),
             sources=self._sources(),
             limits=tuple(map(limit_status, relay.gauges.levels)),
-            suppressions=await relay.store.suppressions.count(),
+            suppressions=relay.gauges.suppressions,
+            store_error=trouble,
+            store_away_since=since,
             suspensions=relay.suspender.in_force.entries,
-            free_bytes=0 if relay.store.is_shared else relay.gauges.free_bytes or 0,
+            free_bytes=relay.gauges.free_bytes or 0,
             certificate_expires_at=round((relay.gauges.certificate_expires_at or 0) * 1000),
         )
+
+    async def _look_at_store(self) -> tuple[str, int]:
+        """Have the figures fresh, where a shared store gives them soon; else they stay those of the
+        last look. Why it cannot be reached, and since when."""
+        relay = self._relay
+        if relay.fleet.membership.reach.away is None:
+            try:
+                async with asyncio.timeout(GLANCE_S if relay.store.is_shared else None):
+                    await relay.gauges.refresh()
+            except TimeoutError:
+                known = self._store_trouble()
+                return known if known[0] else (_SILENT, wall_ms() - round(GLANCE_S * 1000))
+        return self._store_trouble()
+
+    def _store_trouble(self) -> tuple[str, int]:
+        """Why the store cannot be reached, and since when, as far as is known; "": it can."""
+        away = self._relay.fleet.membership.reach.away or self._relay.gauges.away
+        return (away.why, away.since) if away is not None else ("", 0)
+
+    async def while_reachable(self, work: Callable[[], Awaitable[A]]) -> A:
+        """See `Reach.during`."""
+        return await self._relay.fleet.membership.reach.during(work)
 
     def _listeners(self) -> tuple[ListenerStatus, ...]:
         configured = every_listener(self._relay.config)

@@ -15,6 +15,7 @@ from relay.limits.limits import Level, Limits
 from relay.limits.specs import metric_name
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
+from relay.runtime.reach import Away
 from relay.store.interface import Store, StoreError
 from relay.store.values import QueueDepth
 
@@ -38,7 +39,8 @@ class Gauges:
         self.levels: Sequence[Level] = ()
         self.free_bytes: int | None = None
         self.certificate_expires_at: float | None = None
-        self.store_error = ""
+        self.suppressions = 0
+        self.away: Away | None = None
         self._store = store
         self._limits = limits
         self._metrics = metrics
@@ -47,6 +49,8 @@ class Gauges:
         self._wall = wall
         self._shown: set[tuple[str, str]] = set()
         self._limited: set[tuple[str, str]] = set()
+        if store.is_shared:  # a server does not tell, and 0 would be an alarm
+            metrics.leave_out(metrics.store_free_bytes)
 
     async def run(self) -> None:
         """Refresh for ever; a store that fails is told once and asked again."""
@@ -60,17 +64,17 @@ class Gauges:
         try:
             self.free_bytes = await self._store.free_space()
             self.depths = await self._store.depths()
-            suppressions = await self._store.suppressions.count()
+            self.suppressions = await self._store.suppressions.count()
             self.levels = await self._limits.levels()
         except StoreError as error:
-            if not self.store_error:
+            if self.away is None:
                 self._log.error("the store does not answer", error=str(error))
-            self.store_error = str(error)
+            self.away = Away(self.away.since if self.away else self._wall(), str(error))
             return
-        self.store_error = ""
-        if not self._store.is_shared:  # a server does not tell
+        self.away = None
+        if self.free_bytes is not None:
             self._metrics.store_free_bytes.set(self.free_bytes)
-        self._metrics.suppressions.set(suppressions)
+        self._metrics.suppressions.set(self.suppressions)
         self._show_depths()
         self._show_quotas()
 

@@ -18,11 +18,14 @@ from pathlib import Path
 
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
+from relay.runtime.gauges import wall_ms
+from relay.runtime.reach import Reach
 from relay.store.fleet_values import Membership, Node, NodeReport
 from relay.store.interface import FleetStore, StoreError, StoreUnavailable
 
 BEAT_S = 1.0
 _OF_A_LEASE = 3  # a beat that takes longer than this part of a lease is given up
+_LONGEST_BEAT = 3.0  # seconds; so long a database that is well never takes
 _STATES = ("serving", "draining", "drained", "dead")
 _IDENTITY = "node-id"
 
@@ -43,9 +46,11 @@ class FleetMembership:
         metrics: Metrics,
         log: Logger,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = wall_ms,
     ) -> None:
         self.name = name
         self.nodes: Sequence[Node] = ()
+        self.reach = Reach(wall)
         self._fleet = fleet
         self._identity = identity
         self._lease = lease
@@ -56,7 +61,6 @@ class FleetMembership:
         self._clock = clock
         self._member: Membership | None = None
         self._valid_until = clock()
-        self._is_failing = False
         self._hastened = asyncio.Event()
 
     @property
@@ -99,16 +103,18 @@ class FleetMembership:
     async def beat(self) -> None:
         """Renew the lease, and look who else is there. Raises nothing that the store may raise."""
         try:
-            async with asyncio.timeout(self._lease / _OF_A_LEASE):
+            async with asyncio.timeout(min(_LONGEST_BEAT, self._lease / _OF_A_LEASE)):
                 await self._renew()
                 await self._look()
         except (StoreError, TimeoutError) as error:
-            if not self._is_failing:
-                why = str(error) or "no answer"
+            why = str(error) or "The store does not answer."
+            if self.reach.away is None:
                 self._log.error("the fleet cannot be told that this node lives", error=why)
-            self._is_failing = True
+            self.reach.lose(why)
         else:
-            self._is_failing = False
+            if self.reach.away is not None:
+                self._log.info("the store answers again")
+            self.reach.find()
         self._metrics.fleet_member.set(self.is_valid)
 
     async def leave(self) -> None:

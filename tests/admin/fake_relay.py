@@ -1,6 +1,8 @@
 """A `Control` that answers from plain fields, for tests of what sits on either side of it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from relay.admin.control import (
     Changed,
@@ -22,6 +24,9 @@ from relay.admin.reactions import ClearReactions
 from relay.admin.tls_values import TlsOutlook, TlsRequest
 from relay.admin.top import Look
 from relay.feedback.restraints import Restraint
+from relay.store.interface import StoreUnavailable
+
+A = TypeVar("A")
 
 
 @dataclass
@@ -41,6 +46,13 @@ class FakeRelay:
     restraints: list[Restraint] = field(default_factory=list)
     drains: list[DrainStatus] = field(default_factory=list)  # as of looks
     is_drained: bool = False
+    is_away: bool = False
+    store_error: str = ""
+
+    async def while_reachable(self, work: Callable[[], Awaitable[A]]) -> A:
+        if self.is_away:
+            raise StoreUnavailable("the database does not answer")
+        return await work()
 
     def liveness(self) -> Health:
         return self.alive
@@ -63,6 +75,8 @@ class FakeRelay:
             health=self.alive,
             readiness=self.ready,
             listeners=self.listeners,
+            store_error=self.store_error,
+            store_away_since=1_700_000_000_000 if self.store_error else 0,
         )
 
     async def look(self) -> Look:

@@ -96,6 +96,19 @@ async def test_a_fault_of_the_store_is_told_and_the_relay_serves_on(operations, 
         assert (await ask(data_dir, STATUS, Nothing())).health == Health(True)
 
 
+async def test_a_store_that_is_away_refuses_questions_and_leaves_the_status(operations, data_dir):
+    relay = FakeRelay(operations, is_away=True)
+    async with control_server(relay, data_dir):
+        for endpoint, question in (
+            (SUPPRESSION_GET, AddressRequest("a@b.test")),
+            (EXPLAIN, ExplainRequest("a@b.test", "c@d.test")),
+        ):
+            with pytest.raises(Refused, match="the database does not answer") as refused:
+                await ask(data_dir, endpoint, question)
+            assert refused.value.kind == "unavailable"
+        assert (await ask(data_dir, STATUS, Nothing())).hostname == "relay.test"
+
+
 async def test_an_unforeseen_fault_is_logged_and_not_shown(operations, data_dir):
     relay = FakeRelay(operations, fault=ZeroDivisionError("a secret"))
     async with control_server(relay, data_dir) as logged:

@@ -33,6 +33,15 @@ def test_a_relay_that_is_not_ready_exits_1_with_the_reason(run, running):
     assert "draining" in ran.out
 
 
+def test_the_status_says_since_when_the_store_is_away_and_why(run, running):
+    relay, _ = running
+    assert "store " not in run("status").out
+    relay.store_error = "The database db/relay does not answer."
+    shown = run("status").out
+    assert "not reached since 2023-11-14" in shown
+    assert "does not answer" in shown
+
+
 def test_a_reload_says_which_configuration_is_in_force(run, running):
     assert run("reload").out == "reloaded: configuration 2 is in force\n"
 

@@ -120,3 +120,19 @@ def test_a_damaged_identity_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreUnavailable, match="remove it"):
         identity_of(tmp_path)
+
+
+async def test_a_beat_that_fails_says_since_when_the_store_is_away_and_why() -> None:
+    bench = Bench()
+    await bench.membership.join()
+    bench.fleet.away = True
+    await bench.membership.beat()
+    await bench.membership.beat()
+    away = bench.membership.reach.away
+    assert away is not None
+    assert away.why == "away"
+
+    bench.fleet.away = False
+    await bench.membership.beat()
+
+    assert bench.membership.reach.away is None

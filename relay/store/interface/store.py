@@ -56,5 +56,6 @@ class Store(MessageStore, QueueStore, PermitStore, OperatorStore, Protocol):
 
     async def close(self) -> None: ...
 
-    async def free_space(self) -> int:
-        """Octets free on the medium; 0 while there is no room to accept mail at all."""
+    async def free_space(self) -> int | None:
+        """Octets free on the medium; 0 while there is no room to accept mail at all, None where
+        that is not known."""

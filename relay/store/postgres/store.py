@@ -55,7 +55,6 @@ from relay.store.values import (
 
 A = TypeVar("A")
 
-_PLENTY = 1 << 62  # octets; a server does not tell how many it has free
 _FREED_AT_ONCE = 1_000  # claims of an owner that has ended
 _BURY_EVERY = 1.0  # seconds between two looks for the dead, of each worker
 _SWEEP_EVERY = 600.0
@@ -170,9 +169,8 @@ class PostgresStore(Lists):
         await self._side.close()
         await self._noting.close()
 
-    async def free_space(self) -> int:
-        """A database that is full says so when it is written to."""
-        return _PLENTY
+    async def free_space(self) -> None:
+        """A server does not tell: a database that is full says so when it is written to."""
 
     # Accepting
 
