@@ -4,9 +4,9 @@ The scribe's work is a tenure, for it goes on all the time (`relay.runtime.tenur
 now and then asks for its duty each time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from relay.store.fleet_values import Membership
+from relay.store.fleet_values import Membership, Node, NodeState
 from relay.store.interface import Store
 
 SCRIBE = "scribe"
@@ -15,6 +15,15 @@ TLS_REPORTS = "tls reports"
 """Sending them: each domain is sent one a day, whoever sent the mail."""
 TIDYING = "tidying"
 """Removing what is too old, or too much, from tables that nodes share."""
+
+
+def leaves_duties(state: NodeState, others: Iterable[Node]) -> bool:
+    """Whether a node in that state leaves duties to the others. One that is drained does where
+    somebody serves; where nobody does it keeps them, so that what happened is told all the same.
+    """
+    return state == "drained" and any(
+        node.is_alive and node.report.state == "serving" for node in others
+    )
 
 
 class Duties:

@@ -12,6 +12,7 @@ from relay import __version__
 from relay.config.common import differing, digest_of
 from relay.routing.elsewhere import find_elsewhere
 from relay.runtime import messages as say
+from relay.runtime.duties import leaves_duties
 from relay.runtime.looking import GLANCE_S
 from relay.runtime.membership import FleetMembership, identity_of
 from relay.runtime.news import News
@@ -108,10 +109,11 @@ class InFleet:
 
     def member_for_duties(self) -> Membership | None:
         """This node as a member of the fleet that may have duties; None while it is none, is about
-        to end, or is drained and there may be others."""
-        relay = self._relay
-        is_over = relay.stopping or (relay.store.is_shared and relay.node_state == "drained")
-        return self.membership.member if self.membership.is_valid and not is_over else None
+        to end, or is drained and others serve."""
+        relay, membership = self._relay, self.membership
+        others = (node for node in membership.nodes if node.name != self.name)
+        is_over = relay.stopping or leaves_duties(relay.node_state, others)
+        return membership.member if membership.is_valid and not is_over else None
 
     def tell_state(self) -> None:
         """Have the others hear at once that this node takes mail no more, or again."""
