@@ -10,9 +10,10 @@ import asyncpg
 
 from relay.store.interface import StoreUnavailable
 from relay.store.postgres.errors import translate
+from relay.store.postgres.hosts import Hosts, urls_of
 from relay.store.postgres.session import Session
 
-CONNECT_TIMEOUT = 5.0  # seconds
+CONNECT_TIMEOUT = 5.0  # seconds, for all servers of a URL together
 COMMAND_TIMEOUT = 20.0  # seconds; a server that says nothing for so long is given up
 
 SCHEMA = "relay"
@@ -42,6 +43,10 @@ class Place:
     url: str = field(repr=False)
     password_file: Path | None = None
     session: str = "relay"
+    _hosts: Hosts = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hosts", Hosts(urls_of(self.url)))
 
     def __str__(self) -> str:
         """For people: without the user's password."""
@@ -59,7 +64,7 @@ class Place:
             raise StoreUnavailable(f"Cannot read {self.password_file}: {error}") from error
 
     def arguments(self, patience: float | None = None, **settings: str) -> dict[str, Any]:
-        """What asyncpg connects with. The driver is patient for longer than the server, so that it
+        """What `reach` connects with. The driver is patient for longer than the server, so that it
         is mostly the server that ends what takes too long, and says so. With `patience`, in
         seconds, all of it is sooner."""
         if patience is not None:
@@ -69,19 +74,27 @@ class Place:
                 **settings,
             }
         return {
-            "dsn": self.url,
-            "password": self.password(),
-            "timeout": CONNECT_TIMEOUT,
             "command_timeout": COMMAND_TIMEOUT if patience is None else patience,
             "server_settings": {**_SESSION, "application_name": self.session[:63], **settings},
         }
+
+    async def reach(self, *_: object, **arguments: Any) -> Any:
+        """A connection of the driver to the server that will do; also for its pools. Raises what
+        the driver raises."""
+        password = self.password()  # read for each: it may have been changed
+        return await self._hosts.connect(
+            lambda url, within: asyncpg.connect(
+                url, password=password, timeout=within, **arguments
+            ),
+            CONNECT_TIMEOUT,
+        )
 
     async def connect(self, *, durable: bool = True, patience: float | None = None) -> Session:
         """A session that may write; its commits wait for the disk where they are to be `durable`.
         `patience` in seconds, for one whose users cannot wait long. Raises StoreUnavailable."""
         settings = {} if durable else {"synchronous_commit": "off"}
         try:
-            connection: Session = await asyncpg.connect(**self.arguments(patience, **settings))
+            connection: Session = await self.reach(**self.arguments(patience, **settings))
         except Exception as error:  # the driver raises errors of many kinds
             raise translate(error, self) from error
         try:

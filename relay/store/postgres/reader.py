@@ -96,6 +96,7 @@ class Reader:
                     min_size=0,
                     max_size=SESSIONS,
                     max_inactive_connection_lifetime=_IDLE,
+                    connect=self._place.reach,
                     **arguments,
                 )
             return self._pool
