@@ -222,6 +222,7 @@ class Explanation:
     `refusal` is the reply that a client would get, empty where the message is accepted; what
     cannot be known then (no identity, no set) is empty. `return_path` is `""` where the client's
     own envelope sender stays; else TOKEN in it stands for what is another one for each message.
+    `carried_by` are other nodes that it is left to, for they have addresses of its pool.
     """
 
     sender: str
@@ -235,6 +236,7 @@ class Explanation:
     suppression: SuppressionEntry | None = None
     pool: str = ""
     sources: tuple[ExplainedSource, ...] = ()
+    carried_by: tuple[str, ...] = ()
     route: str = ""
     destination: str = ""
     site: str = ""

@@ -69,6 +69,9 @@ def address(text: str, name: str) -> str:
         raise CommandFailed(f"{name} {text!r} is not an address: {error}") from None
 
 
+NO_ADDRESS = "this node has no address of the pool that it may use"
+
+
 def _show(found: Explanation, now: int) -> None:
     suppression = found.suppression
     print_facts(
@@ -91,6 +94,7 @@ def _show(found: Explanation, now: int) -> None:
                 f"by {suppression.by or 'the relay'}: it would be accepted and not sent",
             ),
             ("pool", found.pool),
+            ("carried by", found.carried_by and f"{', '.join(found.carried_by)}: {NO_ADDRESS}"),
             ("route", found.route),
             ("destination", found.destination),
             ("site", found.site),

@@ -379,9 +379,11 @@ class Dispatcher:
             # It is the same for all mail of the set, but for what was moved. What is in the store
             # is not to be claimed and put off, one after the other.
             if nobody and not delivery.pool:
-                until = self._loop.time() + NO_SOURCE_MS / 1000
-                why = "it waited for a source address that could send"
-                self._holding.close_set(plan.configuration_set, until, why)
+                self._holding.close_for_want_of_a_source(
+                    plan.configuration_set,
+                    NO_SOURCE_MS / 1000,
+                    is_over=lambda: self._router.has_source(plan.pool),
+                )
         elif now >= expires_at:
             # It may never have been tried; but it was the provider that would not have it.
             self._endings.give_up(delivery, self._reacting.because(site.line, rested))

@@ -74,15 +74,21 @@ class Holding:
         at = self._pacing.ask_at(key, kind, recipients, earliest, lane, now=now)
         self._hold_until(lane, key, kind, at)
         if decision.delay_s > KEEP_SECONDS and level(key) in _OF_SETS:
-            self.close_set(lane.configuration_set, earliest, what_is_waited_for(lane))
+            self.narrows.close_set(lane.configuration_set, earliest, what_is_waited_for(lane))
+            self._room_in(decision.delay_s)
 
-    def close_set(self, name: str, until: float, why: str) -> None:
-        """Nothing of a set may go before `until`, in the loop's seconds; `why` is a clause."""
-        self.narrows.close_set(name, until, why)
-        self._room_in(until - self._loop.time())
+    def close_for_want_of_a_source(
+        self, name: str, seconds: float, is_over: Callable[[], bool]
+    ) -> None:
+        """Nothing of a set may go for so long, or until `is_over`."""
+        until = self._loop.time() + seconds
+        why = "it waited for a source address that could send"
+        self.narrows.close_set(name, until, why, is_over)
+        self._room_in(seconds)
 
     def close_line(self, delivery: Delivery, until: float, why: str) -> None:
-        """Nothing of a delivery's set to its domain may go before `until`, as above."""
+        """Nothing of a delivery's set to its domain may go before `until`, in the loop's seconds;
+        `why` is a clause."""
         self.narrows.close_line(delivery, until, why)
         self._room_in(until - self._loop.time())
 

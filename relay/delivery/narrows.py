@@ -24,12 +24,20 @@ _GENTLE_SECONDS = 60.0  # after it has opened a narrow is wide enough for a few,
 _GENTLE = 10
 
 
+def _not_yet() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nothing goes before `until`; `why` is a clause for people."""
+    """Nothing goes before `until`, or `is_over`; `why` is a clause for people."""
 
     until: float
     why: str
+    is_over: Callable[[], bool] = _not_yet
+
+    def holds(self, now: float) -> bool:
+        return self.until > now and not self.is_over()
 
 
 class Narrows:
@@ -53,14 +61,16 @@ class Narrows:
         """Nothing of this line goes before `until`."""
         _put(self._lines, _line_of(delivery), Closed(until, why))
 
-    def close_set(self, name: str, until: float, why: str) -> None:
-        """Nothing of this set goes before `until`."""
-        self._sets[name] = Closed(until, why)
+    def close_set(
+        self, name: str, until: float, why: str, is_over: Callable[[], bool] = _not_yet
+    ) -> None:
+        """Nothing of this set goes before `until`, or `is_over`."""
+        self._sets[name] = Closed(until, why, is_over)
 
     def is_closed(self, name: str, now: float) -> bool:
         """Whether nothing of a set may go for a while."""
         closed = self._sets.get(name)
-        return closed is not None and closed.until > now
+        return closed is not None and closed.holds(now)
 
     def clear(self) -> None:
         """Everything may have changed: look everywhere again."""
@@ -81,6 +91,7 @@ class Narrows:
 
     def rooms(self, now: float) -> dict[str, int]:
         """How many deliveries of each set that is closed, or was until lately, can be used."""
+        self._sets = {name: closed for name, closed in self._sets.items() if not closed.is_over()}
         return {name: 0 if c.until > now else _GENTLE for name, c in self._sets.items()}
 
     def lines(self, now: float) -> tuple[dict[MailLine, int], tuple[int, ...]]:
@@ -101,7 +112,7 @@ class Narrows:
         """What mail of a line that is in the store waits for now, as a clause; `""` where it is
         only its turn, as far as is known here."""
         for closed in (self._sets.get(line[0]), self._lines.get(line)):
-            if closed is not None and closed.until > now:
+            if closed is not None and closed.holds(now):
                 return closed.why
         lane = self._lanes.get(line)
         return "" if lane is None or _is_over(lane) else what_is_waited_for(lane)

@@ -19,6 +19,7 @@ from relay.routing.plan import Destination, Family, Host, Plan, RoutingFailure, 
 from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.routing.transport import OPPORTUNISTIC, TransportPolicy, demand_on, in_words
+from relay.store.fleet_values import NOWHERE, Elsewhere
 from relay.store.values import SuppressionEntry
 
 _TLS = {
@@ -61,7 +62,8 @@ class Explanation:
     """The decisions about one message, in the order in which they are taken.
 
     `refusal` says why the message would not be accepted, `problem` why it could not be routed for
-    now or at all; what cannot be known after either is empty. Times are seconds.
+    now or at all; what cannot be known after either is empty. `carried_by` are other nodes that it
+    is left to, because they have addresses of its pool and this node has none. Times are seconds.
     """
 
     sender: str
@@ -75,6 +77,7 @@ class Explanation:
     suppression: SuppressionEntry | None = None
     pool: str = ""
     sources: tuple[ExplainedSource, ...] = ()
+    carried_by: tuple[str, ...] = ()
     route: str = ""
     destination: Destination | None = None
     site: str = ""
@@ -111,6 +114,7 @@ def explain(
     router: Router,
     configuration_set: str = "",
     credential: str = "",
+    elsewhere: Elsewhere = NOWHERE,
 ) -> Explanation:
     """The decisions about mail from `sender` (in From) to `recipient`, both normalised.
 
@@ -135,10 +139,11 @@ def explain(
         return_path=_return_path(config, identity),
         pool=plan.pool,
         sources=_sources(plan),
+        carried_by=elsewhere.pools.get(plan.pool, ()),
         route=plan.route.match or "none matches: mx",
         destination=plan.route,
         tls_from=_tls_from(config, plan),
-        problem="" if plan.eligible else str(no_source(plan.pool, plan.candidates)),
+        problem=_lack_of_sources(plan, elsewhere),
         limit_keys=_limit_keys(plan, credential),
         retry=config.retry.schedule,
         max_age=config.configuration_sets[name].max_age,
@@ -161,7 +166,9 @@ def _tls_from(config: Config, plan: Plan) -> str:
     return f"of configuration set {plan.configuration_set}"
 
 
-def explain_queued(sender: str, recipient: str, plan: Plan, credential: str) -> Explanation:
+def explain_queued(
+    sender: str, recipient: str, plan: Plan, credential: str, elsewhere: Elsewhere = NOWHERE
+) -> Explanation:
     """The decisions that are still to be taken about mail that is queued and goes by `plan`."""
     return Explanation(
         sender,
@@ -169,11 +176,18 @@ def explain_queued(sender: str, recipient: str, plan: Plan, credential: str) -> 
         configuration_set=plan.configuration_set,
         pool=plan.pool,
         sources=_sources(plan),
+        carried_by=elsewhere.pools.get(plan.pool, ()),
         route=plan.route.match or "none matches: mx",
         destination=plan.route,
-        problem="" if plan.eligible else str(no_source(plan.pool, plan.candidates)),
+        problem=_lack_of_sources(plan, elsewhere),
         limit_keys=_limit_keys(plan, credential),
     )
+
+
+def _lack_of_sources(plan: Plan, elsewhere: Elsewhere) -> str:
+    if plan.eligible or plan.pool in elsewhere.pools:
+        return ""
+    return str(no_source(plan.pool, plan.candidates))
 
 
 def _configuration_set(config: Config, named: str, sender: str, credential: str) -> tuple[str, str]:

@@ -297,6 +297,7 @@ class RelayControl:
                 router=relay.router,
                 configuration_set=request.configuration_set,
                 credential=request.credential,
+                elsewhere=relay.fleet.elsewhere,
             )
         except RoutingFailure as failure:
             raise Refused(str(failure.reply)) from failure
@@ -418,6 +419,7 @@ def _explanation(known: explaining.Explanation, keyring: KeyRing) -> Explanation
             )
             for source in known.sources
         ),
+        carried_by=known.carried_by,
         route=known.route,
         destination=str(known.destination or ""),
         site=known.site,

@@ -78,7 +78,9 @@ async def _explain(
         told = verdict(entry, found, worker, (), problem, (), now, is_shared=is_shared)
         return DeliveryExplanation(entry, told, worker, found, problem=problem)
     recipient = entry.recipients[0] if entry.recipients else f"@{entry.domain}"
-    known = routing.explain_queued(entry.reverse_path, recipient, plan, entry.credential)
+    known = routing.explain_queued(
+        entry.reverse_path, recipient, plan, entry.credential, relay.fleet.elsewhere
+    )
     try:
         async with asyncio.timeout(_DNS_S):
             known = await routing.find_hosts(known, relay.router)
@@ -101,7 +103,6 @@ async def _explain(
     )
     usable = [candidate.address for candidate in plan.eligible if candidate.weight]
     rest = all_rest(plan.pool, usable, held, now)
-    nodes = relay.fleet.elsewhere.pools.get(plan.pool)
     return DeliveryExplanation(
         entry=entry,
         verdict=verdict(
@@ -113,7 +114,7 @@ async def _explain(
             limits,
             now,
             rest,
-            elsewhere=why_it_waited(plan.pool, nodes) if nodes else "",
+            elsewhere=why_it_waited(plan.pool, known.carried_by) if known.carried_by else "",
             is_shared=is_shared,
         ),
         worker=worker,

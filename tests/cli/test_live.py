@@ -95,7 +95,7 @@ EXPLANATION = Explanation(
 
 def test_an_explanation_has_every_decision_and_each_reason(run, running):
     relay, _ = running
-    relay.explanation = EXPLANATION
+    relay.explanation = replace(EXPLANATION, carried_by=("b", "c"))
     ran = run("explain", "app@sender.test", "a@one.test", "--configuration-set", "news")
     assert ran.code == 0
     for text in (
@@ -103,6 +103,7 @@ def test_an_explanation_has_every_decision_and_each_reason(run, running):
         "relay1 at sender.test rsa-sha256",
         "accepted and not sent",
         "this host does not have the address",
+        "b, c: this node has no address of the pool",
         "mx.one.test",
         "opportunistic",
         "set:news",

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from relay.admission.policy import Policy
-from relay.routing.explain import Explanation, at_site, explain, find_hosts
+from relay.routing.explain import Explanation, at_site, explain, explain_queued, find_hosts
 from relay.routing.router import Router
 from relay.routing.sites import Site
+from relay.store.fleet_values import Elsewhere
 
 KEY = {"selector": "s1", "key": Path("/keys/s1.pem")}
 SECTIONS: dict[str, Any] = {
@@ -123,6 +124,23 @@ async def test_a_problem_of_dns_is_part_of_the_explanation(ask: Any) -> None:
     assert found.problem == "550 5.1.2 the domain gone.test does not exist"
     refused = ask("ann@other.test")
     assert await find_hosts(refused, ask.router) == refused
+
+
+@pytest.mark.parametrize("nodes", [(), ("b", "c")])
+def test_mail_that_is_left_to_other_nodes_names_them_and_lacks_nothing(
+    make_config: Any, make_dns: Any, make_health: Any, nodes: tuple[str, ...]
+) -> None:
+    config = make_config(**SECTIONS)
+    health = make_health({"198.51.100.6": "this host does not have the address"})
+    elsewhere = Elsewhere({"blue": nodes} if nodes else {}, {})
+    router = Router(config, make_dns({}, {}), health, Random(1))
+    told = explain(
+        "news@example.com", "bob@example.org", config=config, router=router, elsewhere=elsewhere
+    )
+    plan = router.plan("example.org", "b")
+    queued = explain_queued("news@example.com", "bob@example.org", plan, "", elsewhere)
+    for found in (told, queued):
+        assert (found.carried_by, not found.problem) == (nodes, bool(nodes))
 
 
 @pytest.mark.parametrize("sender", ["ann@example.com", "news@example.com", "ann@plain.test"])
