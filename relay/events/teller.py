@@ -20,6 +20,7 @@ from relay.events.waiting import Waiting
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
+from relay.store.log_interface import FiledElsewhere
 from relay.store.log_values import DeadLetter, TellingCursor
 
 _LONGEST_REST_S = 30.0
@@ -242,6 +243,8 @@ class Teller:
         )
         try:
             await self._log.add_dead_letters([letter], self.config.dead_letters)
+        except FiledElsewhere:
+            raise
         except StoreError as failure:
             self._logger.warning("a dead letter could not be kept", error=str(failure))
             self._waiting.hold(number, self._now() + _STORE_AGAIN_S)

@@ -22,6 +22,7 @@ from relay.events.teller import Teller
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
+from relay.store.log_interface import FiledElsewhere
 from relay.store.log_values import TellingCursor
 
 _SAVE_EVERY_S = 0.25
@@ -75,7 +76,8 @@ class EventTelling:
         await self._take_up(self._config)
 
     async def run(self) -> None:
-        """Tell for ever, until cancelled. A teller that ends unexpectedly ends it."""
+        """Tell for ever, until cancelled. A teller that ends unexpectedly ends it. Raises
+        `FiledElsewhere` where another tells."""
         self._is_running = True
         for name in self._tellers:
             self._start(name)
@@ -218,6 +220,8 @@ class EventTelling:
             self._newest = await self._log.newest_event()
             self._letters = await self._log.count_dead_letters()
             await self._forget()
+        except FiledElsewhere:
+            raise
         except StoreError as error:
             self._logger.warning("telling of events waits for the log", error=str(error))
         for teller in self._tellers.values():
@@ -234,10 +238,13 @@ class EventTelling:
             del self._forget_at[name]
 
     async def _save_if_possible(self) -> None:
-        """Where it is not, a restart tells again what was told since the last time."""
+        """Where it is not, a restart tells again what was told since the last time. Raises
+        `FiledElsewhere` where another tells, unless this one is about to end anyway."""
         try:
             await self._save()
         except StoreError as error:
+            if self._is_running and isinstance(error, FiledElsewhere):
+                raise
             self._logger.warning(
                 "cursors of event destinations wait to be stored", error=str(error)
             )

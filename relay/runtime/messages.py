@@ -19,7 +19,7 @@ from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.limits.specs import Limit
 from relay.observe.merging import Family
-from relay.store.fleet_values import Elsewhere
+from relay.store.fleet_values import Elsewhere, HeldDuty
 from relay.store.pauses import Pause
 from relay.store.values import Line, QueueFilter, Suspension, WarmupProgress
 
@@ -41,7 +41,8 @@ class Begin(Question[str]):
     """Start. The answer is an empty string once mail can be taken, else why it cannot.
 
     `configuration` is the pickled `Config` in force; `clock_offset` is by how many milliseconds the
-    queue's clock is behind the wall clock; `login_key` is what workers digest right logins with.
+    queue's clock is behind the wall clock; `login_key` is what workers digest right logins with;
+    `duty` is what a scribe is to write for, where there are several nodes.
     """
 
     answer: ClassVar[Any] = str
@@ -52,6 +53,7 @@ class Begin(Question[str]):
     blocks: tuple[Block, ...] = ()
     login_key: bytes = field(default=b"", repr=False)
     warmups: tuple[WarmupProgress, ...] = ()
+    duty: HeldDuty | None = None
 
 
 @dataclass(frozen=True, slots=True)

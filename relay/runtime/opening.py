@@ -11,6 +11,7 @@ from relay.config.model import Config
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.runtime.intake import tell_suppressed
+from relay.store.fleet_values import HeldDuty
 from relay.store.interface import Store, StoreUnavailable
 from relay.store.log_interface import MessageLog
 from relay.store.sqlite import SqliteStore
@@ -80,9 +81,11 @@ def make_log(
     log: Logger,
     on_damage: Callable[[], None] = lambda: None,
     session: str = "relay",
+    duty: HeldDuty | None = None,
 ) -> MessageLog:
     """A message log, not opened yet. `on_damage` is called should an embedded one have to be begun
-    anew; `session` is as above. Raises StoreUnavailable likewise."""
+    anew; one in PostgreSQL takes what is written for `duty` while a node has it. `session` is as
+    above. Raises StoreUnavailable likewise."""
     if config.store.url is None:
         return SqliteLog(config.data_dir, log=log, on_damage=on_damage)
     try:
@@ -90,4 +93,6 @@ def make_log(
         from relay.store.postgres.log import PostgresLog  # noqa: PLC0415
     except ImportError as error:
         raise StoreUnavailable(_NO_DRIVER) from error
-    return PostgresLog(Place(config.store.url, config.store.password_file, session), log=log)
+    return PostgresLog(
+        Place(config.store.url, config.store.password_file, session), duty=duty, log=log
+    )

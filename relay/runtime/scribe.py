@@ -31,6 +31,7 @@ from relay.runtime.pruning import prune_log
 from relay.runtime.queue_clock import QueueClock
 from relay.runtime.reason import reason
 from relay.runtime.subordinate import Subordinate, run_process
+from relay.store.fleet_values import HeldDuty
 from relay.store.interface import StoreError
 from relay.store.log_values import Filing
 
@@ -80,13 +81,13 @@ class Scribe(Subordinate):
         config = pickle.loads(message.configuration)  # noqa: S301 - from our own supervisor
         try:
             try:
-                await self._start(config)
+                await self._start(config, message.duty)
             except StoreError:
                 if not self._log_is_lost:
                     raise
                 # The damaged one is moved aside, and another one is begun.
                 await self._undo()
-                await self._start(config)
+                await self._start(config, message.duty)
         except (StoreError, OSError) as error:
             await self._undo()
             return reason(error)
@@ -101,12 +102,12 @@ class Scribe(Subordinate):
         await self._cleanup.aclose()
         self._stopping = self._log_is_lost = False
 
-    async def _start(self, config: Config) -> None:
+    async def _start(self, config: Config, duty: HeldDuty | None) -> None:
         self._configure(config)
         self.store = make_store(config, self.metrics, self.log, _SESSION)
         await self.store.open(joining=True)
         self._cleanup.push_async_callback(self.store.close)
-        self.message_log = make_log(config, self.log, self._log_lost, _SESSION)
+        self.message_log = make_log(config, self.log, self._log_lost, _SESSION, duty)
         await self.message_log.open()
         self._cleanup.push_async_callback(self.message_log.close)
         self.desk = FilingDesk(

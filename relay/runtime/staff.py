@@ -1,6 +1,7 @@
 """Who does the work of a relay: the workers, who carry mail; the scribe, who writes down what
 became of it; and the door, where connections come in and are handed to a worker."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.config.model import Config
@@ -47,7 +48,7 @@ class Staff:
         self.scribe = Crew(
             ["scribe"],
             "relay.runtime.scribe",
-            begin=relay.begin,
+            begin=self._begin_scribe,
             handlers=lambda _: {say.PausesChanged: lambda _: self._pauses_changed()},
             joined=lambda _: None,
             lost=self._scribe_lost,
@@ -100,6 +101,11 @@ class Staff:
             log=relay.log,
         )
         relay.background.start(self.scribe_tenure.run(), "scribe of the fleet")
+
+    def _begin_scribe(self, name: str) -> say.Begin:
+        begin = self._relay.begin(name)
+        tenure = self.scribe_tenure
+        return begin if tenure is None else replace(begin, duty=tenure.duty)
 
     async def _keep_scribe(self) -> None:
         """Mail does not wait for it, not even at the start."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 
 from relay.observe.logging import Logger
-from relay.store.fleet_values import Membership
+from relay.store.fleet_values import HeldDuty, Membership
 from relay.store.interface import FleetStore, StoreError
 
 _EVERY = 1.0  # seconds
@@ -35,7 +35,7 @@ class Tenure:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`grace` are the seconds that the work has to finish when the duty is given up."""
-        self._duty = duty
+        self._name = duty
         self._fleet = fleet
         self._member = member
         self._work = work
@@ -54,6 +54,11 @@ class Tenure:
         """Whether the work is done here."""
         return self._held is not None
 
+    @property
+    def duty(self) -> HeldDuty:
+        """What fences the work. Of an epoch that no node has, while it is not held."""
+        return HeldDuty(self._name, self._held.epoch if self._held is not None else 0)
+
     async def run(self) -> None:
         """For ever, until cancelled. Raises what the work fails with."""
         while True:
@@ -62,7 +67,7 @@ class Tenure:
                 await asyncio.sleep(_EVERY)
             elif (await asyncio.wait([self._working], timeout=_EVERY))[0]:
                 self._working.result()
-                raise RuntimeError(f"the work of the duty {self._duty} has ended")
+                raise RuntimeError(f"the work of the duty {self._name} has ended")
 
     async def look(self) -> None:
         """Ask for the duty once, and begin or end the work."""
@@ -89,7 +94,7 @@ class Tenure:
         asked = self._clock()
         try:
             async with asyncio.timeout(self._patience(asked, member)):
-                holds = await self._fleet.hold_duty(self._duty, member)
+                holds = await self._fleet.hold_duty(self._name, member)
         except (StoreError, TimeoutError) as error:
             if self._held is not None and self._clock() >= self._until:
                 await self._lose(f"the store does not answer: {error}")
@@ -109,7 +114,7 @@ class Tenure:
     def _begin(self, member: Membership) -> None:
         self._log.info("this node has a duty of the fleet from now on")
         self._held = member
-        self._working = asyncio.create_task(self._work(), name=self._duty)
+        self._working = asyncio.create_task(self._work(), name=self._name)
 
     async def _lose(self, why: str) -> None:
         self._log.warning("this node has lost a duty of the fleet", why=why)
@@ -119,7 +124,7 @@ class Tenure:
         """Another node takes it as soon as this one has finished."""
         await self._end(grace if self._clock() < self._until else 0.0)
         try:
-            await self._fleet.give_up_duty(self._duty, held)
+            await self._fleet.give_up_duty(self._name, held)
         except StoreError as error:
             self._log.warning(
                 "a duty could not be given up: it ends with the lease", error=str(error)

@@ -61,6 +61,14 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldDuty:
+    """A duty of the fleet, as the node of that epoch has it: a fence for what is done for it."""
+
+    name: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A node as others see it. `is_alive`: its lease has not run out."""
 

@@ -22,7 +22,8 @@ from relay.store.log_values import (
 
 
 class FiledElsewhere(StoreError):
-    """Another scribe has filed from this outbox meanwhile: there may be only one."""
+    """Another scribe has filed from this outbox meanwhile, or it is another one's duty to write:
+    there may be only one."""
 
 
 NEVER_TRIED = 1 << 62

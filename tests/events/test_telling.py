@@ -14,6 +14,7 @@ from relay.events.telling import EventTelling, UnknownDestination
 from relay.observe.logging import make_logger
 from relay.observe.metrics import Metrics
 from relay.store.interface import StoreError
+from relay.store.log_interface import FiledElsewhere
 from relay.store.log_values import TellingCursor
 from tests.events.telling_world import HOSTNAME, NOW, MemoryLog, Receiver
 from tests.limits.simulation import simulate
@@ -225,6 +226,25 @@ def test_a_reload_while_the_log_cannot_be_written_loses_nothing(play):
     play(act, one={})
 
 
+@pytest.mark.parametrize("write", ["put_cursors", "add_dead_letters"])
+def test_who_may_not_write_the_log_any_more_tells_nobody_any_more(monkeypatch, write):
+    """Its place would be lost, and whoever has the duty now tells the same."""
+
+    async def refuse(*_):
+        raise FiledElsewhere("The duty scribe is not this node's any more.")
+
+    async def main():
+        relay = Relay(monkeypatch, one={})
+        await relay.start()
+        setattr(relay.log, write, refuse)
+        relay.receivers["one"].answers["event-1"] = [Refused("no")] * 100
+        relay.happen("a")
+        with pytest.raises(FiledElsewhere):
+            await asyncio.wait_for(relay._task, 86_400)
+
+    simulate(main)
+
+
 def test_the_place_of_one_that_is_removed_is_stored(play):
     async def act(relay):
         relay.happen("a")
@@ -350,7 +370,7 @@ def test_dead_letters_are_shown_with_their_json_and_told_again(play):
 def test_dead_letters_that_are_refused_again_stay(play):
     async def act(relay):
         await _bury(relay, "a")
-        relay.receivers["hook"].answers["event-1"] = [Refused("no")]
+        relay.receivers["hook"].answers["event-1"] = [Refused("no")] * 100
         answer = await relay.desk.replay_dead("hook", [], 0)
         assert (answer.told, answer.refused) == (0, 1)
         assert len(relay.log.letters) == 1

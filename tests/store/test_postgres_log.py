@@ -1,17 +1,19 @@
 """What is the PostgreSQL log's own: its windows, its count of octets, and two who file at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 
 import asyncpg
 import pytest
 
+from relay.store.fleet_values import HeldDuty, NodeReport
 from relay.store.happenings import Complained
 from relay.store.interface import StoreUnavailable
 from relay.store.log_interface import FiledElsewhere
-from relay.store.log_values import Filing, MessageQuery
-from relay.store.postgres.log import PostgresLog, search, weights
+from relay.store.log_values import DeadLetter, Filing, MessageQuery, TellingCursor
+from relay.store.postgres.log import PostgresLog, search, telling, weights
+from relay.store.postgres.log.fence import fenced
 from relay.store.postgres.place import Place
 from relay.store.postgres.store import PostgresStore
 from tests.contract.test_message_log import delivered, ids, message, sent
@@ -153,4 +155,64 @@ async def test_what_waits_in_a_store_that_moves_to_another_server_is_filed_befor
     await store.outbox.add("three", 1, Complained(0))
     read = [entry.message_id for entry in await store.outbox.read(0, 9)]
     assert read == ["one", "two", "three"]
+    await store.close()
+
+
+async def test_who_has_lost_the_duty_writes_nothing_any_more(
+    log: PostgresLog, postgres_url: str
+) -> None:
+    """As a scribe that was stopped for longer than its lease, and goes on."""
+    store = PostgresStore(Place(postgres_url))
+    await store.open()
+    scribes = []
+    for name in ("a", "b"):
+        member = await store.fleet.join(name, name, 10_000, NodeReport("1"))
+        assert await store.fleet.hold_duty("scribe", member)
+        duty = HeldDuty("scribe", member.epoch)
+        scribes.append(PostgresLog(Place(postgres_url), duty=duty))
+        await scribes[-1].open()
+        await scribes[-1].put_cursors([TellingCursor("crm", 7 if name == "a" else 9)])
+        if name == "a":
+            await store.fleet.leave(member)
+    late, present = scribes
+    writes: list[Awaitable[object]] = [
+        late.put_cursors([TellingCursor("crm", 8)]),
+        late.forget_cursor("crm"),
+        late.add_dead_letters([DeadLetter("crm", sent(message(1)), 1, "400", 1)], 9),
+        late.file(Filing("o", 1, (message(1),))),
+    ]
+    for write in writes:
+        with pytest.raises(FiledElsewhere, match="duty"):
+            await write
+    assert await log.cursors() == [TellingCursor("crm", 9)]
+    assert await log.count_dead_letters() == {}
+    await present.file(Filing("o", 1, (message(1),)))
+    assert await ids(log) == [1]
+    for each in scribes:
+        await each.close()
+    await store.close()
+
+
+async def test_who_takes_the_duty_over_waits_for_what_is_being_written_for_it(
+    postgres_url: str,
+) -> None:
+    store = PostgresStore(Place(postgres_url))
+    await store.open()
+    before = await store.fleet.join("a", "a", 10_000, NodeReport("1"))
+    after = await store.fleet.join("b", "b", 10_000, NodeReport("1"))
+    assert await store.fleet.hold_duty("scribe", before)
+    session = await asyncpg.connect(postgres_url, server_settings={"search_path": "relay"})
+    watch = await asyncpg.connect(postgres_url)
+    await watch.execute("UPDATE relay.node SET ended = true WHERE name = 'a'")
+    put = fenced(telling.put_cursors, HeldDuty("scribe", before.epoch))
+    async with session.transaction():
+        await put(session, [[TellingCursor("crm", 7)]])
+        taking = asyncio.create_task(store.fleet.hold_duty("scribe", after))
+        async with asyncio.timeout(30):
+            while not await watch.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not taking.done()
+        assert not taking.done()
+    assert await taking
+    for one in (session, watch):
+        await one.close()
     await store.close()

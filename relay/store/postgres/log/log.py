@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
+from relay.store.fleet_values import HeldDuty
 from relay.store.interface import StoreUnavailable
 from relay.store.log_interface import NEVER_TRIED
 from relay.store.log_values import (
@@ -24,6 +25,7 @@ from relay.store.postgres import schema
 from relay.store.postgres.log import filing as filings
 from relay.store.postgres.log import pruning, telling
 from relay.store.postgres.log import search as searches
+from relay.store.postgres.log.fence import fenced
 from relay.store.postgres.place import Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.requests import Operation
@@ -38,7 +40,11 @@ _LONGEST_QUESTION = "10s"
 class PostgresLog:
     """Implements `relay.store.log_interface.MessageLog`."""
 
-    def __init__(self, place: Place, *, log: Logger | None = None) -> None:
+    def __init__(
+        self, place: Place, *, duty: HeldDuty | None = None, log: Logger | None = None
+    ) -> None:
+        """What is written is fenced by `duty`, where it is given."""
+        self._duty = duty
         self._writer = Writer(
             place,
             on_commit=lambda _seconds, _operations: None,
@@ -139,4 +145,6 @@ class PostgresLog:
     async def _write(self, operation: Operation[A, R], argument: A) -> R:
         if self._is_reading:
             raise StoreUnavailable("The message log was opened for reading.")
+        if self._duty is not None:
+            operation = fenced(operation, self._duty)
         return await self._writer.submit(operation, argument)
