@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from relay.store.interface import BodyDamaged, Store, StoreUnavailable
-from relay.store.postgres import Place, bodies, messages
+from relay.store.postgres import Place, bodies, messages, patience
+from relay.store.postgres import store as postgres_store
 from relay.store.postgres.bodies import CHUNK, ChunkingWriter
 from relay.store.postgres.session import Session
 from relay.store.values import Owner, Settlement
@@ -147,6 +148,9 @@ async def test_a_part_that_is_written_twice_is_there_once(session: Session) -> N
             await work(session)
             await work(session)
 
+        async def remove(self, work: bodies.Work) -> None:
+            await work(session)
+
         async def chunk(self, name: str, number: int) -> bytes | None:
             return await bodies.chunk_of(session, name, number)
 
@@ -190,3 +194,41 @@ async def test_a_body_whose_message_is_gone_meanwhile_is_not_damaged(
     with pytest.raises(StoreUnavailable):
         await read(store, delivery)
     assert kind.errors == []
+
+
+@pytest.mark.parametrize("content", [b"small\r\n", LARGE])
+async def test_a_client_does_not_wait_for_a_database_that_says_nothing_and_nothing_is_left(
+    store: Store,
+    owner: Owner,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+) -> None:
+    """What comes about too late is undone: the client was told 451, and sends it again."""
+    monkeypatch.setattr(patience, "CLIENTS_WAIT", 0.2)
+    new = make_new(body=await write_body(store, content))
+    async with session.transaction():
+        await session.execute("LOCK TABLE message")
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await store.insert(new, owner)
+    monkeypatch.undo()
+    await store.insert(make_new(), owner)  # behind it
+    while await store.find_message(new.message.id) is not None or await rows(session) != (0, 0):
+        await store.insert(make_new(), owner)
+    assert await store.claim(owner, NOW, 10) == []
+
+
+async def test_a_part_that_the_database_does_not_take_refuses_the_body(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "CLIENTS_WAIT", 0.2)
+    monkeypatch.setattr(postgres_store, "REMOVES_WITHIN", 0.2)
+    writer = store.new_body()
+    async with session.transaction():
+        await session.execute("LOCK TABLE spooling")
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await writer.write(LARGE)
+        with pytest.raises(StoreUnavailable):
+            await writer.discard()
+    with pytest.raises(StoreUnavailable):
+        await writer.write(LARGE)

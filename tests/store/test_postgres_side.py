@@ -37,7 +37,7 @@ class _Place:
         self._faults = list(faults)
         self.asked = 0
 
-    async def connect(self, *, durable: bool = True) -> _Session:
+    async def connect(self, *, durable: bool = True, patience: float = 0.0) -> _Session:
         self.asked += 1
         if not self._faults:
             raise StoreUnavailable("away")

@@ -9,7 +9,7 @@ import pytest
 
 from relay.observe.logging import make_logger
 from relay.store.interface import StoreError, StoreUnavailable
-from relay.store.postgres import transaction
+from relay.store.postgres import patience, transaction
 from relay.store.postgres.place import CONNECT_TIMEOUT, Place
 from relay.store.postgres.reader import Reader
 from relay.store.postgres.session import Session
@@ -235,6 +235,7 @@ async def test_a_database_that_falls_silent_is_given_up_before_clients_lose_pati
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert transaction.PATIENCE + CONNECT_TIMEOUT <= 15
+    assert patience.CLIENTS_WAIT + patience.REMOVES_WITHIN <= 15
     monkeypatch.setattr(transaction, "PATIENCE", 0.3)
     url = await postgres_server.database()
     desk = _Desk(url)

@@ -59,6 +59,8 @@ class Depot(Protocol):
 
     async def keep(self, work: Work) -> None: ...
 
+    async def remove(self, work: Work) -> None: ...
+
     async def chunk(self, name: str, number: int) -> bytes | None: ...
 
 
@@ -124,7 +126,7 @@ class ChunkingWriter:
         self._is_whole = False
         if self._name:
             name, self._name = self._name, ""
-            await self._depot.keep(lambda db: discard(db, name))
+            await self._depot.remove(lambda db: discard(db, name))
 
     async def _flush(self) -> None:
         block = b"".join(self._parts)

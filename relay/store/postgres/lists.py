@@ -11,7 +11,8 @@ def operations(writer: Writer, questions: Reader, clock: Clock) -> ListOperation
     """Those of `store.lists.Lists`; `clock` is whose time counts for permits."""
     book = PermitBook(clock)
     return ListOperations(
-        lease=writer.doing(book.lease),
+        # One that came about too late stays counted: fewer may go, never more.
+        lease=lambda request: writer.submit_in_time(book.lease, request),
         give_back=writer.doing(permits.give_back),
         permits_used=questions.asking(book.used),
         page=questions.asking(operators.page),

@@ -93,7 +93,7 @@ class Outbox:
         self, message_id: str, at: int, what: Happening, once: str = "", most: int | None = None
     ) -> bool:
         """See `interface.Outbox`."""
-        return await self._writer.submit(_add_all, (row(message_id, at, what), once, most))
+        return await self._writer.submit_in_time(_add_all, (row(message_id, at, what), once, most))
 
     async def prune_once(self, before: int, limit: int) -> int:
         """See `interface.Outbox`."""

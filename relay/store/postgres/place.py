@@ -16,6 +16,8 @@ from relay.store.postgres.session import Session
 CONNECT_TIMEOUT = 5.0  # seconds, for all servers of a URL together
 COMMAND_TIMEOUT = 20.0  # seconds; a server that says nothing for so long is given up
 
+PATIENCE = 10.0  # seconds; likewise, where somebody waits behind it
+
 SCHEMA = "relay"
 
 _SESSION: Mapping[str, str] = {

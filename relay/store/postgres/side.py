@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.postgres.errors import is_lost, is_of_the_store, translate
-from relay.store.postgres.place import Place
+from relay.store.postgres.place import PATIENCE, Place
 from relay.store.postgres.session import Session
 
 R = TypeVar("R")
@@ -64,7 +64,7 @@ class Side:
         if self._session is not None and self._session.is_closed():
             self._session = None
         if self._session is None:
-            self._session = await self._place.connect(durable=False)
+            self._session = await self._place.connect(durable=False, patience=PATIENCE)
         try:
             return await work(self._session)
         except BaseException as error:

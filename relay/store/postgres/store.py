@@ -25,6 +25,7 @@ from relay.store.postgres.fleet import Fleet
 from relay.store.postgres.lists import operations
 from relay.store.postgres.news import News
 from relay.store.postgres.outbox import Outbox
+from relay.store.postgres.patience import REMOVES_WITHIN, in_time
 from relay.store.postgres.pauses import Pauses
 from relay.store.postgres.permits import Clock, by_the_server
 from relay.store.postgres.place import Place
@@ -180,7 +181,12 @@ class PostgresStore(Lists):
 
     async def keep(self, work: Work) -> None:
         """A short transaction of its own, beside the group commit. Raises StoreError."""
-        await self._side.work(work)
+        await in_time(self._side.work(work), self._place)
+
+    async def remove(self, work: Work) -> None:
+        """As `keep`, where the client has its answer as soon as this is over: what fails is swept
+        up later. Raises StoreError."""
+        await in_time(self._side.work(work), self._place, REMOVES_WITHIN)
 
     async def chunk(self, name: str, number: int) -> bytes | None:
         """A part of a body. Raises StoreError."""
@@ -190,7 +196,7 @@ class PostgresStore(Lists):
         """See `MessageStore`."""
         ref = new.message.body.ref
         try:
-            accepted = await self._writer.submit(
+            accepted = await self._writer.submit_in_time(
                 messages.insert, (new, owner), lambda lost: self._withdraw(new, lost)
             )
         except StoreError:

@@ -17,12 +17,11 @@ from typing import Any
 
 from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.postgres.errors import is_lost, translate
-from relay.store.postgres.place import Place
+from relay.store.postgres.place import PATIENCE, Place
 from relay.store.postgres.requests import AnyRequest, Operation
 from relay.store.postgres.session import Session
 
 DOUBT = 10.0  # seconds for which the server is asked what became of a transaction
-PATIENCE = 10.0  # seconds; a client waits behind it, and for a new session after it
 _AGAIN = 0.2  # seconds
 _LEAVE = (
     "WITH earlier AS (DELETE FROM batch WHERE token = $2) INSERT INTO batch (token) VALUES ($1)"

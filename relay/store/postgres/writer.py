@@ -21,6 +21,7 @@ from relay.observe.logging import Logger
 from relay.store.bound import Write
 from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.postgres.errors import is_of_the_store, is_transient, translate
+from relay.store.postgres.patience import in_time
 from relay.store.postgres.place import Place
 from relay.store.postgres.requests import AnyRequest, Operation, Request
 from relay.store.postgres.transaction import Doubtful, Transactions, Undone, Unreachable
@@ -95,6 +96,16 @@ class Writer:
     def doing(self, operation: Operation[A, R], *, unhurried: bool = False) -> Write[A, R]:
         """`operation`, to be given what for; see `submit`."""
         return lambda argument: self.submit(operation, argument, unhurried=unhurried)
+
+    async def submit_in_time(
+        self,
+        operation: Operation[A, R],
+        argument: A,
+        if_lost: Callable[[R | None], None] | None = None,
+    ) -> R:
+        """As `submit`, for a client of ours that waits for the answer: a database that says nothing
+        fails it in time (`patience`), and what it does later goes to `if_lost`."""
+        return await in_time(self.submit(operation, argument, if_lost), self._place)
 
     def _hurry(self) -> None:
         self._alarm = None
