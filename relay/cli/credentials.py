@@ -65,7 +65,8 @@ def add(
         warn("This password is shown once and kept nowhere:")
         say(made)
     else:
-        say(f"credential {name} may log in with the password of {password_file}")
+        where = "standard input" if str(password_file) == "-" else str(password_file)
+        say(f"credential {name} may log in with the password of {where}")
     return OK
 
 

@@ -235,7 +235,12 @@ def move(
     ids: MessageIds = (),
     /,
     *,
-    pool: Annotated[str, Parameter(help="The pool to send through; - is that of each set.")],
+    pool: Annotated[
+        str,
+        Parameter(
+            help="The pool to send through; - is that of each set.", allow_leading_hyphen=True
+        ),
+    ],
     which: Which = EVERY,
     state: StateOption = None,
     all_: AllOption = False,

@@ -5,6 +5,7 @@ suppression list, DNS) is filled in by the caller with `dataclasses.replace`; `l
 which levels belong to it. Nothing is sent, charged or changed. Rendering is the caller's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relay.config.identities import dkim_keys_for, find_identity, mail_from_for
@@ -20,6 +21,7 @@ from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.routing.transport import OPPORTUNISTIC, TransportPolicy, demand_on, in_words
 from relay.store.fleet_values import NOWHERE, Elsewhere
+from relay.store.pauses import Pause
 from relay.store.values import SuppressionEntry
 
 _TLS = {
@@ -115,11 +117,12 @@ def explain(
     configuration_set: str = "",
     credential: str = "",
     elsewhere: Elsewhere = NOWHERE,
+    pauses: Sequence[Pause] = (),
 ) -> Explanation:
     """The decisions about mail from `sender` (in From) to `recipient`, both normalised.
 
     `configuration_set` is as X-SES-CONFIGURATION-SET would name it, `credential` as whom the client
-    would log in; both may be empty.
+    would log in; both may be empty. `pauses` are those in force.
     """
     identity = find_identity(config.identities, sender)
     if identity is None:
@@ -128,7 +131,11 @@ def explain(
     known = Explanation(
         sender, recipient, identity=identity, configuration_set=name, configuration_set_from=why
     )
-    refusal = _credential_refusal(config, credential, sender, name) or _set_refusal(config, name)
+    refusal = (
+        _credential_refusal(config, credential, sender, name)
+        or _set_refusal(config, name)
+        or _paused(pauses, name, credential)
+    )
     if refusal:
         return replace(known, refusal=refusal)
     plan = router.plan(domain_of(recipient), name)
@@ -234,6 +241,16 @@ def _set_refusal(config: Config, name: str) -> str:
     if chosen is None:
         return f"configuration set {name} does not exist"
     return "" if chosen.sending else f"configuration set {name} is paused (sending: false)"
+
+
+def _paused(pauses: Sequence[Pause], configuration_set: str, credential: str) -> str:
+    """Why mail is refused for what the reputation, or an operator, has paused; `""` where it is
+    not."""
+    streams = {("set", configuration_set), ("credential", credential)}
+    for pause in pauses:
+        if (pause.kind, pause.name) in streams:
+            return f"sending is paused for {pause.key}: {pause.reason} (`relay reputation resume`)"
+    return ""
 
 
 def _sources(plan: Plan) -> tuple[ExplainedSource, ...]:

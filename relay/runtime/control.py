@@ -135,16 +135,18 @@ class RelayControl:
         failed = self._relay.background.failed_part
         return Health(not failed, (f"{failed} ended",) if failed else ())
 
+    def _no_worker(self) -> str:
+        state = self._relay.node_state
+        return _NO_WORKER if state == "serving" else _DRAINING.format(state)
+
     def readiness(self) -> Health:
         """Ready: mail is accepted, stored and delivered."""
         relay = self._relay
         reasons = []
         if relay.stopping:
             reasons.append("no mail is accepted: the relay is stopping")
-        elif relay.node_state != "serving":
-            reasons.append(_DRAINING.format(relay.node_state))
-        elif not relay.staff.crew.ready:
-            reasons.append(_NO_WORKER)
+        elif not relay.staff.crew.ready or relay.node_state != "serving":
+            reasons.append(self._no_worker())
         if why := self._store_trouble()[0]:
             reasons.append(f"the store does not answer: {why}")
         free = relay.gauges.free_bytes
@@ -298,6 +300,7 @@ class RelayControl:
                 configuration_set=request.configuration_set,
                 credential=request.credential,
                 elsewhere=relay.fleet.elsewhere,
+                pauses=relay.pausing.in_force,
             )
         except RoutingFailure as failure:
             raise Refused(str(failure.reply)) from failure
@@ -386,7 +389,7 @@ class RelayControl:
         # Which worker will serve the login is not known yet; the guard lets it be used once in all.
         allowed = await relay.staff.crew.ask(AllowOnce(request.credential, password, ONE_TIME_S))
         if not allowed:
-            raise Refused(_NO_WORKER)
+            raise Refused(self._no_worker())
         if not all(allowed):
             raise Refused("too many one-time passwords are open; try again in a minute")
         return Login(

@@ -78,6 +78,16 @@ def test_mail_is_held_released_and_retried(run, queued):
     assert run("queue", "retry", "--domain", "two.test").code == 0
 
 
+def test_mail_goes_through_another_pool_and_again_through_that_of_its_set(run, queued):
+    (message_id,) = queued(a_message("a@one.test"))
+    assert (
+        run("queue", "move", message_id, "--pool", "fresh").out
+        == "1 delivery moved to pool fresh\n"
+    )
+    moved = run("queue", "move", message_id, "--pool", "-")
+    assert moved.out == "1 delivery moved back to the pool of their set\n", moved.err
+
+
 def test_a_bounce_needs_a_yes(run, queued):
     (message_id,) = queued(a_message("a@one.test", reverse_path=""))
     ran = run("queue", "bounce", message_id)

@@ -11,6 +11,7 @@ from relay.routing.explain import Explanation, at_site, explain, explain_queued,
 from relay.routing.router import Router
 from relay.routing.sites import Site
 from relay.store.fleet_values import Elsewhere
+from relay.store.pauses import Pause
 
 KEY = {"selector": "s1", "key": Path("/keys/s1.pem")}
 SECTIONS: dict[str, Any] = {
@@ -55,7 +56,7 @@ def ask(make_config: Any, make_dns: Any, make_health: Any) -> Any:
     dns = make_dns({"example.org": [(10, "a.test")]}, {"a.test": ["8.8.8.8"]})
     router = Router(config, dns, health, Random(1))
 
-    def asked(sender: str, recipient: str = "bob@example.org", **more: str) -> Explanation:
+    def asked(sender: str, recipient: str = "bob@example.org", **more: Any) -> Explanation:
         return explain(sender, recipient, config=config, router=router, **more)
 
     asked.router = router  # type: ignore[attr-defined]
@@ -117,6 +118,18 @@ def test_a_message_that_would_be_refused_says_why(
     found = ask(sender, **more)
     assert found.refusal.startswith(refusal)
     assert not found.pool
+
+
+def test_what_is_paused_at_run_time_is_refused_as_admission_does(ask: Any) -> None:
+    pauses = [
+        Pause("set", "bulk", "8 % bounced", "relay", 0),
+        Pause("credential", "app", "leak", "ann", 0),
+    ]
+    assert not ask("ann@example.com", pauses=pauses).refusal
+    found = ask("ann@example.com", credential="app", pauses=pauses)
+    assert found.refusal == "sending is paused for credential:app: leak (`relay reputation resume`)"
+    pauses = [Pause("set", found.configuration_set, "8 % bounced", "relay", 0)]
+    assert "8 % bounced" in ask("ann@example.com", pauses=pauses).refusal
 
 
 async def test_a_problem_of_dns_is_part_of_the_explanation(ask: Any) -> None:

@@ -125,7 +125,15 @@ class Source:
         try:
             aside.mkdir(mode=0o700)
             # The database first: whatever is interrupted after it, no relay serves the rest.
-            for name in ("relay.db", "relay.db-wal", "relay.db-shm", NAME, f"{NAME}-wal", "spool"):
+            for name in (
+                "relay.db",
+                "relay.db-wal",
+                "relay.db-shm",
+                NAME,
+                f"{NAME}-wal",
+                f"{NAME}-shm",
+                "spool",
+            ):
                 if (self._data_dir / name).exists():
                     (self._data_dir / name).rename(aside / name)
             sync_directory(aside)
