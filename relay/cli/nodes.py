@@ -22,6 +22,7 @@ _COLUMNS = (
     "workers",
     "held",
     "connections",
+    "accepted/min",
     "duties",
 )
 
@@ -75,6 +76,7 @@ def _row(one: ShownNode, now: int) -> tuple[object, ...]:
         report.workers,
         report.held,
         report.connections,
+        report.accepted_per_minute,
         ", ".join(one.duties),
     )
 

@@ -35,5 +35,11 @@ class Flow:
             counts.append(self._count)
         return max(counts, default=0) / _SPAN
 
+    def total(self, now: float) -> int:
+        """How many in the last minute, of which up to ten seconds may be missing."""
+        span = int(now / _SPAN)
+        count = self._count if span - self._span < _SPANS else 0
+        return count + sum(count for _, count in self._recent(span))
+
     def _recent(self, span: int) -> tuple[tuple[int, int], ...]:
         return tuple(one for one in self._before if span - one[0] < _SPANS)

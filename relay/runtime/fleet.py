@@ -47,7 +47,7 @@ class InFleet:
         self._relay = relay
         self._digest_of: tuple[object, str] = (None, "")
         self._telling: set[asyncio.Future[None]] = set()
-        self._figures = (0, 0, 0)
+        self._figures = (0, 0, 0, 0)
         self._differs: frozenset[str] = frozenset()
         relay.store.fleet.listen(self.news.hear)
 
@@ -127,12 +127,13 @@ class InFleet:
             len(self._relay.staff.crew.ready),
             sum(state.working_set for state in states),
             sum(state.outbound_connections for state in states),
+            sum(state.accepted_per_minute for state in states),
         )
 
     def report(self) -> NodeReport:
         """How this node is doing."""
         relay = self._relay
-        workers, held, connections = self._figures
+        workers, held, connections, accepted = self._figures
         return NodeReport(
             version=__version__,
             state=relay.node_state,
@@ -144,6 +145,7 @@ class InFleet:
             workers=workers,
             held=held,
             connections=connections,
+            accepted_per_minute=accepted,
         )
 
     def _sources(self) -> set[str]:

@@ -5,8 +5,10 @@ without being read back; any other waits in the store until it is claimed.
 """
 
 import asyncio
+import time
 
 from relay.delivery.scheduler import Scheduler
+from relay.limits.flow import Flow
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
 from relay.runtime.queue_clock import QueueClock
@@ -15,7 +17,8 @@ from relay.store.values import Accepted, Message, NewMessage, Suppressed
 
 
 class Intake:
-    """The `accept` of the front end."""
+    """The `accept` of the front end. `accepted` counts the messages that were stored, by monotonic
+    seconds."""
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Intake:
         self._metrics = metrics
         self._log = log
         self._clock = clock
+        self.accepted = Flow()
 
     async def accept(self, new: NewMessage) -> Accepted:
         """Store a message durably and see to its delivery. Raises `StoreError`.
@@ -47,6 +51,7 @@ class Intake:
         if new.due_at <= self._clock.now() and scheduler.has_room(name):
             owner = scheduler.owner
         accepted = await self._store.insert(new, owner)
+        self.accepted.add(1, time.monotonic())
         for suppressed in accepted.suppressed:
             tell_suppressed(self._metrics, self._log, new.message, suppressed)
         claimed = [delivery for delivery in accepted.deliveries if delivery.epoch]

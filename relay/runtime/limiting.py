@@ -45,6 +45,7 @@ class Limiting:
             changed=self._warmups_changed,
             metrics=relay.metrics,
             log=relay.log,
+            turned=lambda: relay.fleet.tell_soon("warmups"),
         )
 
     async def open(self, config: Config) -> None:

@@ -7,13 +7,18 @@ clocks are compared.
 
 A node that was declared dead joins again, under a new epoch: what it held is gone, its mail with
 others. Of an embedded store there is one node, and none of this costs anything.
+
+A name that seems to be in use is watched first. Who has it beats each second if it lives: then two
+relays have one name, or a data directory was copied, and the one that comes is refused. Who is
+silent was killed, perhaps a moment ago: an installation that kept its identity follows itself at
+once, one that has lost it (a container's) when the lease has run out.
 """
 
 import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from relay.observe.logging import Logger
@@ -21,9 +26,11 @@ from relay.observe.metrics import Metrics
 from relay.runtime.gauges import wall_ms
 from relay.runtime.reach import Reach
 from relay.store.fleet_values import Membership, Node, NodeReport
-from relay.store.interface import FleetStore, StoreError, StoreUnavailable
+from relay.store.interface import FleetStore, NameTaken, StoreError, StoreUnavailable
 
 BEAT_S = 1.0
+_SILENCE_S = 2.0  # without a beat: whoever has the name of this node does not live
+_LOOK_S = 0.5
 _OF_A_LEASE = 3  # a beat that takes longer than this part of a lease is given up
 _LONGEST_BEAT = 3.0  # seconds; so long a database that is well never takes
 _STATES = ("serving", "draining", "drained", "dead")
@@ -47,6 +54,7 @@ class FleetMembership:
         log: Logger,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_ms,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
         self.nodes: Sequence[Node] = ()
@@ -59,9 +67,11 @@ class FleetMembership:
         self._metrics = metrics
         self._log = log
         self._clock = clock
+        self._sleep = sleep
         self._member: Membership | None = None
         self._valid_until = clock()
         self._hastened = asyncio.Event()
+        self._is_taken = False
 
     @property
     def member(self) -> Membership | None:
@@ -79,13 +89,52 @@ class FleetMembership:
         return self._valid_until
 
     async def join(self) -> None:
-        """Become a node. Raises `StoreError`, also where a living node has the name."""
-        asked = self._clock()
-        self._member = await self._fleet.join(
-            self.name, self._identity, round(self._lease * 1000), self._report()
+        """Become a node. Waits where another one of the name was alive a moment ago. Raises
+        `StoreError`, also where it lives."""
+        await self._watch_the_name()
+        while True:
+            asked = self._clock()
+            try:
+                self._member = await self._fleet.join(
+                    self.name, self._identity, round(self._lease * 1000), self._report()
+                )
+            except NameTaken:
+                await self._watch_the_name()
+            else:
+                self._valid_until = asked + self._lease
+                return await self._look()
+
+    async def _watch_the_name(self) -> None:
+        """Until who has the name has been silent for long enough to be dead. Raises `NameTaken`
+        where it is not."""
+        known = await self._namesake()
+        if known is None:
+            return
+        self._log.warning(
+            "a node of this name was alive a moment ago: waiting whether it still is",
+            node=self.name,
+            lease_seconds=known.lease / 1000,
         )
-        self._valid_until = asked + self._lease
-        await self._look()
+        await self._sleep(_LOOK_S)  # the last beat of one that was killed may be under way
+        known, until = await self._namesake(), self._clock() + _SILENCE_S
+        while known is not None and self._clock() < until:
+            await self._sleep(_LOOK_S)
+            found = await self._namesake()
+            if found is None:
+                return
+            if (found.epoch, found.seen_at) != (known.epoch, known.seen_at):
+                raise NameTaken(
+                    f"There is a node {self.name} already, and it lives: give this one another name"
+                    " with fleet.node. Where its data_dir was copied from that one's, remove"
+                    f" {_IDENTITY} from the copy too."
+                )
+
+    async def _namesake(self) -> Node | None:
+        """Who has the name of this node, and a lease that still runs."""
+        for node in await self._fleet.nodes():
+            if node.name == self.name and node.is_alive:
+                return node
+        return None
 
     async def run(self) -> None:
         """Beat for ever. A store that fails is told once and asked again."""
@@ -106,6 +155,10 @@ class FleetMembership:
             async with asyncio.timeout(min(_LONGEST_BEAT, self._lease / _OF_A_LEASE)):
                 await self._renew()
                 await self._look()
+        except NameTaken as error:
+            if not self._is_taken:
+                self._log.error("another relay has the name of this node", error=str(error))
+            self._is_taken = True
         except (StoreError, TimeoutError) as error:
             why = str(error) or "The store does not answer."
             if self.reach.away is None:
@@ -115,6 +168,7 @@ class FleetMembership:
             if self.reach.away is not None:
                 self._log.info("the store answers again")
             self.reach.find()
+            self._is_taken = False
         self._metrics.fleet_member.set(self.is_valid)
 
     async def leave(self) -> None:

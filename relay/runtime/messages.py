@@ -85,10 +85,11 @@ class TakeStock(Question[tuple[Family, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a worker is doing: what it holds, and the sources that it cannot use, with the reason."""
+    """How a worker is doing: what it holds, and how many messages it took in the last minute."""
 
     working_set: int
     outbound_connections: int
+    accepted_per_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)

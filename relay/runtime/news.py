@@ -43,14 +43,18 @@ class News:
         self._handlers, self._again = handlers, again
 
     async def run(self) -> None:
-        """See to news for ever. What a store that fails has kept from being done is done later."""
+        """See to news for ever. What a store that fails has kept from being done is done later.
+        However much comes in, what is read anew is read in its time."""
+        now = asyncio.get_running_loop().time
+        reread_at = now() + self._reread
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._reread):
+                async with asyncio.timeout_at(reread_at):
                     await self._woken.wait()
-            if not self._woken.is_set():
-                self._heard.update(dict.fromkeys(self._again))
             self._woken.clear()
+            if now() >= reread_at:
+                self._heard.update(dict.fromkeys(self._again))
+                reread_at = now() + self._reread
             if not await self.see_to_it():
                 await asyncio.sleep(_AGAIN_S)
 

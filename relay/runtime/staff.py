@@ -113,8 +113,9 @@ class Staff:
         await self.scribe.keep()
 
     async def _pauses_changed(self) -> None:
+        """The others first: here it takes as long as the slowest worker."""
+        self._relay.fleet.tell_soon("pauses")
         await self._relay.pausing.refresh()
-        await self._relay.fleet.tell("pauses")
 
     async def _scribe_lost(self, member: Member) -> None:
         """What it had not filed is in the outbox, for the next one."""

@@ -217,6 +217,7 @@ class Supervisor:
             self.metrics,
             self.log,
             changed,
+            ended=lambda: self.fleet.tell_soon("suspensions"),
         )
         await self.suspender.begin()
         self.pausing = Pausing(self.store.pauses, lambda: self.staff.crew, self.metrics)

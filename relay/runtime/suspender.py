@@ -30,7 +30,8 @@ _AGAIN = 1.0  # seconds after which a store that failed is asked again
 
 class Suspender:
     """What is in force. `clock` is the clock of the queue, in UTC ms; `changed` is called when what
-    is in force has changed, before workers are told."""
+    is in force has changed, before workers are told; `ended` when this relay itself has ended a
+    suspension, for its time has come."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Suspender:
         metrics: Metrics,
         log: Logger,
         changed: Callable[[Suspensions], None],
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.in_force = Suspensions()
         self._store = store
@@ -48,6 +50,7 @@ class Suspender:
         self._metrics = metrics
         self._log = log
         self._changed = changed
+        self._ended = ended
         self._wake = asyncio.Event()
         self._pools_changed = True
 
@@ -99,9 +102,12 @@ class Suspender:
 
     async def _end_what_has_ended(self) -> None:
         now = self._clock()
+        has_lifted = False
         for entry in await self._store.all():
             if entry.until is not None and entry.until <= now:
-                await self._store.lift(entry.kind, entry.name)
+                has_lifted |= await self._store.lift(entry.kind, entry.name)
+        if has_lifted:
+            self._ended()
 
     def reconsider(self) -> None:
         """The configuration has changed: a pool whose sources were suspended may have others."""

@@ -27,7 +27,8 @@ LOOK_SECONDS = 30.0
 
 class WarmupClock:
     """`levels` gives the levels of limits by their keys, `now` UTC milliseconds; `changed` is
-    called when a day, or what else decides on limits, is another one than before."""
+    called when a day, or what else decides on limits, is another one than before; `turned` when it
+    was this clock that has let a day turn, and stored it."""
 
     def __init__(
         self,
@@ -38,11 +39,13 @@ class WarmupClock:
         changed: Callable[[], None],
         metrics: Metrics,
         log: Logger,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._levels = levels
         self._now = now
         self._changed = changed
+        self._turned = turned
         self._metrics = metrics
         self._log = log
         self._scheduled: Mapping[str, Schedule] = {}
@@ -126,6 +129,7 @@ class WarmupClock:
                 self._progress[address] = self._stored[address]
             if (after.day, after.state) != (before.day, before.state):
                 self._tell_of_turn(after, schedule)
+                self._turned()
                 self._changed()
         for address in self._stored.keys() - self._scheduled.keys():
             if warmup.is_forgotten(self._stored[address], now):

@@ -251,12 +251,12 @@ class Worker(Subordinate):
         self.admission = Admission(config, self.limits, config.hostname, self.metrics)
         # Before any mail comes; what is paused from now on is told by the supervisor.
         self.admission.pause(await self.store.pauses.all())
-        intake = Intake(self.store, self.scheduler, self.metrics, self.log, self.queue_clock)
+        self.intake = Intake(self.store, self.scheduler, self.metrics, self.log, self.queue_clock)
         self.frontend = Frontend(
             config=config,
             admission=self.admission,
             store=self.store,
-            accept=intake.accept,
+            accept=self.intake.accept,
             authenticator=self.authenticator,
             gatekeeper=self.gatekeeper,
             metrics=self.metrics,
@@ -307,7 +307,11 @@ class Worker(Subordinate):
     # Answering
 
     def _report(self, _: say.Report) -> say.State:
-        return say.State(self.scheduler.working_set, self.scheduler.outbound_connections)
+        return say.State(
+            self.scheduler.working_set,
+            self.scheduler.outbound_connections,
+            self.intake.accepted.total(time.monotonic()),
+        )
 
     def _flow(self, message: say.HowMuchFlows) -> float:
         return self.scheduler.flow(message.source, message.line)

@@ -28,3 +28,12 @@ def test_what_went_more_than_a_minute_ago_is_forgotten() -> None:
 
 def test_nothing_flows_at_first() -> None:
     assert Flow().rate(1000.0) == 0.0
+
+
+def test_the_total_is_what_went_in_the_last_minute() -> None:
+    flow = Flow()
+    for second in range(120):
+        flow.add(2, 1000.0 + second)
+    assert flow.total(1119.0) == 120
+    assert flow.total(1149.0) == 60
+    assert flow.total(1200.0) == 0

@@ -1,6 +1,7 @@
 """The seam between accepting and delivering, over a real store."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -96,6 +97,7 @@ async def test_a_message_is_handed_over_claimed_and_is_not_read_back(
     await intake.accept(message("x@dest.test"))
     assert [delivery.epoch for delivery in scheduler.offered] == [scheduler.owner.epoch]
     assert await store.claim(scheduler.owner, NOW, 10) == []
+    assert intake.accepted.total(time.monotonic()) == 1
 
 
 async def test_without_room_in_memory_a_message_waits_in_the_store(

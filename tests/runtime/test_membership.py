@@ -1,5 +1,6 @@
 """A node of the fleet: it lives by its own clock, and joins again when it was declared dead."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from relay.observe.metrics import Metrics
 from relay.runtime.membership import FleetMembership, identity_of
 from relay.store.alone import Alone
 from relay.store.fleet_values import Membership, Node, NodeReport
-from relay.store.interface import StoreUnavailable
+from relay.store.interface import NameTaken, StoreUnavailable
 from tests.delivery.outgoing import Lines
 
 LEASE = 10.0
@@ -20,6 +21,23 @@ class Fleet(Alone):
     """A store that may be away."""
 
     away = False
+    namesake: Node | None = None
+    beats = False
+    identity = "word"
+
+    async def nodes(self) -> list[Node]:
+        found = await super().nodes()
+        if self.namesake is None:
+            return found
+        if self.beats:
+            self.namesake = replace(self.namesake, seen_at=self.namesake.seen_at + 1_000)
+        return [self.namesake, *found]
+
+    async def join(self, name: str, identity: str, lease_ms: int, report: NodeReport) -> Membership:
+        if self.namesake is not None and identity != self.identity:
+            raise NameTaken("taken")
+        self.namesake = None
+        return await super().join(name, identity, lease_ms, report)
 
     async def beat(self, member: Membership, report: NodeReport) -> bool:
         if self.away:
@@ -29,7 +47,7 @@ class Fleet(Alone):
 
 class Bench:
     def __init__(self) -> None:
-        self.now = 100.0
+        self.now = self.began = 100.0
         self.fleet = Fleet()
         self.lines = Lines()
         self.seen: list[str] = []
@@ -43,7 +61,14 @@ class Bench:
             metrics=Metrics(),
             log=make_logger("json", "info", self.lines),  # type: ignore[arg-type]
             clock=lambda: self.now,
+            sleep=self._sleep,
         )
+
+    async def _sleep(self, seconds: float) -> None:
+        """The lease of one that is silent runs out."""
+        self.now += seconds
+        if self.now >= self.began + LEASE and not self.fleet.beats:
+            self.fleet.namesake = None
 
     def _see(self, nodes: Any) -> None:
         seen: list[Node] = list(nodes)
@@ -100,6 +125,57 @@ async def test_a_node_that_was_declared_dead_joins_under_a_new_epoch_and_says_so
     assert bench.membership.member is not None
     assert bench.membership.member.epoch > first.epoch
     assert "declared dead" in str(bench.lines)
+
+
+NAMESAKE = Node("a", 7, 1_000, 1_000, round(LEASE * 1000), True, NodeReport("1"))
+
+
+async def test_a_node_that_was_killed_and_kept_its_identity_joins_after_a_moment() -> None:
+    bench = Bench()
+    bench.fleet.namesake = NAMESAKE
+    await bench.membership.join()
+
+    assert bench.membership.is_valid
+    assert bench.now - bench.began < LEASE / 3
+    assert "waiting whether it still is" in str(bench.lines)
+
+
+async def test_a_node_that_was_killed_and_lost_its_identity_joins_when_the_lease_is_over() -> None:
+    bench = Bench()
+    bench.fleet.namesake, bench.fleet.identity = NAMESAKE, "another"
+    await bench.membership.join()
+
+    assert bench.membership.is_valid
+    assert bench.now - bench.began == pytest.approx(LEASE, abs=1)
+
+
+@pytest.mark.parametrize("identity", ["word", "another"])
+async def test_a_second_node_of_a_name_is_refused_also_with_a_copied_identity(
+    identity: str,
+) -> None:
+    bench = Bench()
+    bench.fleet.namesake, bench.fleet.beats, bench.fleet.identity = NAMESAKE, True, identity
+
+    with pytest.raises(NameTaken, match=r"fleet\.node.*data_dir was copied"):
+        await bench.membership.join()
+
+    assert not bench.membership.is_valid
+    assert bench.now - bench.began < LEASE / 3
+
+
+async def test_a_node_whose_name_another_one_took_leaves_it_to_that_one() -> None:
+    """Both were started at the same moment, from one data directory."""
+    bench = Bench()
+    await bench.membership.join()
+    first = bench.membership.member
+    assert first is not None
+    await bench.fleet.leave(first)
+    bench.fleet.namesake, bench.fleet.beats = NAMESAKE, True
+
+    await bench.membership.beat()
+
+    assert bench.membership.member is None
+    assert "data_dir was copied" in str(bench.lines)
 
 
 async def test_a_node_that_has_left_is_none_any_more() -> None:

@@ -1,5 +1,7 @@
 """News of other nodes: each kind is seen to, and none is lost to a store that fails."""
 
+import asyncio
+
 from relay.observe.logging import make_logger
 from relay.runtime.news import News
 from relay.store.interface import StoreUnavailable
@@ -33,3 +35,23 @@ async def test_news_that_a_failing_store_held_up_is_seen_to_later() -> None:
 
     assert not await news.see_to_it()
     assert await news.see_to_it()
+
+
+async def test_news_that_never_ends_keeps_nothing_from_being_read_anew() -> None:
+    news = News(make_logger("json", "info", Lines()), reread=0.01)  # type: ignore[arg-type]
+    read = asyncio.Event()
+
+    async def busy() -> None:
+        await asyncio.sleep(0)
+        news.hear("queue")
+
+    async def pauses() -> None:
+        read.set()
+
+    news.handle({"queue": busy, "pauses": pauses}, again=("pauses",))
+    news.hear("queue")
+    running = asyncio.create_task(news.run())
+    async with asyncio.timeout(10):
+        await read.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -44,6 +44,7 @@ class Desk:
         self.now = NOW
         self.crew = Crew()
         self.metrics = Metrics()
+        self.ended = 0
         self.suspender = self.another()
 
     def another(self) -> Suspender:
@@ -55,7 +56,11 @@ class Desk:
             self.metrics,
             make_logger(stream=io.StringIO()),
             lambda suspensions: None,
+            self._has_ended,
         )
+
+    def _has_ended(self) -> None:
+        self.ended += 1
 
     async def set_aside(self, suspension: Suspension, count: int) -> None:
         owner = await self.store.register("worker", LEASE)
@@ -115,6 +120,16 @@ async def test_a_suspension_ends_by_itself_at_its_time_and_its_mail_is_queued_ag
     assert desk.crew.orders[-1] == ()
     assert await desk.store.suspensions.all() == []
     assert desk.crew.told
+
+
+async def test_other_nodes_are_to_be_told_once_of_what_ended_at_its_time(desk: Desk) -> None:
+    await desk.store.suspensions.put(Suspension("domain", "x.test", "test", "ann", NOW, NOW + 1))
+    await desk.suspender.refresh()
+    assert desk.ended == 0
+    desk.now += 1
+    await desk.suspender.refresh()
+    await desk.suspender.refresh()
+    assert desk.ended == 1
 
 
 async def test_what_ended_while_no_relay_ran_is_freed_by_the_next_one(desk: Desk) -> None:

@@ -31,6 +31,7 @@ class Bench:
         self.now = NOW
         self.used: dict[str, int] = {}
         self.changes = 0
+        self.turns = 0
         self.metrics = Metrics()
         self.lines = Lines()
         self.clock = self.another()
@@ -41,6 +42,7 @@ class Bench:
             levels=self._levels,
             now=lambda: self.now,
             changed=self._changed,
+            turned=self._turned,
             metrics=self.metrics,
             log=make_logger("json", "info", self.lines),  # type: ignore[arg-type]
         )
@@ -56,6 +58,9 @@ class Bench:
 
     async def _levels(self, keys: Any) -> list[Level]:
         return [Level(key, "quota", 100, 86_400, self.used.get(key, 0), 0) for key in keys]
+
+    def _turned(self) -> None:
+        self.turns += 1
 
     def _changed(self) -> None:
         self.changes += 1
@@ -95,10 +100,10 @@ async def test_a_day_turns_after_24_hours_of_use_and_is_told(bench: Bench):
     bench.used = {f"warmup:{ADDRESS}": 60}
     bench.now += DAY_MS - 1
     await bench.clock.look()
-    assert (bench.clock.progress[ADDRESS].day, bench.changes) == (1, 0)
+    assert (bench.clock.progress[ADDRESS].day, bench.changes, bench.turns) == (1, 0, 0)
     bench.now += 1
     await bench.clock.look()
-    assert (bench.clock.progress[ADDRESS].day, bench.changes) == (2, 1)
+    assert (bench.clock.progress[ADDRESS].day, bench.changes, bench.turns) == (2, 1, 1)
     assert bench.lines.of("a day of a warm-up has begun")[0]["allowance"] == 200
 
 

@@ -10,7 +10,13 @@ After either, nothing of the request is stored, and the store serves again when 
 
 from relay.store.interface.accepting import BodyWriter, MessageStore
 from relay.store.interface.attempts import AttemptStore, UnclassifiedStore
-from relay.store.interface.errors import BodyDamaged, StoreError, StoreFull, StoreUnavailable
+from relay.store.interface.errors import (
+    BodyDamaged,
+    NameTaken,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from relay.store.interface.fleet import FleetStore, ShareStore
 from relay.store.interface.limits import PermitStore, WarmupStore
 from relay.store.interface.operators import OperatorStore
@@ -28,6 +34,7 @@ __all__ = [
     "DelayStore",
     "FleetStore",
     "MessageStore",
+    "NameTaken",
     "OperatorStore",
     "Outbox",
     "PauseStore",

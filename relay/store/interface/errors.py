@@ -13,6 +13,10 @@ class StoreUnavailable(StoreError):
     """Any other fault of the medium: SMTP 451 4.3.0."""
 
 
+class NameTaken(StoreUnavailable):
+    """A living node of another installation has the name, or one whose lease has not run out."""
+
+
 class BodyDamaged(StoreError):
     """The body of a message cannot be read as it was written. Its deliveries are in quarantine and
     the claims on them are gone; nothing is left to settle or release."""

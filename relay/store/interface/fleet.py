@@ -22,7 +22,7 @@ class FleetStore(Protocol):
     async def join(self, name: str, identity: str, lease_ms: int, report: NodeReport) -> Membership:
         """Become a node of that name, with a new epoch. `identity` tells one installation from
         another: what an earlier one of the same identity held is free at once. Raises
-        StoreUnavailable where a living node of another identity has the name."""
+        NameTaken where a living node of another identity has the name."""
 
     async def beat(self, member: Membership, report: NodeReport) -> bool:
         """Renew the lease; False where the node was declared dead, and is to join again."""

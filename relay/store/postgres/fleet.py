@@ -17,7 +17,7 @@ from relay.store.fleet_values import (
     NodeReport,
     PublishedConfiguration,
 )
-from relay.store.interface import StoreUnavailable
+from relay.store.interface import NameTaken
 from relay.store.postgres import cooling, published, return_paths
 from relay.store.postgres.news import News
 from relay.store.postgres.news import tell as tell_news
@@ -94,7 +94,7 @@ class Fleet:
         """See `FleetStore`."""
         member = await self._writer.submit(_join, (name, identity, lease_ms, report))
         if member is None:
-            raise StoreUnavailable(
+            raise NameTaken(
                 f"There is a node {name} already: give this one another name with fleet.node."
                 " Where that node is dead it has the name until its lease has run out."
             )
