@@ -13,6 +13,7 @@ import yaml
 from relay.config.load import load_config
 from relay.config.model import Config
 from relay.config.units import parse_duration
+from relay.observe.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 FLEET = ROOT / "deploy/fleet"
@@ -95,6 +96,17 @@ def test_prometheus_asks_every_relay_where_it_answers() -> None:
     [targets] = [job["static_configs"][0]["targets"] for job in jobs if job["job_name"] == "relay"]
     port = port_of(config.metrics.address)
     assert targets == [f"relay-1:{port}", f"relay-2:{port}"]
+
+
+def test_an_alert_is_about_metrics_that_there_are_and_listed_where_they_are_explained() -> None:
+    [group] = read("prometheus/relay.rules.yml")["groups"]
+    page = (ROOT / "docs/metrics.md").read_text()
+    registered = {described.name for described in Metrics().described}
+    for rule in group["rules"]:
+        named = set(re.findall(r"relay_\w+", rule["expr"]))
+        assert named <= registered, rule["alert"]
+        if "rate(" not in rule["expr"] and named:
+            assert f"`{rule['expr']}`" in page, rule["alert"]
 
 
 def test_the_balancer_asks_for_readiness_and_says_who_the_client_is() -> None:
