@@ -82,8 +82,15 @@ class Reader:
         **kwargs: P.kwargs,
     ) -> R:
         pool = await self._opened()
-        async with pool.acquire(timeout=CONNECT_TIMEOUT + 1) as session:
+        session = await pool.acquire(timeout=CONNECT_TIMEOUT + 1)
+        try:
             return await question(session, *args, **kwargs)
+        except (asyncio.CancelledError, TimeoutError):
+            # Nobody waits until the server has cancelled it: it may be the server that is silent.
+            session.terminate()
+            raise
+        finally:
+            await pool.release(session)
 
     async def _opened(self) -> "asyncpg.Pool":
         async with self._opening:
