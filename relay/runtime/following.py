@@ -9,6 +9,7 @@ may have come. Where the store cannot be reached a reload uses what was publishe
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.admin.control import Refused
@@ -40,6 +41,7 @@ class Following:
         self._relay = relay
         self._heard: PublishedConfiguration | None = None
         self._differs: tuple[str, ...] = ()
+        self._wrong: tuple[str, ...] = ()  # with the file, were it alone
         self._read = 0
         self._tried: tuple[int, float] | None = None
         self._refreshing = asyncio.Lock()
@@ -58,22 +60,27 @@ class Following:
     def _load(self, heard: PublishedConfiguration | None) -> Loaded:
         path = self._relay.path
         if heard is None:
-            self._read, self._differs = 0, ()
+            self._read, self._differs, self._wrong = 0, (), ()
             return load(path)
         own = read_document(path)
         loaded = load_document(merged(own, heard.document, heard.epoch), os.environ)
         self._read, self._differs = heard.epoch, differing_keys(own, heard.document)
+        self._wrong = _problems(path)
         return loaded
 
     def taken(self) -> list[str]:
         """What `load` gave last is in force; what is to be said of it."""
         self.epoch, self.problem, self._tried = self._read, "", None
-        if not self._differs:
-            return []
-        return [
-            f"{self._relay.path}: not in force, for {called(self.epoch)}, has it otherwise:"
-            f" {listed(self._differs)}"
-        ]
+        path = self._relay.path
+        said = []
+        if self._differs:
+            said.append(
+                f"{path}: not in force, for {called(self.epoch)}, has it otherwise:"
+                f" {listed(self._differs)}"
+            )
+        if self._wrong:
+            said.append(f"{path}: this node will not start with it: {'; '.join(self._wrong)}")
+        return said
 
     async def refresh(self) -> None:
         """Put what is published in force, where it is not yet. Raises `StoreError`.
@@ -118,3 +125,12 @@ class Following:
         await self.refresh()
         problems = (self.problem,) if self.problem else ()
         return PublishedNow(done.epoch, self.epoch == done.epoch, problems)
+
+
+def _problems(path: Path) -> tuple[str, ...]:
+    """What is wrong with a file as a whole."""
+    try:
+        load(path)
+    except ConfigErrors as errors:
+        return tuple(map(str, errors.problems))
+    return ()

@@ -46,6 +46,10 @@ def test_what_one_node_publishes_is_in_force_on_both_and_taken_at_the_start(node
     assert "received_header: false" in a.run("config", "show").stdout
     assert b.run("config", "diff", check=False).stdout.split() == ["received_header"]
     assert "received_header" in b.run("reload").stderr
+    b.configure(lambda document: document.update(flurb=1))
+    assert "will not start with it" in (told := b.run("reload").stderr)
+    assert "flurb: unknown key" in told
+    b.configure(lambda document: document.pop("flurb"))
 
     b.stop()
     b.start()
