@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from relay.store.codec import Damaged, decode_message, decode_recipients
-from relay.store.values import Message, QueueEntry
+from relay.store.codec import Damaged, decode_facts, decode_message, decode_recipients
+from relay.store.values import Message, QueueEntry, QueueFilter
 
 
 def entry_of(row: Sequence[Any]) -> QueueEntry:
@@ -38,4 +38,24 @@ def entry_of(row: Sequence[Any]) -> QueueEntry:
         suspended_by=(suspended_by or "") if state == "suspended" else "",
         waits_for=(waits_for or "") if state == "queued" else "",
         doubtful=bool(doubtful),
+    )
+
+
+def matches(which: QueueFilter, recipients: bytes, facts: bytes | None) -> bool:
+    """Whether recipients, credential and sender are those that a filter asks for. What is damaged
+    matches nothing. For an engine whose own comparison fails there."""
+    try:
+        if which.recipient:
+            addresses = {recipient.address.lower() for recipient in decode_recipients(recipients)}
+            if which.recipient.lower() not in addresses:
+                return False
+        if not (which.credential or which.sender):
+            return True
+        known = None if facts is None else decode_facts("", facts)
+    except Damaged:
+        return False
+    return (
+        known is not None
+        and which.credential in ("", known.credential)
+        and which.sender.lower() in ("", known.envelope.reverse_path.lower())
     )

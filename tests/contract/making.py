@@ -1,7 +1,9 @@
 """Messages for stores to keep, and a store of each kind that can be opened again and again."""
 
 import itertools
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,14 @@ NOW = 1_800_000_000_000
 LEASE = 30_000
 AUTHOR = Author("tester", NOW)
 HEADER = b"From: app@sender.test\r\nSubject: hello\r\n"
+
+_HARM = {
+    column: f"UPDATE message SET {column} = {{}} WHERE message_id = {{}}"
+    for column in ("facts", "header", "body")
+} | {
+    "recipients": "UPDATE delivery SET recipients = {}"
+    " WHERE id >> 20 = (SELECT id FROM message WHERE message_id = {})"
+}
 
 _numbers = itertools.count(1)
 
@@ -94,6 +104,11 @@ class SqliteKind:
         """Time passes, by the clock on which leases are measured."""
         self.clock.pass_ms(milliseconds)
 
+    async def harm(self, message_id: str, column: str, content: bytes) -> None:
+        """Something else stands in a column of a message, or of its deliveries, from now on."""
+        with closing(sqlite3.connect(self.data_dir / "relay.db")) as db, db:
+            db.execute(_HARM[column].format("?", "?"), (content, message_id))
+
     async def close(self) -> None:
         for store in reversed(self._opened):
             await store.close()
@@ -141,6 +156,14 @@ class PostgresKind:
                 " FROM (SELECT $1::integer * interval '1 millisecond' AS past) AS meanwhile",
                 milliseconds,
             )
+        finally:
+            session.terminate()
+
+    async def harm(self, message_id: str, column: str, content: bytes) -> None:
+        """As of the other kind."""
+        session = await Place(self._url).connect()
+        try:
+            await session.execute(_HARM[column].format("$1", "$2"), content, message_id)
         finally:
             session.terminate()
 

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from relay.store.codec import Damaged
 from relay.store.interface import StoreUnavailable
+from relay.store.postgres.damage import read_one
 from relay.store.postgres.session import Session, rows_of
 from relay.store.values import Body
 
@@ -177,9 +178,9 @@ async def discard(db: Session, reference: str) -> None:
 
 
 async def chunk_of(db: Session, name: str, number: int) -> bytes | None:
-    """One chunk; None where there is none of that number."""
-    found: bytes | None = await db.fetchval(_READ, name, number)
-    return found
+    """One chunk; None where there is none of that number. Raises Damaged."""
+    row = await read_one(db, f"body {name}", _READ, name, number)
+    return None if row is None else row[0]
 
 
 async def sweep(db: Session) -> int:

@@ -8,7 +8,11 @@ changes nothing.
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from relay.store.codec import Damaged, decode_message, decode_recipients
+from relay.store.postgres.damage import read_past
+from relay.store.postgres.errors import is_corrupt
 from relay.store.postgres.owners import alive
 from relay.store.postgres.session import Session, rows_of
 from relay.store.values import Delivery, Owner
@@ -46,6 +50,15 @@ _RELEASE = (
 )
 
 Claimed = tuple[list[Delivery], list[Damaged]]
+
+
+class Torn(Exception):
+    """The rows of some of these deliveries cannot be read, and nothing more can be done in this
+    transaction: `unreadable` finds them, and they are set apart in another one."""
+
+    def __init__(self, identifiers: Sequence[int], cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.identifiers = identifiers
 
 
 async def claimed_by(db: Session, epoch: int) -> list[int]:
@@ -104,12 +117,12 @@ async def take_any(db: Session, requests: Sequence[tuple[Owner, Sequence[int]]])
 
 async def take(db: Session, owner: Owner, identifiers: Sequence[int]) -> Claimed:
     """Claim the deliveries with these ids, whose rows are locked, in their order. Those that are
-    damaged are quarantined. A worker that was declared dead is given nothing."""
+    damaged are quarantined. A worker that was declared dead is given nothing. Raises Torn."""
     deliveries: list[Delivery] = []
     damaged: list[Damaged] = []
     if not identifiers or not await alive(db, {owner.epoch}):
         return deliveries, damaged
-    for identifier, *columns in await db.fetch(_ROWS, list(identifiers)):
+    for identifier, *columns in await _rows(db, identifiers):
         try:
             deliveries.append(_delivery(identifier, columns, owner.epoch))
         except Damaged as error:
@@ -119,6 +132,21 @@ async def take(db: Session, owner: Owner, identifiers: Sequence[int]) -> Claimed
     position = {identifier: number for number, identifier in enumerate(identifiers)}
     deliveries.sort(key=lambda delivery: position[delivery.id])
     return deliveries, damaged
+
+
+async def _rows(db: Session, identifiers: Sequence[int]) -> list[asyncpg.Record]:
+    try:
+        return await db.fetch(_ROWS, list(identifiers))
+    except Exception as error:
+        if is_corrupt(error):
+            raise Torn(identifiers, error) from error
+        raise
+
+
+async def unreadable(db: Session, identifiers: Sequence[int]) -> dict[int, Damaged]:
+    """Those of the deliveries that cannot be read: a question for a reader."""
+    _, torn = await read_past(db, _ROWS, identifiers)
+    return torn
 
 
 async def quarantine(db: Session, requests: Sequence[int]) -> list[None]:

@@ -24,6 +24,8 @@ _LOST = frozenset(
 _OF_THE_DRIVER = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Another transaction was in the way: the same again, a moment later, will do.
 _TRANSIENT = frozenset({"40001", "40P01"})
+_DAMAGED = "XX001"  # data_corrupted: a page, or a part of a large value
+_MALFORMED = "22"  # the class of data exceptions: octets that are no text, text that is no JSON
 
 
 class Named(Protocol):
@@ -48,6 +50,16 @@ def is_lost(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """Whether nothing was wrong but that another transaction came first."""
     return code_of(error) in _TRANSIENT
+
+
+def is_corrupt(error: BaseException) -> bool:
+    """Whether the server cannot read what it has stored."""
+    return code_of(error) == _DAMAGED
+
+
+def is_malformed(error: BaseException) -> bool:
+    """Whether a value is not what a function of the server makes something of."""
+    return code_of(error).startswith(_MALFORMED)
 
 
 def is_of_the_store(error: BaseException) -> bool:

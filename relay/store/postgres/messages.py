@@ -21,6 +21,7 @@ from relay.store.outbox_rows import Row as ToldRow
 from relay.store.outbox_rows import SentRow
 from relay.store.outbox_rows import row as told_row
 from relay.store.postgres import attempts, bodies, outbox, suppression
+from relay.store.postgres.damage import read_one
 from relay.store.postgres.owners import alive
 from relay.store.postgres.rows import text
 from relay.store.postgres.session import Session, rows_of
@@ -316,5 +317,10 @@ async def withdraw(db: Session, requests: Sequence[Accepted]) -> list[None]:
 
 async def body_of(db: Session, message_id: str) -> bytes | None:
     """The inline body of a message; None where the message is gone. Raises Damaged."""
-    row = await db.fetchrow("SELECT facts, body FROM message WHERE message_id = $1", message_id)
+    row = await read_one(
+        db,
+        f"message {message_id}",
+        "SELECT facts, body FROM message WHERE message_id = $1",
+        message_id,
+    )
     return None if row is None else check_body(message_id, *row)

@@ -5,10 +5,14 @@ settled it since it was found.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from operator import itemgetter
 
 from relay.store.codec import decode_message
+from relay.store.postgres.damage import read_one, read_past
+from relay.store.postgres.errors import is_corrupt, is_malformed
 from relay.store.postgres.session import Session, rows_of
-from relay.store.queue_rows import entry_of
+from relay.store.queue_rows import entry_of, matches
 from relay.store.values import (
     Message,
     QueueDepth,
@@ -21,6 +25,7 @@ from relay.store.values import (
 EXAMINED = 20_000
 """Rows that one question looks at, so that it never takes long."""
 
+_COMPARED = 500  # deliveries whose content is read at once
 _BITS = 20  # of a delivery's id, below its message's
 _LAST_ID = (1 << 63) - 1
 
@@ -29,6 +34,15 @@ _ENTRIES = (
     " d.recipients, d.epoch IS NOT NULL, d.last_reply, d.pool, d.suspended_by,"
     " d.waits_for, d.doubtful, m.message_id, m.facts, m.header"
     " FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20"
+    " WHERE d.id = ANY($1::bigint[]) ORDER BY d.id"
+)
+_ENTRIES_ALONE = (
+    "SELECT id, state, accepted_at, due_at, attempts, configuration_set, domain,"
+    " recipients, epoch IS NOT NULL, last_reply, pool, suspended_by, waits_for, doubtful,"
+    " NULL, NULL, NULL FROM delivery WHERE id = ANY($1::bigint[])"
+)
+_CONTENTS = (
+    "SELECT d.id, d.recipients, m.facts FROM delivery d LEFT JOIN message m ON m.id = d.id >> 20"
     " WHERE d.id = ANY($1::bigint[]) ORDER BY d.id"
 )
 _ROW_OF = "SELECT id FROM message WHERE message_id = $1"
@@ -76,16 +90,39 @@ async def page(
             return [], 0
         first = max(first, (row << _BITS) - 1)
         last = min(last, (row << _BITS) + (1 << _BITS) - 1)
+    bounds = first, last
+    try:
+        return await _page(db, which, bounds, unclaimed, quarantined)
+    except Exception as error:
+        if not (is_malformed(error) or is_corrupt(error)):
+            raise
+    # Something in there is damaged, and the server gives the others up with it.
+    plain = replace(which, recipient="", credential="", sender="")
+    found, end = await _page(db, plain, bounds, unclaimed, quarantined)
+    return await _compare_here(db, which, found), end
+
+
+async def _page(
+    db: Session, which: QueueFilter, bounds: tuple[int, int], unclaimed: bool, quarantined: bool
+) -> tuple[list[int], int]:
     table, conditions, parameters = _conditions(which, unclaimed, quarantined)
     rows = await db.fetch(
         f"SELECT d.id, {conditions} FROM (SELECT * FROM delivery WHERE id > $1 AND id <= $2"  # noqa: S608
         f" ORDER BY id LIMIT {EXAMINED}) d {table} ORDER BY d.id",
-        first,
-        last,
+        *bounds,
         *parameters,
     )
     found = [identifier for identifier, matches in rows if matches]
     return found, rows[-1][0] if len(rows) == EXAMINED else 0
+
+
+async def _compare_here(db: Session, which: QueueFilter, found: Sequence[int]) -> list[int]:
+    """Those of `found` whose content matches; what is damaged matches nothing."""
+    matching: list[int] = []
+    for start in range(0, len(found), _COMPARED):
+        rows, _ = await read_past(db, _CONTENTS, found[start : start + _COMPARED])
+        matching += [i for i, recipients, facts in rows if matches(which, recipients, facts)]
+    return matching
 
 
 _FACTS = "convert_from(m.facts, 'UTF8')::json"
@@ -140,7 +177,12 @@ async def newest(db: Session) -> int:
 
 async def entries(db: Session, identifiers: Sequence[int]) -> list[QueueEntry]:
     """Those deliveries, in order of id. Damaged ones show what can be read of them."""
-    return [entry_of(row) for row in await db.fetch(_ENTRIES, list(identifiers))]
+    rows, torn = await read_past(db, _ENTRIES, identifiers)
+    if torn:
+        # The message cannot be read; the delivery beside it can.
+        rows += await db.fetch(_ENTRIES_ALONE, list(torn))
+        rows.sort(key=itemgetter(0))
+    return [entry_of(row) for row in rows]
 
 
 async def depths(db: Session) -> list[QueueDepth]:
@@ -179,8 +221,11 @@ async def _change(
 
 async def find_message(db: Session, message_id: str) -> Message | None:
     """A stored message, without its body. Raises Damaged."""
-    row = await db.fetchrow(
-        "SELECT message_id, facts, ref, header FROM message WHERE message_id = $1", message_id
+    row = await read_one(
+        db,
+        f"message {message_id}",
+        "SELECT message_id, facts, ref, header FROM message WHERE message_id = $1",
+        message_id,
     )
     return None if row is None else decode_message(*row)
 

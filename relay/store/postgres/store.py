@@ -19,6 +19,7 @@ from relay.store.lists import Lists
 from relay.store.postgres import bodies, claims, due, messages, owners, schema, transaction
 from relay.store.postgres.attempts import Attempts
 from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
+from relay.store.postgres.damage import by_index
 from relay.store.postgres.delays import Delays
 from relay.store.postgres.errors import translate
 from relay.store.postgres.fleet import Fleet
@@ -303,11 +304,28 @@ class PostgresStore(Lists):
     async def _claim(
         self, owner: Owner, operation: Operation[A, claims.Claimed], argument: A
     ) -> list[Delivery]:
-        deliveries, damaged = await self._writer.submit(
-            operation, argument, lambda lost: self._give_back(owner, lost)
-        )
-        self._faults.quarantined(damaged)
-        return deliveries
+        is_careful = False
+        while True:
+            try:
+                deliveries, damaged = await self._writer.submit(
+                    operation, argument, lambda lost: self._give_back(owner, lost)
+                )
+            except claims.Torn as torn:
+                if not await self._set_apart(torn) and is_careful:
+                    raise StoreUnavailable(f"The database {self._place} failed: {torn}") from torn
+                if not is_careful:
+                    operation, is_careful = by_index(operation), True
+            else:
+                self._faults.quarantined(damaged)
+                return deliveries
+
+    async def _set_apart(self, torn: claims.Torn) -> bool:
+        """False where it is none of them that cannot be read."""
+        unreadable = await self._questions.ask(claims.unreadable, torn.identifiers)
+        for identifier in unreadable:
+            await self._writer.submit(claims.quarantine, identifier)
+        self._faults.quarantined(list(unreadable.values()))
+        return bool(unreadable)
 
     def _give_back(self, owner: Owner, lost: claims.Claimed | None) -> None:
         """Nobody waits for these claims any more: without this they would stay for ever."""

@@ -69,10 +69,15 @@ def page(
 
 
 _ROW_OF = "SELECT id FROM message WHERE message_id = ?"
-_FACTS = "json_extract(CAST(m.facts AS TEXT), '$.{}')"
+# What is damaged is no JSON, and matches nothing.
+_FACTS = (
+    "CASE WHEN json_valid(CAST(m.facts AS TEXT))"
+    " THEN json_extract(CAST(m.facts AS TEXT), '$.{}') END"
+)
 _TO = (
-    "EXISTS (SELECT 1 FROM json_each(CAST(d.recipients AS TEXT)) AS r"
-    " WHERE lower(json_extract(r.value, '$.address')) = ?)"
+    "EXISTS (SELECT 1 FROM json_each(CASE WHEN json_valid(CAST(d.recipients AS TEXT))"
+    " THEN CAST(d.recipients AS TEXT) ELSE '[]' END) AS r WHERE lower(CASE r.type"
+    " WHEN 'object' THEN json_extract(r.value, '$.address') END) = ?)"
 )
 
 
