@@ -366,7 +366,8 @@ class Dispatcher:
         return False
 
     def _wait_for_a_source(self, delivery: Delivery, plan: Plan, site: Site) -> None:
-        """None may send now. Where they only rest, it is due when the first of them has rested."""
+        """None may send now. Where they only rest, it is due when the first of them has rested; or
+        at once, for other nodes that have other sources of the pool."""
         rested = self._rested_of(plan, site)
         now, expires_at = self._wall(), delivery.message.expires_at
         if not rested:
@@ -390,6 +391,9 @@ class Dispatcher:
         else:
             until = self._reacting.first_end(site.line, rested)
             self._holding.close_line(delivery, until, self._reacting.because(site.line, rested))
+            if self._leaving.others_may_take(plan) and not self.narrows.is_crowded:
+                self._claims.leave(delivery)  # it is passed over here, and not by them
+                return
             rest = until - self._loop.time()
             # Not all in the same second.
             rest += self._rng.random() * min(60.0, rest / 10)

@@ -38,6 +38,10 @@ class Leaving:
             self.put_off(delivery, plan.pool, _LOOKED_AT_AGAIN_MS)
         return True
 
+    def others_may_take(self, plan: Plan) -> bool:
+        """Whether mail that cannot go from here now may go from an address of other nodes."""
+        return plan.pool in self.elsewhere.shared
+
     def put_off(self, delivery: Delivery, pool: str, wait_ms: int) -> None:
         """Have a delivery wait for a node with addresses of a pool, for about so long at most."""
         due_at = self._wall() + round(wait_ms * (1.0 + self._rng.random() / 10))

@@ -52,6 +52,11 @@ class Narrows:
     def __len__(self) -> int:
         return len(self._sets) + len(self._lines) + len(self._lanes)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many lines are closed that some may be forgotten before they open."""
+        return len(self._lines) > MOST_LINES // 2
+
     def keep_out(self, delivery: Delivery, lane: Lane) -> None:
         """There is no room in `lane` for mail of this line."""
         lane.is_short = True

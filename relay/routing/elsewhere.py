@@ -20,18 +20,22 @@ def find_elsewhere(config: Config, has: Callable[[str], bool], others: Iterable[
         if node.is_alive and node.report.state == "serving"
     }
     pools: dict[str, tuple[str, ...]] = {}
+    shared: set[str] = set()
     for name, pool in config.pools.items():
         # An address of weight 0 is never sent from.
         addresses = {str(source.address) for source in pool.sources if source.weight}
-        able = tuple(sorted(node for node, sources in theirs.items() if addresses & sources))
-        if able and not any(map(has, addresses)):
+        lacking = {address for address in addresses if not has(address)}
+        able = tuple(sorted(node for node, sources in theirs.items() if lacking & sources))
+        if able and lacking == addresses:
             pools[name] = able
+        elif able:
+            shared.add(name)
     sets = {
         name: stream.pool
         for name, stream in config.configuration_sets.items()
         if stream.pool in pools
     }
-    return Elsewhere(pools, sets)
+    return Elsewhere(pools, sets, frozenset(shared))
 
 
 def why_it_waited(pool: str, nodes: Sequence[str] = ()) -> str:

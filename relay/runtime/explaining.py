@@ -102,7 +102,9 @@ async def _explain(
         entry.configuration_set, entry.credential, entry.domain, plan, known.provider
     )
     usable = [candidate.address for candidate in plan.eligible if candidate.weight]
-    rest = all_rest(plan.pool, usable, held, now)
+    # Of other nodes it is not known whether theirs rest.
+    here = " on this node" if plan.pool in relay.fleet.elsewhere.shared else ""
+    rest = all_rest(f"{plan.pool}{here}", usable, held, now)
     return DeliveryExplanation(
         entry=entry,
         verdict=verdict(

@@ -127,10 +127,12 @@ class Share:
 class Elsewhere:
     """Mail that other living nodes are to carry, for they have source addresses of its pool and
     this node has none: what goes through one of `pools`, each with the names of those nodes, and so
-    that of `sets`, each with its pool, but for what was moved to another one."""
+    that of `sets`, each with its pool, but for what was moved to another one. Mail of `shared`
+    pools may go from here and from others, which have addresses of it that this node has not."""
 
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sets: Mapping[str, str] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.pools)

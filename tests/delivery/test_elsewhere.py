@@ -1,11 +1,13 @@
 """Mail that other nodes are to carry, and mail that they leave to this one."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from relay.feedback.restraints import Rest
 from relay.store.fleet_values import NOWHERE, Elsewhere
 from relay.store.values import Due, PutOff, QueueFilter, Want
 from tests.delivery.outgoing import Outgoing, make_config, now_ms
@@ -160,3 +162,38 @@ async def test_mail_of_other_nodes_is_no_lack_of_room_and_no_reason_to_ask_all_t
         await relay.until(lambda: len(asked) >= 4)
         assert asked[3] - asked[1] > 0.4
         assert not relay.scheduler._claiming.leaves_mail
+
+
+@pytest.mark.parametrize(
+    ("shared", "waits_for"), [(frozenset({"main"}), ""), (frozenset(), "rest")]
+)
+async def test_mail_whose_sources_rest_here_is_due_for_nodes_that_have_others(
+    tmp_path: Path, receiver: Receiver, shared: frozenset[str], waits_for: str
+) -> None:
+    async with in_a_fleet(tmp_path, receiver) as relay:
+        relay.scheduler.elsewhere(Elsewhere(shared=shared))
+        rest = Rest("127.0.0.2", receiver.address, time.monotonic() + 600, "it said so")
+        relay.scheduler.told(rest)
+        await relay.send("a@x.test")
+
+        async def is_given_back() -> bool:
+            return not (await relay.queue())[0].claimed
+
+        await relay.until(is_given_back)
+        (entry,) = await relay.queue()
+        assert entry.waits_for.partition(":")[0] == waits_for
+        assert (entry.due_at <= now_ms()) == bool(shared)
+        asked: list[Want] = []
+        find_due = relay.store.find_due
+
+        async def heard(want: Want) -> Due:
+            asked.append(want)
+            return await find_due(want)
+
+        relay.store.find_due = heard
+        await relay.until(lambda: len(asked) == 2)  # and it is not claimed here again and again
+        assert not (await relay.queue())[0].claimed
+        assert len(relay.scheduler._claims) == 0
+        if shared:
+            relay.scheduler.told(Rest("127.0.0.2", receiver.address, 0.0))
+            await relay.until_empty()

@@ -6,7 +6,7 @@ import pytest
 
 from relay.config.model import Config
 from relay.routing.elsewhere import find_elsewhere, why_it_waited
-from relay.store.fleet_values import Elsewhere, Node, NodeReport, NodeState
+from relay.store.fleet_values import NOWHERE, Elsewhere, Node, NodeReport, NodeState
 from tests.delivery.outgoing import make_config
 
 OURS, THEIRS = "127.0.0.2", "127.0.0.3"
@@ -42,8 +42,14 @@ def test_mail_that_no_other_node_can_send_stays_here(config: Config, others: lis
     assert not find_elsewhere(config, OURS.__eq__, others)
 
 
-def test_mail_that_both_can_send_is_carried_by_both(config: Config) -> None:
-    assert not find_elsewhere(config, lambda _: True, [node(OURS, THEIRS)])
+def test_mail_that_both_can_send_is_carried_by_both(tmp_path: Path, config: Config) -> None:
+    assert find_elsewhere(config, lambda _: True, [node(OURS, THEIRS)]) == NOWHERE
+    both = {"main": {"sources": [{"address": OURS}, {"address": THEIRS}]}}
+    config = make_config(tmp_path, pools=both, configuration_sets={"a": {"pool": "main"}})
+    other_address = find_elsewhere(config, OURS.__eq__, [node(THEIRS)])
+    assert other_address == Elsewhere(shared=frozenset({"main"}))
+    assert not other_address
+    assert find_elsewhere(config, OURS.__eq__, [node(OURS)]) == NOWHERE
 
 
 def test_an_address_that_is_never_sent_from_counts_for_nobody(tmp_path: Path) -> None:
