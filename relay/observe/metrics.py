@@ -321,6 +321,10 @@ class Metrics:
         self.fleet_member = self._gauge(
             "fleet_member", "1 while this relay is a living node of its fleet."
         )
+        self.fleet_clock_offset = self._gauge(
+            "fleet_clock_offset_seconds",
+            "By how much the clock of this host is ahead of the store's, by which the queue goes.",
+        )
         self.fleet_configuration_differs = self._gauge(
             "fleet_configuration_differs", "1 while another node has another configuration."
         )

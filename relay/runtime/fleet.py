@@ -13,10 +13,12 @@ from relay.config.common import differing, digest_of
 from relay.routing.elsewhere import find_elsewhere
 from relay.runtime import messages as say
 from relay.runtime.duties import leaves_duties
+from relay.runtime.gauges import wall_ms
 from relay.runtime.looking import GLANCE_S
 from relay.runtime.membership import FleetMembership, identity_of
 from relay.runtime.news import News
 from relay.runtime.shared_return_paths import SharedReturnPaths
+from relay.runtime.shared_time import SharedTime, Timekeeping
 from relay.store.fleet_values import Elsewhere, Membership, NewsKind, Node, NodeReport
 from relay.store.interface import StoreError
 from relay.store.values import QueueFilter
@@ -43,6 +45,9 @@ class InFleet:
         self.name = config.fleet.name
         self.elsewhere = Elsewhere()
         self.news = News(relay.log)
+        self.time = SharedTime(
+            relay.store.fleet, self._follow, relay.metrics, relay.log, wall=wall_ms
+        )
         self.return_paths = SharedReturnPaths(relay)
         self._relay = relay
         self._digest_of: tuple[object, str] = (None, "")
@@ -58,6 +63,8 @@ class InFleet:
     async def join(self) -> None:
         """Become a node, before there are workers. Raises `StoreError` and `OSError`."""
         relay = self._relay
+        if relay.store.is_shared:
+            await self.time.ask()
         self.membership = FleetMembership(
             relay.store.fleet,
             self.name,
@@ -69,6 +76,11 @@ class InFleet:
             log=relay.log,
         )
         await self.membership.join()
+
+    def _follow(self, time: Timekeeping) -> None:
+        """Here first; workers that are not there yet begin with it."""
+        self._relay.queue_clock.follow(time)
+        self._relay.tell_time(time)
 
     def attend(self) -> None:
         """There are workers: see to news from now on."""

@@ -19,6 +19,7 @@ from relay.limits.leases import Lease, LeaseRequest, Returned
 from relay.limits.slots import ReturnSlot, SlotGranted, SlotWanted, WantSlot
 from relay.limits.specs import Limit
 from relay.observe.merging import Family
+from relay.runtime.shared_time import Timekeeping
 from relay.store.fleet_values import Elsewhere, HeldDuty
 from relay.store.pauses import Pause
 from relay.store.values import Line, QueueFilter, Suspension, WarmupProgress
@@ -41,8 +42,8 @@ class Begin(Question[str]):
     """Start. The answer is an empty string once mail can be taken, else why it cannot.
 
     `configuration` is the pickled `Config` in force; `clock_offset` is by how many milliseconds the
-    queue's clock is behind the wall clock; `login_key` is what workers digest right logins with;
-    `duty` is what a scribe is to write for, where there are several nodes.
+    queue's clock is behind the wall clock; `login_key` is what workers digest right logins with.
+    Where there are several nodes the queue goes by `time`, and a scribe writes for its `duty`.
     """
 
     answer: ClassVar[Any] = str
@@ -54,6 +55,14 @@ class Begin(Question[str]):
     login_key: bytes = field(default=b"", repr=False)
     warmups: tuple[WarmupProgress, ...] = ()
     duty: HeldDuty | None = None
+    time: Timekeeping | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeIs:
+    """The time that nodes of a fleet share was corrected."""
+
+    time: Timekeeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,5 +451,6 @@ KINDS: tuple[type, ...] = (
     PausesAre,
     PausesChanged,
     ElsewhereIs,
+    TimeIs,
 )
 """Every message, in the order of their numbers on the line."""

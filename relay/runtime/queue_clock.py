@@ -5,6 +5,9 @@ a day would expire the whole queue, one set back a day would freeze it, and a ho
 find its mail too old. This clock passes on what drifts and leaves out what jumps: `now` is the wall
 time less all jumps since the process began. Dates in messages and logs are true wall times.
 
+In a fleet it is the time that the nodes share (`relay.runtime.shared_time`), which no wall clock of
+theirs decides on; dates of messages are in it too, for other nodes compare them with theirs.
+
 A restart begins anew from the wall clock; what has expired by then is still tried (see
 `relay.delivery.scheduler.spare`).
 """
@@ -12,6 +15,7 @@ A restart begins anew from the wall clock; what has expired by then is still tri
 from collections.abc import Callable
 from dataclasses import replace
 
+from relay.runtime.shared_time import Timekeeping
 from relay.store.values import NewMessage
 
 JUMP_MS = 5_000
@@ -34,10 +38,19 @@ class QueueClock:
         self._last_monotonic = monotonic()
         self._last_wall = wall()
         self.offset = offset
+        self._shared: Timekeeping | None = None
+
+    def follow(self, shared: Timekeeping) -> None:
+        """Be the time that the fleet shares from now on."""
+        self._shared = shared
 
     def now(self) -> int:
         """UTC milliseconds, less the jumps."""
         monotonic, wall = self._monotonic(), self._wall()
+        if self._shared is not None:
+            shared = self._shared.time(monotonic)
+            self.offset = wall - shared
+            return shared
         jump = round((wall - self._last_wall) - (monotonic - self._last_monotonic) * 1000)
         self._last_monotonic, self._last_wall = monotonic, wall
         if abs(jump) > JUMP_MS:
@@ -50,5 +63,9 @@ class QueueClock:
         self.now()
         if not self.offset:
             return new
-        message = replace(new.message, expires_at=new.message.expires_at - self.offset)
+        message = replace(
+            new.message,
+            accepted_at=new.message.accepted_at - (self.offset if self._shared else 0),
+            expires_at=new.message.expires_at - self.offset,
+        )
         return replace(new, message=message, due_at=new.due_at - self.offset)

@@ -61,6 +61,7 @@ class Scribe(Subordinate):
             say.Prepare: self._prepare,
             say.PutInForce: self._put_in_force,
             say.Abandon: self._abandon,
+            say.TimeIs: lambda message: self.queue_clock.follow(message.time),
             say.Report: lambda _: say.State(0, 0),
             say.TellDestinations: lambda _: self.events.states(),
             say.TryDestination: lambda q: self.events.test(q.name),
@@ -78,6 +79,8 @@ class Scribe(Subordinate):
         self.queue_clock = QueueClock(
             time.monotonic, wall_ms, lambda _: None, offset=message.clock_offset
         )
+        if message.time is not None:
+            self.queue_clock.follow(message.time)
         config = pickle.loads(message.configuration)  # noqa: S301 - from our own supervisor
         try:
             try:

@@ -50,7 +50,7 @@ class Staff:
             "relay.runtime.scribe",
             begin=self._begin_scribe,
             handlers=lambda _: {say.PausesChanged: lambda _: self._pauses_changed()},
-            joined=lambda _: None,
+            joined=self._switchboard.tell_time,
             lost=self._scribe_lost,
             changed=lambda: None,
             lock=lock,

@@ -54,6 +54,7 @@ from relay.runtime.reason import reason
 from relay.runtime.reins import SupervisorReins
 from relay.runtime.reload import Reloader
 from relay.runtime.restraining import Restraining
+from relay.runtime.shared_time import Timekeeping
 from relay.runtime.staff import Staff
 from relay.runtime.suspender import Suspender
 from relay.runtime.upkeep import start_upkeep
@@ -204,6 +205,12 @@ class Supervisor:
         if self._is_staffed:
             self.staff.crew.tell(say.ElsewhereIs(elsewhere))
 
+    def tell_time(self, time: Timekeeping) -> None:
+        """Likewise, scribe and workers."""
+        if self._is_staffed:
+            for crew in (self.staff.crew, self.staff.scribe):
+                crew.tell(say.TimeIs(time))
+
     async def _start_holding_back(self) -> None:
         """What keeps mail from going: orders of operators, pauses, and what providers said."""
 
@@ -296,6 +303,7 @@ class Supervisor:
             self.staff.guard.blocks.in_force(),
             self._login_key,
             tuple(self.limiting.warmups.progress.values()),
+            time=self.fleet.time.known,
         )
 
     # Reloading

@@ -85,6 +85,12 @@ class Switchboard:
         member.link.tell(say.ElsewhereIs(self._relay.fleet.elsewhere))
         for rest in self._relay.restraining.rests():
             member.link.tell(say.Resting(rest))
+        self.tell_time(member)
+
+    def tell_time(self, member: Member) -> None:
+        """It may have been corrected meanwhile."""
+        if (time := self._relay.fleet.time.known) is not None:
+            member.link.tell(say.TimeIs(time))
 
     async def lost(self, member: Member) -> None:
         """Give up in its name what a worker held: first of all its mail, to the others."""

@@ -27,6 +27,7 @@ def start_upkeep(relay: "Supervisor") -> None:
         (relay.restraining.run(), "reactions to providers"),
         (relay.staff.ledger.run(), "ledger of metrics"),
         (_follow_the_clock(relay), "clock of the queue"),
+        (_follow_the_store(relay), "clock of the store"),
         (run_tls_duties(relay), "policies and reports of TLS"),
         (relay.suspender.run(), "suspensions"),
         (relay.forwarding.run(), "mail that was put off"),
@@ -48,6 +49,13 @@ async def _follow_the_clock(relay: "Supervisor") -> None:
     while True:
         relay.queue_clock.now()
         await asyncio.sleep(_EVERY)
+
+
+async def _follow_the_store(relay: "Supervisor") -> None:
+    while relay.store.is_shared:
+        await relay.fleet.time.look()
+        await asyncio.sleep(_EVERY)
+    await asyncio.Event().wait()  # of an embedded store the clock is this host's
 
 
 async def _look_at_workers(relay: "Supervisor") -> None:

@@ -93,6 +93,7 @@ class Worker(Subordinate):
             say.LimitChanged: self._limit_changed,
             say.Resting: lambda message: self.scheduler.told(message.rest),
             say.HowMuchFlows: self._flow,
+            say.TimeIs: lambda message: self.queue_clock.follow(message.time),
             say.ElsewhereIs: lambda message: self.scheduler.elsewhere(message.elsewhere),
         }
         await self._connect(line, handlers)
@@ -110,6 +111,8 @@ class Worker(Subordinate):
         self.queue_clock = QueueClock(
             time.monotonic, wall_ms, self._clock_jumped, offset=message.clock_offset
         )
+        if message.time is not None:
+            self.queue_clock.follow(message.time)
         self.gatekeeper.know(message.blocks)
         try:
             await self._start(self._share(message.configuration))

@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.runtime.queue_clock import JUMP_MS, QueueClock
+from relay.runtime.shared_time import Timekeeping
+from tests.contract.making import make_new
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 
 class Host:
@@ -63,3 +66,22 @@ def test_the_clock_never_runs_faster_or_slower_than_corrections_allow(
         later = host.clock.now()
         assert abs((later - now) - seconds * 1000) <= JUMP_MS + 1
         now = later
+
+
+def test_in_a_fleet_the_wall_clock_of_a_node_decides_nothing() -> None:
+    host = Host()
+    host.clock.follow(Timekeeping(host.seconds, host.wall_ms - HOUR_MS))
+    before = host.clock.now()
+    host.passes(1, drift_ms=-DAY_MS)
+    assert host.clock.now() == before + 1_000
+    assert host.jumps == []
+
+
+def test_what_a_node_an_hour_ahead_accepts_is_queued_in_the_time_of_the_fleet() -> None:
+    host = Host()
+    host.clock.follow(Timekeeping(host.seconds, host.wall_ms - HOUR_MS))
+    new = make_new("a@x.test", due_at=host.wall_ms)
+    queued = host.clock.in_queue_time(new)
+    assert queued.due_at == host.clock.now() == host.wall_ms - HOUR_MS
+    assert queued.message.accepted_at == new.message.accepted_at - HOUR_MS
+    assert queued.message.expires_at == new.message.expires_at - HOUR_MS
