@@ -8,17 +8,18 @@ claimed is there for the others. No transaction is open while anybody speaks SMT
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from relay.observe.logging import Logger, make_logger
-from relay.store.codec import Damaged
 from relay.store.faults import Faults
-from relay.store.interface import BodyDamaged, StoreError, StoreUnavailable
+from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.lists import Lists
 from relay.store.postgres import bodies, claims, due, messages, owners, schema, transaction
 from relay.store.postgres.attempts import Attempts
-from relay.store.postgres.bodies import CHUNK, ChunkingWriter, Work
+from relay.store.postgres.bodies import ChunkingWriter, Work
+from relay.store.postgres.burial import Burial
 from relay.store.postgres.damage import by_index
 from relay.store.postgres.delays import Delays
 from relay.store.postgres.errors import translate
@@ -40,8 +41,10 @@ from relay.store.postgres.suppressions import suppressions
 from relay.store.postgres.suspensions import Suspensions
 from relay.store.postgres.tls_tallies import TlsTallies
 from relay.store.postgres.unclassified import Unclassified
+from relay.store.postgres.undoing import Undoing
 from relay.store.postgres.warmups import Warmups
 from relay.store.postgres.writer import Writer
+from relay.store.reading import Reading
 from relay.store.values import (
     Accepted,
     Delivery,
@@ -57,11 +60,7 @@ from relay.store.values import (
 
 A = TypeVar("A")
 
-_FREED_AT_ONCE = 1_000  # claims of an owner that has ended
-_BURY_EVERY = 1.0  # seconds between two looks for the dead, of each worker
 _SWEEP_EVERY = 600.0
-_UNDO_AGAIN = 1.0  # seconds; what is undone while the database is away
-_UNDO_FOR = 3600.0
 
 
 class PostgresStore(Lists):
@@ -93,11 +92,8 @@ class PostgresStore(Lists):
         self._on_suppressed = on_suppressed
         self._log = log or make_logger()
         self._faults = Faults(self._log, on_error)
-        self._clock = clock
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._undoing = Undoing(self._log, clock)
         self._sweeping: asyncio.Task[None] | None = None
-        self._buried_at = -_BURY_EVERY
-        self._open = False
         self._side = Side(place, self._faults.failed)
         self._noting = Side(place, self._faults.failed)
         self._notes = Notes(self._noting.work)
@@ -106,6 +102,13 @@ class PostgresStore(Lists):
         super().__init__(operations(writer, questions, permit_clock))
         self._writer = writer
         self._questions = questions
+        self._reading = Reading(
+            spilled=partial(bodies.read, self),
+            inline=questions.asking(messages.body_of),
+            quarantine=writer.doing(claims.quarantine_message),
+            faults=self._faults,
+        )
+        self._burial = Burial(writer, questions, clock, self._log)
         self._news = news = News(place, self._log)
         self.fleet = Fleet(writer, questions, news)
         self.shares = Shares(writer)
@@ -138,7 +141,6 @@ class PostgresStore(Lists):
             session.terminate()
         self._writer.start()
         self._news.open()
-        self._open = True
         if not joining:
             self._sweeping = asyncio.create_task(self._sweep_for_ever())
 
@@ -159,12 +161,7 @@ class PostgresStore(Lists):
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
             self._sweeping = None
-        if self._open:
-            self._open = False
-            if self._undoing:
-                await asyncio.wait(self._undoing, timeout=5)
-            for task in tuple(self._undoing):
-                task.cancel()
+        await self._undoing.close()
         await self._news.close()
         await self._writer.close()
         await self._questions.close()
@@ -202,7 +199,7 @@ class PostgresStore(Lists):
             )
         except StoreError:
             if ref:
-                self._undo(lambda: self._discard(ref))
+                self._undoing.undo(lambda: self._discard(ref))
             raise
         if ref and not accepted.deliveries:
             await self._forget(ref)
@@ -217,7 +214,7 @@ class PostgresStore(Lists):
             if new.message.body.ref:
                 await self._forget(new.message.body.ref)
 
-        self._undo(withdraw)
+        self._undoing.undo(withdraw)
 
     async def _discard(self, ref: str) -> None:
         """Remove a body that no message names."""
@@ -235,7 +232,7 @@ class PostgresStore(Lists):
     async def register(self, name: str, lease_ms: int) -> Owner:
         """See `QueueStore`."""
         owner = await self._writer.submit(owners.register, (name, lease_ms))
-        await self._free_ended()
+        await self._burial.free_ended()
         return owner
 
     async def renew(self, owner: Owner, lease_ms: int) -> bool:
@@ -245,42 +242,11 @@ class PostgresStore(Lists):
     async def resign(self, owner: Owner) -> None:
         """See `QueueStore`."""
         await self._writer.submit(owners.resign, owner)
-        await self._free_ended()
-
-    async def _free_ended(self) -> None:
-        """Free what owners had claimed that have ended, in turns short enough for others."""
-        if not await self._questions.ask(owners.ended):
-            return
-        for epoch in await self._writer.submit(owners.inherit, None):
-            claimed = await self._questions.ask(claims.claimed_by, epoch)
-            doubtful = 0
-            for start in range(0, len(claimed), _FREED_AT_ONCE):
-                some = claimed[start:][:_FREED_AT_ONCE]
-                doubtful += await self._writer.submit(claims.free, (epoch, some))
-            await self._writer.submit(owners.forget, epoch)
-            if claimed:
-                self._log.warning(
-                    "freed what a worker had claimed that has ended",
-                    epoch=epoch,
-                    deliveries=len(claimed),
-                    being_sent=doubtful,
-                )
-
-    async def _bury(self, owner: Owner) -> None:
-        """Look for those who are silent, once a second at most."""
-        now = self._clock()
-        if now - self._buried_at < _BURY_EVERY:
-            return
-        self._buried_at = now
-        for name in await self._writer.submit(owners.bury, owner):
-            self._log.warning(
-                "a worker was silent for its lease: its mail is taken over", worker=name
-            )
-        await self._free_ended()
+        await self._burial.free_ended()
 
     async def claim(self, owner: Owner, now: int, limit: int) -> list[Delivery]:
         """See `QueueStore`."""
-        await self._bury(owner)
+        await self._burial.look(owner)
         return await self._claim(owner, claims.claim, (owner, now, limit))
 
     async def find_due(self, want: Want) -> Due:
@@ -293,7 +259,7 @@ class PostgresStore(Lists):
 
     async def claim_found(self, owner: Owner, ids: Sequence[int]) -> list[Delivery]:
         """See `QueueStore`."""
-        await self._bury(owner)
+        await self._burial.look(owner)
         return await self._claim(owner, claims.claim_found, (owner, ids))
 
     async def take(self, owner: Owner, which: QueueFilter) -> list[Delivery]:
@@ -333,36 +299,15 @@ class PostgresStore(Lists):
             deliveries, damaged = lost
             self._faults.quarantined(damaged)
             back = [(d.id, d.due_at) for d in deliveries]
-            self._undo(lambda: self.release(owner, back))
+            self._undoing.undo(lambda: self.release(owner, back))
 
     async def next_due(self, after: int = 0) -> int | None:
         """See `QueueStore`."""
         return await self._questions.ask(claims.next_due, after)
 
-    async def read_body(self, message: Message) -> AsyncIterator[bytes]:
+    def read_body(self, message: Message) -> AsyncIterator[bytes]:
         """See `QueueStore`."""
-        body = message.body
-        try:
-            if body.inline is None and body.ref:
-                async for block in bodies.read(self, body.ref, body.size):
-                    yield block
-                return
-            inline = body.inline
-            if inline is None:
-                inline = await self._questions.ask(messages.body_of, message.id)
-        except Damaged as error:
-            raise await self._quarantine(message, error) from error
-        if inline is None:
-            raise StoreUnavailable(f"Message {message.id} is not stored any more.")
-        for start in range(0, len(inline), CHUNK):
-            yield inline[start : start + CHUNK]
-
-    async def _quarantine(self, message: Message, damage: Damaged) -> StoreError:
-        """Set a message with a damaged body apart; the error to raise for it."""
-        if await self._writer.submit(claims.quarantine_message, message.id):
-            self._faults.quarantined([damage])
-            return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
-        return StoreUnavailable(f"Message {message.id} is not stored any more.")
+        return self._reading.read(message)
 
     async def note_sending(self, owner: Owner, deliveries: Sequence[int]) -> None:
         """See `QueueStore`."""
@@ -373,7 +318,7 @@ class PostgresStore(Lists):
         settled = await self._writer.submit(
             messages.settle,
             (owner, settlement),
-            lambda lost: self._undo(lambda: self._forget_settled(settlement, lost)),
+            lambda lost: self._undoing.undo(lambda: self._forget_settled(settlement, lost)),
             unhurried=True,
         )
         await self._forget_settled(settlement, settled)
@@ -395,28 +340,3 @@ class PostgresStore(Lists):
     async def release(self, owner: Owner, deliveries: Sequence[tuple[int, int]]) -> None:
         """See `QueueStore`."""
         await self._writer.submit(claims.release, (owner, deliveries))
-
-    # Cleaning up after callers who were cancelled, or told of a failure that may have been none
-
-    def _undo(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        task = asyncio.create_task(self._until_done(work))
-        self._undoing.add(task)
-        task.add_done_callback(self._undoing.discard)
-
-    async def _until_done(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Where the database is away, when it is back. What a process leaves undone that ends
-        before is sent all the same, and may be a duplicate."""
-        deadline = self._clock() + _UNDO_FOR
-        while True:
-            try:
-                await work()
-            except (StoreError, Damaged) as error:
-                if self._clock() > deadline or not self._open or isinstance(error, Damaged):
-                    self._log.warning(
-                        "could not undo what a caller had asked for who was not told of it",
-                        error=str(error),
-                    )
-                    return
-            else:
-                return
-            await asyncio.sleep(_UNDO_AGAIN)

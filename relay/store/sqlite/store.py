@@ -20,8 +20,9 @@ from relay.observe.logging import Logger, make_logger
 from relay.store.alone import Alone
 from relay.store.codec import Damaged
 from relay.store.faults import Faults
-from relay.store.interface import BodyDamaged, StoreError, StoreFull, StoreUnavailable
+from relay.store.interface import StoreError, StoreFull
 from relay.store.lists import Lists
+from relay.store.reading import Reading
 from relay.store.sqlite import claims, due, messages, operators
 from relay.store.sqlite.attempts import Attempts
 from relay.store.sqlite.ballast import Ballast
@@ -33,7 +34,7 @@ from relay.store.sqlite.prepare import check_joinable, mark_clean, prepare
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.requests import Operation
 from relay.store.sqlite.schema import connect
-from relay.store.sqlite.spool import BLOCK, Spool, SpoolingWriter
+from relay.store.sqlite.spool import Spool, SpoolingWriter
 from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suppressions import suppressions
 from relay.store.sqlite.suspensions import Suspensions
@@ -112,6 +113,12 @@ class SqliteStore(Lists):
         super().__init__(operations(writer, questions))
         self._writer = writer
         self._questions = questions
+        self._reading = Reading(
+            spilled=self._spool.read,
+            inline=self._bodies.asking(messages.body_of),
+            quarantine=writer.doing(claims.quarantine_message),
+            faults=self._faults,
+        )
         self.fleet = self.shares = Alone()
         self.outbox = Outbox(writer, questions)
         self.pauses = Pauses(writer, questions)
@@ -322,32 +329,8 @@ class SqliteStore(Lists):
     async def next_due(self, after: int = 0) -> int | None:
         return await self._questions.ask(claims.next_due, after)
 
-    async def read_body(self, message: Message) -> AsyncIterator[bytes]:
-        body = message.body
-        if body.inline is None and body.ref:
-            try:
-                async for block in self._spool.read(body.ref, body.size):
-                    yield block
-            except Damaged as error:
-                raise await self._quarantine(message, error) from error
-            return
-        inline = body.inline
-        if inline is None:
-            try:
-                inline = await self._bodies.ask(messages.body_of, message.id)
-            except Damaged as error:
-                raise await self._quarantine(message, error) from error
-        if inline is None:
-            raise StoreUnavailable(f"Message {message.id} is not stored any more.")
-        for start in range(0, len(inline), BLOCK):
-            yield inline[start : start + BLOCK]
-
-    async def _quarantine(self, message: Message, damage: Damaged) -> StoreError:
-        """Set a message with a damaged body apart; the error to raise for it."""
-        if await self._writer.submit(claims.quarantine_message, message.id):
-            self._faults.quarantined([damage])
-            return BodyDamaged(f"The body of message {message.id} is damaged: {damage}")
-        return StoreUnavailable(f"Message {message.id} is not stored any more.")
+    def read_body(self, message: Message) -> AsyncIterator[bytes]:
+        return self._reading.read(message)
 
     async def note_sending(self, owner: Owner, deliveries: Sequence[int]) -> None:
         """Nothing is noted: a commit for each message would cost more than it tells."""
