@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from relay.config.load import load_config
-from relay.config.model import Config
+from relay.config.model import Config, Shutdown
 from relay.config.units import parse_duration
 from relay.observe.metrics import Metrics
+from relay.runtime.main import ENDS_WITHIN_S
 
 ROOT = Path(__file__).parents[1]
 FLEET = ROOT / "deploy/fleet"
@@ -37,6 +38,12 @@ def test_the_service_does_not_run_as_root_and_keeps_its_files_to_itself() -> Non
     assert service["NoNewPrivileges"] == "yes"
     assert service["UMask"] == "0077"
     assert service["StateDirectoryMode"] == "0700"
+
+
+def test_the_service_is_given_the_time_that_its_end_takes() -> None:
+    unit = (ROOT / "deploy/relay.service").read_text()
+    [given] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert int(given) > Shutdown().grace + ENDS_WITHIN_S
 
 
 def test_the_container_does_not_run_as_root() -> None:
@@ -79,7 +86,8 @@ def test_a_relay_that_is_stopped_has_the_time_that_it_takes() -> None:
     config = load_config(FLEET / "relay.yaml", {})
     for name, service in read("compose.fleet.yaml")["services"].items():
         if name.startswith("relay-"):
-            assert parse_duration(service["stop_grace_period"]) > config.shutdown.grace + 10
+            given = parse_duration(service["stop_grace_period"])
+            assert given > config.shutdown.grace + ENDS_WITHIN_S
             assert "/readyz" in service["healthcheck"]["test"][-1]
 
 
@@ -222,5 +230,9 @@ def test_a_pod_is_not_root_may_nothing_and_has_time_to_drain() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     command = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert command[0] == "sleep"
-    assert pod()["terminationGracePeriodSeconds"] > int(command[1]) + config.shutdown.grace + 10
+    found = re.fullmatch(r"sleep (\d+); exec relay drain --timeout (\S+)", command[-1])
+    assert found is not None
+    assert command[:-1] == ["sh", "-c"]
+    before = int(found[1]) + parse_duration(found[2])
+    given = pod()["terminationGracePeriodSeconds"]
+    assert given > before + config.shutdown.grace + ENDS_WITHIN_S

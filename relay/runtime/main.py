@@ -5,6 +5,7 @@ graceful end, 1 where the relay could not start or did not end well.
 """
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -18,6 +19,12 @@ from relay.observe.logging import Logger, make_logger
 from relay.runtime.loops import new_loop
 from relay.runtime.notify import notify, watchdog_interval
 from relay.runtime.supervisor import StartError, Supervisor
+
+ENDS_WITHIN_S = 25
+"""Beyond the grace period, at the most: for workers that hang, for the scribe to file what the
+others have left, and for a database that is silent. Then the kernel ends what is left of the relay.
+"""
+_HURRIES_WITHIN_S = 10
 
 
 def serve(path: Path) -> int:
@@ -88,12 +95,15 @@ async def _start(relay: Supervisor, stop: asyncio.Event, log: Logger) -> bool:
 
 
 async def _stop(relay: Supervisor, hurry: asyncio.Event, log: Logger) -> bool:
-    """Stop within the grace period, or at once where `hurry` is set; whether all went well."""
+    """Stop within the grace period, or at once where `hurry` is set; whether all went well. Should
+    it hang the process is ended all the same: what it held is free when its lease has run out."""
+    signal.alarm(math.ceil(relay.config.shutdown.grace) + ENDS_WITHIN_S)
     stopping = asyncio.create_task(relay.stop(), name="stop")
     hurried = asyncio.create_task(hurry.wait())
     await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
     hurried.cancel()
     if not stopping.done():
+        signal.alarm(_HURRIES_WITHIN_S)
         log.warning("second signal: ending at once; what is unfinished stays in the queue")
         stopping.cancel()
     [error] = await asyncio.gather(stopping, return_exceptions=True)
