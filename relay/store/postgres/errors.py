@@ -93,6 +93,17 @@ _ADVICE = {
 def _advice(error: BaseException, code: str) -> str:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "The database {place} does not answer."
+    if "rejected SSL upgrade" in str(error):
+        return (
+            "The database {place} offers no TLS, and sslmode in store.url demands it: have the"
+            " server offer it (ssl = on), or demand less."
+        )
+    if "unsupported startup parameter" in str(error):
+        return (
+            "The database {place} is behind a pooler, which refuses the settings of a session:"
+            " {error}. Name the server itself in store.url; the sessions of a relay are few, and"
+            " last."
+        )
     if isinstance(error, OSError):
         return "The database {place} cannot be reached: {error}"
     return "The database {place} failed: {error}" + (f" ({code})" if code else "")

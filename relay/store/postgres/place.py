@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
@@ -19,6 +19,7 @@ COMMAND_TIMEOUT = 20.0  # seconds; a server that says nothing for so long is giv
 PATIENCE = 10.0  # seconds; likewise, where somebody waits behind it
 
 SCHEMA = "relay"
+OLDEST = 14  # of PostgreSQL
 
 _SESSION: Mapping[str, str] = {
     "search_path": SCHEMA,
@@ -34,6 +35,15 @@ _SESSION: Mapping[str, str] = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+_SETTINGS = (
+    "SELECT current_setting('server_version_num')::int, current_setting('search_path'),"
+    " current_setting('synchronous_commit')"
+)
+_FILES = ("sslrootcert", "sslcert", "sslkey")
+_POOLED = (
+    "does not heed the settings that a session begins with: a pooler such as PgBouncer is in"
+    " between. Name the server itself in store.url; the sessions of a relay are few, and last."
+)
 # Commits that wait for less than the local disk, or for less of a standby than it was told to.
 _WEAKER = ("off", "local", "remote_write")
 
@@ -83,6 +93,8 @@ class Place:
     async def reach(self, *_: object, **arguments: Any) -> Any:
         """A connection of the driver to the server that will do; also for its pools. Raises what
         the driver raises."""
+        if fault := missing_file(self.url):
+            raise StoreUnavailable(fault)
         password = self.password()  # read for each: it may have been changed
         return await self._hosts.connect(
             lambda url, within: asyncpg.connect(
@@ -100,16 +112,39 @@ class Place:
         except Exception as error:  # the driver raises errors of many kinds
             raise translate(error, self) from error
         try:
-            if durable:
-                await _make_durable(connection)
+            await self._begin(connection, durable=durable)
         except Exception as error:
             connection.terminate()
             raise translate(error, self) from error
         return connection
 
+    async def _begin(self, connection: Session, *, durable: bool) -> None:
+        """A commit must mean that the message is on stable storage, whatever the defaults of the
+        database or of the user are; stronger settings of theirs stay. Raises StoreUnavailable."""
+        version, path, commit = await connection.fetchrow(_SETTINGS) or (0, "", "")
+        if fault := unfit(version, path):
+            raise StoreUnavailable(f"The database {self} {fault}")
+        if durable and commit in _WEAKER:
+            await connection.execute("SET synchronous_commit = on")
 
-async def _make_durable(connection: Session) -> None:
-    """A commit must mean that the message is on stable storage, whatever the defaults of the
-    database or of the user are; stronger settings of theirs stay."""
-    if await connection.fetchval("SHOW synchronous_commit") in _WEAKER:
-        await connection.execute("SET synchronous_commit = on")
+
+def unfit(version: int, search_path: str) -> str:
+    """Why a server cannot hold the store, as a predicate: by its `server_version_num` and the
+    `search_path` that a session has which was told the relay's. Empty where it can."""
+    if version < OLDEST * 10_000:
+        return (
+            f"runs PostgreSQL {version // 10_000}: the relay needs {OLDEST} or newer. Upgrade the"
+            " server, or name another in store.url."
+        )
+    if search_path != SCHEMA:
+        return _POOLED
+    return ""
+
+
+def missing_file(url: str) -> str:
+    """The complaint about a certificate or key that a URL names and that is not there; or nothing.
+    The driver says only that some file is missing."""
+    for key, names in parse_qs(urlsplit(url).query).items():
+        if key in _FILES and not Path(names[-1]).is_file():
+            return f"There is no file {names[-1]}, which store.url names as {key}."
+    return ""
