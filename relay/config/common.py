@@ -16,6 +16,7 @@ OWN = frozenset(
         "data_dir",
         "tls",
         "listeners",
+        "returns",
         "metrics",
         "logging",
         "workers",

@@ -10,8 +10,10 @@ from tests.delivery.outgoing import make_config
 
 
 def test_what_is_a_nodes_own_does_not_make_it_differ(tmp_path: Path) -> None:
-    one = make_config(tmp_path)
-    other = one.model_copy(update={"hostname": "b.example.net", "workers": 7})
+    one = make_config(tmp_path, returns={"address": "192.0.2.1:25"})
+    other = make_config(
+        tmp_path, hostname="b.example.net", workers=7, returns={"address": "192.0.2.2:25"}
+    )
 
     assert differing(digest_of(one), digest_of(other)) == ()
 
