@@ -15,7 +15,7 @@ from relay.feedback.listed import Entries, listed
 from relay.feedback.policy import Policies
 from relay.mail.address import suppression_key
 from relay.observe.logging import Logger
-from relay.store.interface import QueueStore, StoreError
+from relay.store.interface import QueueStore, StoreError, StoreUnavailable
 from relay.store.values import Delivery, SuppressionReason
 
 FRESH_MS = 5_000
@@ -30,6 +30,7 @@ class _Question:
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.answer: Entries | None = None
+        self.fault: StoreError | None = None
 
 
 class Rechecking:
@@ -85,7 +86,13 @@ class Rechecking:
         question = self._next
         question.keys.update(keys)
         async with self._asking:
-            if question.answer is None:
+            if question.answer is None and question.fault is None:
                 self._next = _Question()
-                question.answer = await self._store.suppressions.reasons(tuple(question.keys))
+                try:
+                    question.answer = await self._store.suppressions.reasons(tuple(question.keys))
+                except StoreError as fault:
+                    question.fault = fault
+        if question.answer is None:
+            # For all who asked together: one after the other would wait for a silent store.
+            raise StoreUnavailable(str(question.fault))
         return question.answer

@@ -284,7 +284,7 @@ class Scheduler:
         self._claiming.expect(due_at, configuration_set)
 
     async def run(self) -> None:
-        """Work until cancelled or drained."""
+        """Work until cancelled or drained. Raises what a part of it fails with."""
         self._loops = [
             asyncio.create_task(self._claiming.run()),
             asyncio.create_task(self._renew_for_ever()),
@@ -292,7 +292,10 @@ class Scheduler:
             asyncio.create_task(self._unclassified.run()),
         ]
         try:
-            await asyncio.gather(*self._loops, return_exceptions=True)
+            done, _ = await asyncio.wait(self._loops, return_when=asyncio.FIRST_EXCEPTION)
+            for loop in done:
+                if not loop.cancelled():
+                    loop.result()
         finally:
             for loop in self._loops:
                 loop.cancel()

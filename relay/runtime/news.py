@@ -29,6 +29,7 @@ class News:
         self._handlers: Mapping[NewsKind, Handler] = {}
         self._again: tuple[NewsKind, ...] = ()
         self._heard: dict[NewsKind, None] = {}
+        self._failing: set[NewsKind] = set()
         self._woken = asyncio.Event()
 
     def hear(self, kind: NewsKind) -> None:
@@ -69,8 +70,14 @@ class News:
             try:
                 await handler()
             except StoreError as error:
-                self._log.error("news of the fleet is not seen to yet", news=kind, error=str(error))
+                if kind not in self._failing:  # told once, and tried again each second
+                    self._log.error(
+                        "news of the fleet is not seen to yet", news=kind, error=str(error)
+                    )
+                self._failing.add(kind)
                 failed.append(kind)
+            else:
+                self._failing.discard(kind)
         for kind in failed:
             self.hear(kind)
         return not failed

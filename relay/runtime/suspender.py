@@ -70,15 +70,20 @@ class Suspender:
         self._wake.set()
 
     async def run(self) -> None:
-        """End each suspension at its time, and free mail, for ever."""
+        """End each suspension at its time, and free mail, for ever. A store that fails is told once
+        and asked again."""
+        is_failing = False
         while True:
             try:
                 await self.refresh()
                 await self._free()
             except StoreError as error:
-                self._log.error("suspensions cannot be looked at", error=str(error))
+                if not is_failing:
+                    self._log.error("suspensions cannot be looked at", error=str(error))
+                is_failing = True
                 await asyncio.sleep(_AGAIN)
                 continue
+            is_failing = False
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds_left()):

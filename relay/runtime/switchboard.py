@@ -93,7 +93,17 @@ class Switchboard:
             member.link.tell(say.TimeIs(time))
 
     async def lost(self, member: Member) -> None:
-        """Give up in its name what a worker held: first of all its mail, to the others."""
+        """Give up in its name what a worker held; its mail, to the others, last: the store may not
+        answer for a while."""
+        if member.seat is not None:
+            member.seat.leave()
+        for visit, connection in member.take_back():
+            self._relay.staff.door.offer(visit, connection)
+        for credential in member.logins.elements():
+            self._relay.staff.guard.log_out(credential)
+        for visit in member.visits.elements():
+            self._relay.staff.door.closed(visit)
+        self._relay.staff.ledger.close_account(member)
         if member.owner is not None and not self._relay.stopping:
             try:
                 await self._relay.store.resign(member.owner)
@@ -104,12 +114,3 @@ class Switchboard:
                     error=str(error),
                 )
             self._relay.staff.crew.tell(say.MailIsDue(self._relay.queue_clock.now()))
-        if member.seat is not None:
-            member.seat.leave()
-        for visit, connection in member.take_back():
-            self._relay.staff.door.offer(visit, connection)
-        for credential in member.logins.elements():
-            self._relay.staff.guard.log_out(credential)
-        for visit in member.visits.elements():
-            self._relay.staff.door.closed(visit)
-        self._relay.staff.ledger.close_account(member)

@@ -55,3 +55,20 @@ async def test_news_that_never_ends_keeps_nothing_from_being_read_anew() -> None
         await read.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_store_that_stays_away_is_told_once_and_tried_each_time() -> None:
+    lines = Lines()
+    news = News(make_logger("json", "info", lines))  # type: ignore[arg-type]
+    tried: list[int] = []
+
+    async def fail() -> None:
+        tried.append(1)
+        raise StoreUnavailable("away")
+
+    news.handle({"pauses": fail})
+    news.hear("pauses")
+    for _ in range(3):
+        assert not await news.see_to_it()
+    assert len(tried) == 3
+    assert len(lines.of("news of the fleet is not seen to yet")) == 1
