@@ -1,14 +1,16 @@
-"""A host that lacks addresses, as another machine does: all tests run on one."""
+"""Another machine, which lacks addresses or has another clock: all tests run on one."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 # Python imports this at the start of each process of the relay. Binding is all that the relay does
-# with a source address that the kernel could refuse.
+# with a source address that the kernel could refuse; these are all the clocks that say a date.
 _SITECUSTOMIZE = """
-import errno, os, socket
+import errno, os, socket, time
 
 _bind = socket.socket.bind
+_ahead = {ahead}
+_time, _time_ns = time.time, time.time_ns
 
 def bind(self, address):
     with open(os.environ["RELAY_TEST_LACKS"]) as lacks:
@@ -17,15 +19,18 @@ def bind(self, address):
     return _bind(self, address)
 
 socket.socket.bind = bind
+if _ahead:
+    time.time = lambda: _time() + _ahead
+    time.time_ns = lambda: _time_ns() + _ahead * 10**9
 """
 
 
 class Host:
-    """Start a relay with its `env`."""
+    """Start a relay with its `env`. Its clock is so many seconds `ahead`."""
 
-    def __init__(self, directory: Path, lacks: Iterable[str]) -> None:
+    def __init__(self, directory: Path, lacks: Iterable[str] = (), ahead: int = 0) -> None:
         directory.mkdir()
-        (directory / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+        (directory / "sitecustomize.py").write_text(_SITECUSTOMIZE.format(ahead=ahead))
         self._lacks = directory / "lacks"
         self.lack(lacks)
         self.env = {"PYTHONPATH": str(directory), "RELAY_TEST_LACKS": str(self._lacks)}

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.admin.client import Client
+from relay.admin.endpoints import NODES, Nothing
 from relay.signing.return_path_keys import FILE_NAME
 from tests.e2e.program import Program, wait_until
 from tests.e2e.receiver import Receiver
@@ -11,8 +13,9 @@ from tests.e2e.receiver import Receiver
 
 def configuration(node: Program) -> dict[str, tuple[int, str]]:
     """What each node follows, and what keeps it from it, as `node` shows it."""
-    reports = [(one["node"]["name"], one["node"]["report"]) for one in node.json("nodes")]
-    return {n: (report["configuration_epoch"], report["problem"]) for n, report in reports}
+    shown = Client(node.directory / "data").call(NODES, Nothing())
+    reports = [(one.node.name, one.node.report) for one in shown]
+    return {name: (report.configuration_epoch, report.problem) for name, report in reports}
 
 
 @pytest.fixture
@@ -72,3 +75,13 @@ def test_a_node_that_lacks_a_key_keeps_what_it_has_and_is_flagged(nodes) -> None
     assert epoch == 0
     assert key.name in problem
     assert "cannot follow" in a.run("nodes").stdout
+
+    # It does not start with it either, and says why; the other goes on.
+    b.stop()
+    with pytest.raises(AssertionError, match=rf"could not start.*{key.name}"):
+        b.start()
+    assert b.process.wait(30) == 1
+    a.send()
+    key.write_bytes((a.directory / "dkim" / key.name).read_bytes())
+    b.start()
+    wait_until(lambda: configuration(a)["b"] == (1, ""), what="b follows")
