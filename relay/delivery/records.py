@@ -27,9 +27,10 @@ class Records:
         dialogue: Dialogue | None,
         now: int,
     ) -> Attempt | None:
-        """What is kept of an attempt that ended at `now` (UTC ms); None where nothing is."""
+        """What is kept of an attempt that ended at `now` (UTC ms); None where nothing is. One that
+        may have sent what had arrived already counts as failed: somebody will ask."""
         failed = any(result.kind != "delivered" for result in results)
-        if not (self._failed if failed else self._delivered):
+        if not (self._failed if failed or delivery.doubtful else self._delivered):
             return None
         pool, source = (lane.pool, lane.way.path.source) if lane else ("", "")
         return Attempt(
@@ -44,12 +45,20 @@ class Records:
             peer=str(dialogue.peer) if dialogue else results[0].remote if results else "",
             tls=dialogue.peer.tls if dialogue else "",
             results=told(results),
-            dialogue=dialogue.lines() if dialogue else _setting_up(results),
+            dialogue=(
+                *(_TAKEN_OVER if delivery.doubtful else ()),
+                *(dialogue.lines() if dialogue else _setting_up(results)),
+            ),
         )
 
     def given_up(self, delivery: Delivery, reason: str, now: int) -> Attempt | None:
         """What is kept of a delivery that was given up at `now` without an attempt."""
         return given_up(delivery, "expired", reason, now) if self._failed else None
+
+
+_TAKEN_OVER = (
+    DialogueLine(0, "note", "a worker died while it was sending this: it may have come twice"),
+)
 
 
 def _setting_up(results: Sequence[RecipientResult]) -> tuple[DialogueLine, ...]:

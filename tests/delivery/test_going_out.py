@@ -82,10 +82,14 @@ async def test_a_lease_that_runs_out_in_the_middle_stops_the_message(
     assert len(receiver.messages) == 1
 
 
-async def test_what_a_dead_owner_was_sending_is_counted_and_sent(tmp_path: Path) -> None:
+async def test_what_a_dead_owner_was_sending_is_counted_and_sent_and_told_of_later(
+    tmp_path: Path,
+) -> None:
     async with (
         Receiver() as receiver,
-        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+        Outgoing(
+            make_config(tmp_path, route=receiver.address, delivery={"dialogues": "failures"})
+        ) as relay,
     ):
         claim = relay.store.claim
 
@@ -93,10 +97,12 @@ async def test_what_a_dead_owner_was_sending_is_counted_and_sent(tmp_path: Path)
             return [replace(delivery, doubtful=True) for delivery in await claim(*args)]
 
         relay.store.claim = doubtful
-        await relay.send("a@example.test", offer=False)
+        message = await relay.send("a@example.test", offer=False)
         relay.scheduler.wake()
         await relay.until_empty()
         assert relay.metric("relay_possible_duplicates_total") == 1
+        (attempt,) = await relay.store.attempts.of(message.id, 10)
+        assert "may have come twice" in attempt.dialogue[0].text
     assert len(receiver.messages) == 1
 
 
