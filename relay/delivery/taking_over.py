@@ -9,7 +9,7 @@ between it puts it off again; should this one die, it is due mail like any other
 from collections.abc import Callable
 from typing import Protocol
 
-from relay.store.interface import QueueStore
+from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Delivery, Owner
 
 LOOK_SECONDS = 1.0
@@ -41,7 +41,8 @@ class TakingOver:
         self._reached: dict[str, int] = {}
 
     async def claim(self, owner: Owner, limit: int) -> list[Delivery]:
-        """Claim up to `limit` deliveries that waited for this node."""
+        """Claim up to `limit` deliveries that waited for this node. Raises `StoreError` where none
+        could be."""
         if self._clock() < self._look_at:
             return []
         self._look_at = self._clock() + LOOK_SECONDS
@@ -51,8 +52,14 @@ class TakingOver:
         for word in words:
             room = limit - len(claimed)
             most = min(room, self._pools.usable_of(word.partition(":")[2]))
-            if most > 0:
+            if most <= 0:
+                continue
+            try:
                 claimed += await self._claim_of(word, owner, most)
+            except StoreError:
+                if not claimed:
+                    raise
+                break  # what is claimed is ours by now: nobody else would send it
         return claimed
 
     async def _claim_of(self, word: str, owner: Owner, most: int) -> list[Delivery]:
