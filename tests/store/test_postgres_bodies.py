@@ -8,12 +8,14 @@ import pytest
 from relay.store.interface import BodyDamaged, Store, StoreUnavailable
 from relay.store.postgres import Place, bodies, messages, patience
 from relay.store.postgres import store as postgres_store
-from relay.store.postgres.bodies import CHUNK, ChunkingWriter
+from relay.store.postgres.bodies import Chunks
 from relay.store.postgres.session import Session
+from relay.store.reading import BLOCK
 from relay.store.values import Owner, Settlement
+from relay.store.writing import SpillingWriter
 from tests.contract.making import NOW, PostgresKind, make_new, read, write_body
 
-LARGE = b"a line of a large body\r\n" * (2 * CHUNK // 24) + b"its end\r\n"
+LARGE = b"a line of a large body\r\n" * (2 * BLOCK // 24) + b"its end\r\n"
 
 
 @pytest.fixture
@@ -94,19 +96,19 @@ async def test_a_body_that_grows_is_no_orphan_however_long_it_takes(
     writer = store.new_body()
     for _ in range(3):
         await age(session)
-        await writer.write(b"x" * CHUNK)
+        await writer.write(b"x" * BLOCK)
         assert await bodies.sweep(session) == 0
 
 
 async def test_what_comes_after_the_sweep_is_refused(store: Store, session: Session) -> None:
     writer, other = store.new_body(), store.new_body()
-    await writer.write(b"x" * CHUNK)
-    await other.write(b"x" * CHUNK)
+    await writer.write(b"x" * BLOCK)
+    await other.write(b"x" * BLOCK)
     body = await other.finish(simple_digest=b"s", relaxed_digest=None, eight_bit=False)
     await age(session)
     assert await bodies.sweep(session) == 2
     with pytest.raises(StoreUnavailable, match="swept up"):
-        await writer.write(b"x" * CHUNK)
+        await writer.write(b"x" * BLOCK)
     new = make_new(body=body)
     with pytest.raises(StoreUnavailable, match="swept up"):
         await store.insert(new, None)
@@ -155,7 +157,7 @@ async def test_a_part_that_is_written_twice_is_there_once(session: Session) -> N
             return await bodies.chunk_of(session, name, number)
 
     depot = _Twice()
-    writer = ChunkingWriter(depot, 1_000)
+    writer = SpillingWriter(lambda: Chunks(depot), 1_000, early=False)
     await writer.write(LARGE)
     body = await writer.finish(simple_digest=b"s", relaxed_digest=None, eight_bit=False)
     assert b"".join([block async for block in bodies.read(depot, body.ref, body.size)]) == LARGE

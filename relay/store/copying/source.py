@@ -11,11 +11,12 @@ from typing import Any
 
 from relay.store.copying.tables import MESSAGES, UNFILED, File, Table, converted, octets_of
 from relay.store.interface import StoreUnavailable
+from relay.store.reading import BLOCK
 from relay.store.sqlite.errors import translate
 from relay.store.sqlite.log.schema import NAME, connect_log
 from relay.store.sqlite.prepare import prepare
 from relay.store.sqlite.schema import connect_reading
-from relay.store.sqlite.spool import BLOCK, sync_directory
+from relay.store.sqlite.spool import sync_directory
 
 BATCH = 2_000
 BATCH_OCTETS = 8_000_000

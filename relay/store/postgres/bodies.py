@@ -19,9 +19,8 @@ from relay.store.codec import Damaged
 from relay.store.interface import StoreUnavailable
 from relay.store.postgres.damage import read_one
 from relay.store.postgres.session import Session, rows_of
-from relay.store.values import Body
+from relay.store.reading import BLOCK
 
-CHUNK = 256 * 1024
 ORPHANED = "1 hour"
 _NAME_OCTETS = 16
 _MOST_SWEPT = 1_000  # at a time
@@ -65,76 +64,29 @@ class Depot(Protocol):
     async def chunk(self, name: str, number: int) -> bytes | None: ...
 
 
-class ChunkingWriter:
-    """A `BodyWriter`: holds up to `inline_size` octets, and puts what is larger into chunks."""
+class Chunks:
+    """A `Spill`: the chunks of one body."""
 
-    def __init__(self, depot: Depot, inline_size: int) -> None:
+    def __init__(self, depot: Depot) -> None:
         self._depot = depot
-        self._inline_size = inline_size
-        self._parts: list[bytes] = []
-        self._held = 0
-        self._size = 0
         self._name = ""
         self._number = 0
         self._checksum = 0
         self._is_whole = True  # nothing has failed
 
-    @property
-    def in_memory(self) -> int:
-        """Octets held in memory."""
-        return self._held
+    async def append(self, block: bytes) -> None:
+        for start in range(0, len(block), BLOCK):
+            await self._put(block[start : start + BLOCK])
 
-    async def write(self, chunk: bytes) -> None:
-        """Raises StoreError when the database cannot take it."""
-        self._parts.append(chunk)
-        self._held += len(chunk)
-        self._size += len(chunk)
-        if self._size > self._inline_size and self._held >= CHUNK:
-            await self._flush()
+    async def complete(self) -> str:
+        self._must_be_whole()
+        return f"{self._name}-{self._checksum:08x}"
 
-    async def finish(
-        self,
-        *,
-        simple_digest: bytes,
-        relaxed_digest: bytes | None,
-        eight_bit: bool,
-        dots: bool | None = None,
-    ) -> Body:
-        """Raises StoreError when the body could not be stored."""
-        inline = None
-        reference = ""
-        if self._size > self._inline_size:
-            await self._flush()
-            self._must_be_whole()
-            reference = f"{self._name}-{self._checksum:08x}"
-        else:
-            inline = b"".join(self._parts)
-            self._parts.clear()
-        return Body(
-            size=self._size,
-            simple_digest=simple_digest,
-            relaxed_digest=relaxed_digest,
-            eight_bit=eight_bit,
-            inline=inline,
-            ref=reference,
-            dots=dots,
-        )
-
-    async def discard(self) -> None:
-        """Forget the body, unless a message names it."""
-        self._parts.clear()
-        self._held = 0
+    async def abandon(self) -> None:
         self._is_whole = False
         if self._name:
             name, self._name = self._name, ""
             await self._depot.remove(lambda db: discard(db, name))
-
-    async def _flush(self) -> None:
-        block = b"".join(self._parts)
-        self._parts.clear()
-        for start in range(0, len(block), CHUNK):
-            await self._put(block[start : start + CHUNK])
-        self._held = 0
 
     async def _put(self, block: bytes) -> None:
         self._must_be_whole()
@@ -214,7 +166,7 @@ def name_of(reference: str) -> str:
 
 
 def _split(reference: str) -> tuple[str, int]:
-    """Name and checksum. Raises Damaged for what `ChunkingWriter` did not write."""
+    """Name and checksum. Raises Damaged for what `Chunks` did not write."""
     name, _, checksum = reference.partition("-")
     try:
         if len(bytes.fromhex(name)) != _NAME_OCTETS:

@@ -18,7 +18,7 @@ from relay.store.interface import StoreError, StoreUnavailable
 from relay.store.lists import Lists
 from relay.store.postgres import bodies, claims, due, messages, owners, schema, transaction
 from relay.store.postgres.attempts import Attempts
-from relay.store.postgres.bodies import ChunkingWriter, Work
+from relay.store.postgres.bodies import Chunks, Work
 from relay.store.postgres.burial import Burial
 from relay.store.postgres.damage import by_index
 from relay.store.postgres.delays import Delays
@@ -57,6 +57,7 @@ from relay.store.values import (
     Suppressed,
     Want,
 )
+from relay.store.writing import SpillingWriter
 
 A = TypeVar("A")
 
@@ -173,9 +174,9 @@ class PostgresStore(Lists):
 
     # Accepting
 
-    def new_body(self) -> ChunkingWriter:
+    def new_body(self) -> SpillingWriter:
         """See `MessageStore`."""
-        return ChunkingWriter(self, self._inline_size)
+        return SpillingWriter(lambda: Chunks(self), self._inline_size, early=False)
 
     async def keep(self, work: Work) -> None:
         """A short transaction of its own, beside the group commit. Raises StoreError."""

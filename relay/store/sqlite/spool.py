@@ -22,10 +22,9 @@ from zlib import crc32
 
 from relay.store.codec import Damaged
 from relay.store.interface import StoreError, StoreUnavailable
+from relay.store.reading import BLOCK
 from relay.store.sqlite.errors import translate
-from relay.store.values import Body
 
-BLOCK = 256 * 1024
 THREADS = 4
 _NAME_OCTETS = 16
 
@@ -125,69 +124,21 @@ class Spool:
         return removed
 
 
-class SpoolingWriter:
-    """A `BodyWriter`: holds up to `inline_size` octets, and spills what is larger to a file."""
+class SpoolFile:
+    """A `Spill`: the file of one body, which the threads of `spool` write."""
 
-    def __init__(self, spool: Spool, inline_size: int) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._inline_size = inline_size
-        self._chunks: list[bytes] = []
-        self._held = 0
-        self._size = 0
         self._file = _File(spool)
-        self._spilled = False
 
-    @property
-    def in_memory(self) -> int:
-        return self._held
-
-    async def write(self, chunk: bytes) -> None:
-        """Raises StoreError when the spool cannot take it."""
-        self._chunks.append(chunk)
-        self._held += len(chunk)
-        self._size += len(chunk)
-        if self._size > self._inline_size and (self._held >= BLOCK or not self._spilled):
-            await self._flush()
-
-    async def finish(
-        self,
-        *,
-        simple_digest: bytes,
-        relaxed_digest: bytes | None,
-        eight_bit: bool,
-        dots: bool | None = None,
-    ) -> Body:
-        """Raises StoreError when the body could not be made durable."""
-        inline = None
-        reference = ""
-        if self._size > self._inline_size:
-            await self._flush()
-            reference = await self._spool.run(self._file.complete)
-        else:
-            inline = b"".join(self._chunks)
-            self._chunks.clear()
-        return Body(
-            size=self._size,
-            simple_digest=simple_digest,
-            relaxed_digest=relaxed_digest,
-            eight_bit=eight_bit,
-            inline=inline,
-            ref=reference,
-            dots=dots,
-        )
-
-    async def discard(self) -> None:
-        self._chunks.clear()
-        self._held = 0
-        if self._spilled:
-            await self._spool.run(self._file.abandon)
-
-    async def _flush(self) -> None:
-        block = b"".join(self._chunks)
-        self._chunks.clear()
-        self._spilled = True
+    async def append(self, block: bytes) -> None:
         await self._spool.run(lambda: self._file.append(block))
-        self._held = 0
+
+    async def complete(self) -> str:
+        return await self._spool.run(self._file.complete)
+
+    async def abandon(self) -> None:
+        await self._spool.run(self._file.abandon)
 
 
 class _File:

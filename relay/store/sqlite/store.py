@@ -34,7 +34,7 @@ from relay.store.sqlite.prepare import check_joinable, mark_clean, prepare
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.requests import Operation
 from relay.store.sqlite.schema import connect
-from relay.store.sqlite.spool import Spool, SpoolingWriter
+from relay.store.sqlite.spool import Spool, SpoolFile
 from relay.store.sqlite.sts_policies import StsPolicies
 from relay.store.sqlite.suppressions import suppressions
 from relay.store.sqlite.suspensions import Suspensions
@@ -54,6 +54,7 @@ from relay.store.values import (
     Suppressed,
     Want,
 )
+from relay.store.writing import SpillingWriter
 
 A = TypeVar("A")
 
@@ -214,8 +215,11 @@ class SqliteStore(Lists):
 
     # Accepting
 
-    def new_body(self) -> SpoolingWriter:
-        return SpoolingWriter(self._spool, self._inline_size)
+    def new_body(self) -> SpillingWriter:
+        return SpillingWriter(self._begin_file, self._inline_size, early=True)
+
+    def _begin_file(self) -> SpoolFile:
+        return SpoolFile(self._spool)
 
     async def insert(self, new: NewMessage, owner: Owner | None) -> Accepted:
         ref = new.message.body.ref
