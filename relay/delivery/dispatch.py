@@ -7,8 +7,7 @@ store: nothing is dropped.
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from random import Random
 from types import MappingProxyType
 from typing import Any
@@ -20,14 +19,13 @@ from relay.delivery.choosing import Choosing
 from relay.delivery.claims import Claims
 from relay.delivery.dead_ends import DeadEnds, SourceTester
 from relay.delivery.dialogue import Dialogue
-from relay.delivery.endings import NO_SOURCE_MS, Endings, is_expired
-from relay.delivery.finding import Finding, Homeless
+from relay.delivery.endings import Endings, is_expired
 from relay.delivery.handing_out import HandingOut, why_in
 from relay.delivery.holding import Holding
 from relay.delivery.lanes import Lane, Load, Way
 from relay.delivery.leaving import Leaving
 from relay.delivery.narrows import Narrows
-from relay.delivery.pacing import KEEP_SECONDS
+from relay.delivery.placing import Placing
 from relay.delivery.planning import Planning
 from relay.delivery.reacting import Reacting, sent_by
 from relay.delivery.shares import Shares
@@ -42,15 +40,13 @@ from relay.feedback.restraints import Complaint, Rest
 from relay.limits.gatekeeper import Decision, Gatekeeper
 from relay.limits.shapes import Shapes
 from relay.limits.specs import Limit
-from relay.limits.warmup import limits_in_force, warmup_key
+from relay.limits.warmup import limits_in_force
 from relay.observe.logging import Logger
 from relay.observe.metrics import Metrics
-from relay.routing.plan import Plan, RoutingFailure, no_source
 from relay.routing.router import Router
-from relay.routing.sites import Site
 from relay.routing.suspensions import Suspensions
 from relay.store.fleet_values import Elsewhere
-from relay.store.values import Delivery, QueueFilter, Suspension, WarmupProgress
+from relay.store.values import Delivery, QueueFilter, WarmupProgress
 
 _TAKEN_OVER = 500  # at once, of what waits for a pool
 _TAKEN_WHERE_SHORT = 20  # where a lane of the pool has as much as it can use
@@ -82,15 +78,10 @@ class Dispatcher:
         warmups: Mapping[str, WarmupProgress] = MappingProxyType({}),
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._claims = claims
         self._telling = telling
         self._aside = aside
-        self._suspensions = Suspensions()
         self._wall = wall
-        self._rng = rng
         self._rouse = rouse
-        self._log = log
-        self._later: set[int] = set()
         self._in_force: ChainMap[str, Limit] = ChainMap({}, {})
         self._ways = Ways(self._in_force)
         self._endings = Endings(config, claims, telling, unclassified, wall, rng)
@@ -100,10 +91,25 @@ class Dispatcher:
         )
         self._choosing = Choosing(self._ways, self._holding, rng)
         self._leaving = Leaving(claims, wall, rng)
-        self._finding = Finding(self._found, self._endings.unroutable, log)
         # The loop's seconds are the machine's, which the supervisor's rests are told in.
         self._reacting = Reacting(metrics, self._loop.time, complain=complain, rested=self._rested)
         self._planning = Planning(router, log)
+        self._placing = Placing(
+            config=config,
+            planning=self._planning,
+            choosing=self._choosing,
+            holding=self._holding,
+            reacting=self._reacting,
+            leaving=self._leaving,
+            endings=self._endings,
+            claims=claims,
+            aside=aside,
+            telling=telling,
+            ready=self._ready,
+            wall=wall,
+            rng=rng,
+            log=log,
+        )
         self._handing_out = HandingOut(
             limits=limits,
             claims=claims,
@@ -113,7 +119,7 @@ class Dispatcher:
             holding=self._holding,
             wall=wall,
             place=self.place,
-            place_anew=self._place_anew,
+            place_anew=self._placing.place_anew,
             ready=self._ready,
         )
         self.dead_ends = DeadEnds(
@@ -122,7 +128,7 @@ class Dispatcher:
             endings=self._endings,
             health=health,
             place=self.place,
-            place_from=self._place_from,
+            place_from=self._placing.place_from,
         )
         self._configure(config, router)
 
@@ -133,13 +139,13 @@ class Dispatcher:
         self._config, self._router = config, router
         self._planning.configure(router)
         self._handing_out.router = router
-        self._finding.configure(router)
         # What comes and goes at run time stays over what is configured.
         limits = limits_in_force(config, self._warmups)
         self._in_force.maps[1] = limits  # type: ignore[call-overload]  # only read
         self._ways.shapes = Shapes(config)
-        self._warming = Warming.of(config, limits)
-        self._choosing.warming = self._handing_out.warming = self._warming
+        warming = Warming.of(config, limits)
+        self._choosing.warming = self._handing_out.warming = warming
+        self._placing.configure(router, warming)
         self._holding.configure(config)
         self._reacting.rules = Rules.of(config)
         self.dead_ends.configure(config)
@@ -153,7 +159,7 @@ class Dispatcher:
     def suspend(self, suspensions: Suspensions) -> None:
         """Put the orders in force: mail that is meant leaves its lane, other sources take over.
         Attempts under way end as they began."""
-        self._suspensions = suspensions
+        self._placing.suspensions = suspensions
         if suspensions:
             self.place(self._ways.take_all(), fresh=False)
 
@@ -200,8 +206,8 @@ class Dispatcher:
     def waiting(self) -> set[int]:
         """The ids of all deliveries that wait."""
         waiting = (d.id for lane in self._ways.lanes() for d in lane.waiting)
-        finding = (d.id for d in self._finding.deliveries())
-        return self._later.union(waiting, finding, self._aside.ids)
+        finding = (d.id for d in self._placing.finding.deliveries())
+        return self._placing.later.union(waiting, finding, self._aside.ids)
 
     def known_providers(self) -> dict[str, str]:
         """The provider of each domain that is known to belong to one."""
@@ -209,196 +215,35 @@ class Dispatcher:
 
     def backlog(self) -> Backlog:
         """What waits, line by line."""
-        unplaced = len(self._later) + sum(1 for _ in self._finding.deliveries())
+        unplaced = len(self._placing.later) + sum(1 for _ in self._placing.finding.deliveries())
         return backlog_of(self._ways, unplaced, self._loop.time())
 
     def whereabouts(self, message_id: str) -> list[Found]:
         """Where the deliveries of a message wait here."""
         found = list(in_lanes(self._ways.lanes(), message_id, self._loop.time()))
-        asking = [d for d in self._finding.deliveries() if d.message.id == message_id]
+        asking = [d for d in self._placing.finding.deliveries() if d.message.id == message_id]
         return found + [Found(delivery.id, "asking DNS") for delivery in asking]
 
     def take_matching(self, which: QueueFilter) -> list[Delivery]:
         """What waits and `which` names, out of its lanes; its state and limit do not matter."""
         taken = [delivery for lane in self._ways.lanes() for delivery in lane.take_matching(which)]
-        return taken + self._finding.take_matching(which)
+        return taken + self._placing.finding.take_matching(which)
 
     def take_all(self) -> list[Delivery]:
         """Everything that waits, out of its lanes."""
-        return self._ways.take_all() + self._finding.take_all()
+        return self._ways.take_all() + self._placing.finding.take_all()
 
     def close(self) -> None:
         """Ask nothing any more."""
-        self._finding.close()
+        self._placing.finding.close()
 
     # Placing
 
     def place(
         self, deliveries: Iterable[Delivery], *, fresh: bool, avoid: Collection[str] = ()
     ) -> None:
-        """Put deliveries where they wait for their turn. `fresh` ones were accepted just now."""
-        now = self._wall()
-        self._choosing.forget_sibling()
-        for delivery in deliveries:
-            if delivery.due_at > now:
-                self._place_later(delivery, (delivery.due_at - now) / 1000)
-            else:
-                self._place(delivery, fresh, avoid, now)
-
-    def _place_later(self, delivery: Delivery, seconds: float) -> None:
-        """It was accepted to go later. Soon: then it waits here; else in the store.
-
-        The wish is as old as the message: a wall clock set back meanwhile makes it no longer.
-        """
-        if not delivery.attempts:
-            wished = (delivery.due_at - delivery.message.accepted_at) / 1000
-            seconds = max(0.0, min(seconds, wished))
-        if seconds > KEEP_SECONDS:
-            self._claims.give_back(delivery, delivery.due_at)
-        else:
-            self._later.add(delivery.id)
-            self._loop.call_later(seconds, self._place_due, delivery)
-
-    def _place_due(self, delivery: Delivery) -> None:
-        self._later.discard(delivery.id)
-        if self._claims.holds(delivery):
-            self._place(delivery, True, (), self._wall())
-
-    def _place_from(self, delivery: Delivery, avoid: Collection[str], site: Site) -> None:
-        """Put a delivery in the lane of another source than those to avoid."""
-        self._place(delivery, False, avoid, self._wall(), site)
-
-    def _place(
-        self,
-        delivery: Delivery,
-        fresh: bool,
-        avoid: Collection[str],
-        now: int,
-        site: Site | None = None,
-    ) -> None:
-        """`site` is where it goes, if that was asked just now."""
-        if self._endings.has_expired(delivery, now, self._why_it_waited):
-            return
-        try:
-            plan = self._planning.plan(delivery)
-        except RoutingFailure as failure:
-            self._endings.unroutable(delivery, failure)
-            return
-        if self._leaving.leaves(delivery, plan):
-            return
-        site = self._router.site(plan, delivery.domain) or site
-        if site is not None and delivery.message.tls_optional:
-            site = site.without_policy()
-        if self._suspensions and self._is_set_aside(delivery, plan, site):
-            return
-        if site is None:
-            self._finding.wait(Homeless(delivery, fresh, avoid), plan)
-            return
-        resting = self._reacting.resting(site.line)
-        lane = self._choosing.choose(plan, site, delivery, {*avoid, *resting} if resting else avoid)
-        if lane is None:
-            self._wait_for_a_source(delivery, plan, site)
-        elif lane.way.failure is not None and lane.way.down_until > self._loop.time():
-            self._endings.unreachable(delivery, lane, lane.way.failure)
-        elif not (
-            self._waits_to_warm_up(lane, plan, delivery)
-            or self._holding.keeps_out(lane, delivery, fresh)
-        ):
-            joins = lane.ends_with(delivery.message)
-            lane.put(delivery)
-            self._choosing.sibling = lane
-            if not joins:  # else it goes with the one before, over one connection
-                self._ready(lane)
-
-    def _found(self, homeless: Homeless, site: Site | None) -> None:
-        """The site of a delivery has become known, or (None) is to be asked for anew."""
-        if self._claims.holds(homeless.delivery):
-            self._place(homeless.delivery, homeless.fresh, homeless.avoid, self._wall(), site)
-
-    def _is_set_aside(self, delivery: Delivery, plan: Plan, site: Site | None) -> bool:
-        """Set a delivery aside where an operator's order means it."""
-        orders = self._orders(delivery, plan, site)
-        if orders:
-            self._aside.put(delivery, orders)
-        return bool(orders)
-
-    def _orders(self, delivery: Delivery, plan: Plan, site: Site | None) -> Sequence[Suspension]:
-        message = delivery.message
-        return self._suspensions.of(
-            message.configuration_set,
-            message.credential,
-            delivery.domain,
-            plan,
-            site.provider if site else "",
-        )
-
-    def _why_it_waited(self, delivery: Delivery) -> str:
-        """What mail that comes from the store has waited for there, as a clause."""
-        with suppress(RoutingFailure):
-            plan = self._router.plan(delivery.domain, delivery.message.configuration_set)
-            site = self._router.site(plan, delivery.domain)
-            if self._suspensions and (orders := self._orders(delivery, plan, site)):
-                return f"an operator had suspended {orders[0].kind} {orders[0].name}"
-            if site is not None and (rested := self._rested_of(plan, site)):
-                return self._reacting.because(site.line, rested)
-        return self._holding.why(delivery)
-
-    def _rested_of(self, plan: Plan, site: Site) -> list[str]:
-        """The sources of a plan that only rest for a site."""
-        resting = self._reacting.resting(site.line)
-        return [c.address for c in plan.eligible if c.weight > 0 and c.address in resting]
-
-    def _waits_to_warm_up(self, lane: Lane, plan: Plan, delivery: Delivery) -> bool:
-        """Where it is known that a source may not send more today its lane need not ask. True where
-        the delivery waits for it in the store."""
-        path, now, recipients = lane.way.path, self._loop.time(), len(delivery.recipients)
-        refusal = self._warming.standing_refusal(path.source, path.site.provider, now)
-        if refusal is None:
-            return False
-        seconds = self._warming.put_off(refusal, plan, recipients, now)
-        if seconds:
-            due_at = self._wall() + round(seconds * 1000)
-            due_at = min(due_at, delivery.message.expires_at)
-            self._claims.give_back(delivery, due_at, warmup_key(path.source))
-            return True
-        if not lane.held_by:
-            self._holding.hold(lane, refusal, recipients)
-        return False
-
-    def _wait_for_a_source(self, delivery: Delivery, plan: Plan, site: Site) -> None:
-        """None may send now. Where they only rest, it is due when the first of them has rested; or
-        at once, for other nodes that have other sources of the pool."""
-        rested = self._rested_of(plan, site)
-        now, expires_at = self._wall(), delivery.message.expires_at
-        if not rested:
-            reason, nobody = str(no_source(plan.pool, plan.candidates)), not plan.eligible
-            if nobody and self._config.store.is_shared:
-                self._leaving.put_off(delivery, plan.pool, NO_SOURCE_MS)
-                self._telling.postponed(delivery, reason)
-            else:
-                self._endings.postpone(delivery, reason)
-            # It is the same for all mail of the set, but for what was moved. What is in the store
-            # is not to be claimed and put off, one after the other.
-            if nobody and not delivery.pool:
-                self._holding.close_for_want_of_a_source(
-                    plan.configuration_set,
-                    NO_SOURCE_MS / 1000,
-                    is_over=lambda: self._router.has_source(plan.pool),
-                )
-        elif now >= expires_at:
-            # It may never have been tried; but it was the provider that would not have it.
-            self._endings.give_up(delivery, self._reacting.because(site.line, rested))
-        else:
-            until = self._reacting.first_end(site.line, rested)
-            self._holding.close_line(delivery, until, self._reacting.because(site.line, rested))
-            if self._leaving.others_may_take(plan) and not self.narrows.is_crowded:
-                self._claims.leave(delivery)  # it is passed over here, and not by them
-                return
-            rest = until - self._loop.time()
-            # Not all in the same second.
-            rest += self._rng.random() * min(60.0, rest / 10)
-            due_at = min(now + round(1000 * rest), expires_at)
-            self._claims.give_back(delivery, due_at, f"rest:{site.line}")
+        """See `Placing.place`."""
+        self._placing.place(deliveries, fresh=fresh, avoid=avoid)
 
     def _rested(self, source: str, line: str) -> None:
         """A source begins to rest: what waits for it goes elsewhere, or waits in the store."""
@@ -431,10 +276,6 @@ class Dispatcher:
     def put_back(self, lane: Lane, load: Load) -> None:
         """See `HandingOut.put_back`."""
         self._handing_out.put_back(lane, load)
-
-    def _place_anew(self, load: Load) -> None:
-        for delivery in load:
-            self._place(delivery, False, (), self._wall())
 
     def on_the_list(self, delivery: Delivery, results: Results) -> None:
         """See `Endings.on_the_list`."""

@@ -186,10 +186,10 @@ async def test_a_reload_plans_waiting_mail_anew(tmp_path: Path) -> None:
         Receiver() as receiver,
         Outgoing(make_config(tmp_path, route=receiver.address, configuration_sets=sets)) as relay,
     ):
-        relay.scheduler._dispatcher._claims.give_back = lambda *_: None  # keep it here
+        relay.scheduler._claims.give_back = lambda *_: None  # keep it here
         await relay.send("b@example.test")
         await relay.until(lambda: relay.lines.of("delivery attempt") or True)
-        del relay.scheduler._dispatcher._claims.give_back
+        del relay.scheduler._claims.give_back
         config = make_config(
             tmp_path,
             route=receiver.address,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.delivery import dispatch, holding, pacing
+from relay.delivery import holding, pacing, placing
 from tests.delivery.outgoing import Outgoing, make_config, now_ms
 from tests.delivery.receiver import Receiver, Session
 
@@ -167,7 +167,7 @@ async def test_mail_under_a_rate_too_slow_for_memory_goes_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one a minute does, on a scale of seconds: what waits in the store for its turn has it."""
-    for module in (pacing, holding, dispatch):
+    for module in (pacing, holding, placing):
         monkeypatch.setattr(module, "KEEP_SECONDS", 0.2)
     sets = {"main": {"pool": "main", "rate": "2/s"}, "other": {"pool": "other"}}
     async with Receiver() as receiver:
