@@ -334,7 +334,7 @@ class RelayControl:
         """The entry that keeps mail of a configuration set to this recipient from being sent."""
         config = self._relay.config
         entry = await self._relay.store.suppressions.find(recipient)
-        if entry is None or not entry.is_in_force(wall_ms()):
+        if entry is None or not entry.is_in_force(self._relay.queue_clock.date()):
             return None
         own = config.configuration_sets[name].suppression
         return entry if entry.reason in reasons_checked(own, config.suppression) else None
@@ -357,7 +357,7 @@ class RelayControl:
         outlook = await look_out(request, relay.config, relay.router, relay.resolver)
         broken = await relay.staff.crew.ask(WhichTlsIsBroken(outlook.site), GLANCE_S)
         stored = await relay.store.sts_policies.find(outlook.told.domain)
-        until = stored.ends_at if stored and stored.ends_at > wall_ms() else 0
+        until = stored.ends_at if stored and stored.ends_at > relay.queue_clock.date() else 0
         return replace(
             outlook.told,
             policy_until=until,

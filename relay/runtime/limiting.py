@@ -12,7 +12,6 @@ from relay.limits.slots import Slots
 from relay.limits.specs import Limit
 from relay.limits.warmup import limits_in_force
 from relay.runtime import messages as say
-from relay.runtime.gauges import wall_ms
 from relay.runtime.shared_limits import give_up, make_sharing, return_permits
 from relay.runtime.warmup_clock import WarmupClock
 
@@ -32,7 +31,7 @@ class Limiting:
         if self._sharing is not None:
             relay.cleanup.push_async_callback(give_up, relay, self._sharing)
             relay.background.start(self._sharing.run(), "shares of limits")
-        self.limits = Limits(relay.store, time.monotonic, wall_ms, self._sharing)
+        self.limits = Limits(relay.store, time.monotonic, relay.queue_clock.date, self._sharing)
         relay.cleanup.push_async_callback(self.limits.close)
         self.slots = Slots()
         if self._sharing is not None:

@@ -58,6 +58,11 @@ class QueueClock:
             self._jumped(jump / 1000)
         return wall - self.offset
 
+    def date(self) -> int:
+        """UTC milliseconds, jumps and all: for what is kept by the day and not by its age, such as
+        the windows of quotas. In a fleet as `now`: what one node dates the others read."""
+        return self._wall() if self._shared is None else self._shared.time(self._monotonic())
+
     def in_queue_time(self, new: NewMessage) -> NewMessage:
         """A message whose times were taken from the wall clock, in the times of the queue."""
         self.now()

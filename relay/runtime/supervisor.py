@@ -247,7 +247,9 @@ class Supervisor:
         """The supervisor renews what the workers have found, and explains by it."""
         contexts = await asyncio.to_thread(TlsContexts.make)
         policies = self.store.sts_policies
-        self.outbound_tls = OutboundTls(config, contexts, self.resolver, policies, self.log)
+        self.outbound_tls = OutboundTls(
+            config, contexts, self.resolver, policies, self.log, wall=self.queue_clock.date
+        )
         self.cleanup.push_async_callback(self.outbound_tls.close)
 
     async def assemble(self, config: Config) -> Assembly:

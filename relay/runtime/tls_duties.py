@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from relay.routing.sts_keeper import StsKeeper
 from relay.runtime.duties import TLS_REPORTS
-from relay.runtime.gauges import wall_ms
 from relay.runtime.messages import MailIsDue
 from relay.runtime.tls_reporting import TlsReporting
 
@@ -19,7 +18,9 @@ _PROBE_EVERY_S = 600.0
 
 async def run_tls_duties(relay: "Supervisor") -> None:
     """For ever, until cancelled; one that fails ends all."""
-    keeper = StsKeeper(relay.outbound_tls.sts, relay.store.sts_policies, relay.log, wall_ms)
+    keeper = StsKeeper(
+        relay.outbound_tls.sts, relay.store.sts_policies, relay.log, relay.queue_clock.date
+    )
     reporting = TlsReporting(
         store=relay.store,
         resolver=relay.resolver,
@@ -29,7 +30,7 @@ async def run_tls_duties(relay: "Supervisor") -> None:
         is_ours=lambda: relay.duties.has(TLS_REPORTS),
         metrics=relay.metrics,
         log=relay.log,
-        wall=wall_ms,
+        wall=relay.queue_clock.date,
     )
     async with asyncio.TaskGroup() as duties:
         duties.create_task(keeper.run())

@@ -148,7 +148,9 @@ class Worker(Subordinate):
         self._background(self.health.run(), "source health")
 
     async def _start_policies(self, config: Config) -> None:
-        self.tls_tallies = TlsTallies(self.store.tls_tallies, self.metrics, self.log)
+        self.tls_tallies = TlsTallies(
+            self.store.tls_tallies, self.metrics, self.log, self.queue_clock.date
+        )
         self._cleanup.push_async_callback(self.tls_tallies.flush)
         self._background(self.tls_tallies.run(), "counts of TLS sessions")
         self.outbound_tls = OutboundTls(
@@ -160,6 +162,7 @@ class Worker(Subordinate):
             problem=lambda domain, found: self.tls_tallies.fetch_failed(
                 domain, invalid=found.invalid
             ),
+            wall=self.queue_clock.date,
         )
         self._cleanup.push_async_callback(self.outbound_tls.close)
 

@@ -85,3 +85,11 @@ def test_what_a_node_an_hour_ahead_accepts_is_queued_in_the_time_of_the_fleet() 
     assert queued.due_at == host.clock.now() == host.wall_ms - HOUR_MS
     assert queued.message.accepted_at == new.message.accepted_at - HOUR_MS
     assert queued.message.expires_at == new.message.expires_at - HOUR_MS
+
+
+def test_what_is_kept_by_the_day_goes_by_the_wall_clock_and_in_a_fleet_by_the_shared_one() -> None:
+    host = Host()
+    host.passes(1, drift_ms=DAY_MS)
+    assert host.clock.date() == host.wall_ms
+    host.clock.follow(Timekeeping(host.seconds, host.wall_ms - HOUR_MS))
+    assert host.clock.date() == host.clock.now() == host.wall_ms - HOUR_MS
