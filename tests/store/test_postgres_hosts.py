@@ -77,3 +77,14 @@ async def test_a_machine_that_has_vanished_is_not_waited_for_until_the_time_is_o
         await reader.close()
         with pytest.raises(StoreUnavailable, match="does not answer"):
             await Place(f"postgresql://relay@127.0.0.1:{port}/relay?sslmode=disable").connect()
+
+
+async def test_a_primary_that_is_asked_for_by_the_url_will_do_for_questions_too(
+    postgres_url: str,
+) -> None:
+    place = Place(f"{postgres_url}&target_session_attrs=read-write")
+    session = await place.connect()
+    session.terminate()
+    reader = Reader(place, lambda error: None)
+    assert await reader.ask(lambda db: db.fetchval("SHOW transaction_read_only")) == "on"
+    await reader.close()

@@ -93,6 +93,11 @@ _ADVICE = {
 def _advice(error: BaseException, code: str) -> str:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "The database {place} does not answer."
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return (
+            "The database {place} is a standby, which takes no writes: it is promoted, or store.url"
+            " is to name the primary."
+        )
     if "rejected SSL upgrade" in str(error):
         return (
             "The database {place} offers no TLS, and sslmode in store.url demands it: have the"

@@ -91,14 +91,20 @@ class Place:
         }
 
     async def reach(self, *_: object, **arguments: Any) -> Any:
-        """A connection of the driver to the server that will do; also for its pools. Raises what
-        the driver raises."""
+        """A connection of the driver to the primary; also for its pools. Raises what the driver
+        raises."""
         if fault := missing_file(self.url):
             raise StoreUnavailable(fault)
         password = self.password()  # read for each: it may have been changed
         return await self._hosts.connect(
             lambda url, within: asyncpg.connect(
-                url, password=password, timeout=within, **arguments
+                url,
+                password=password,
+                timeout=within,
+                # Whatever the URL says: a standby is of no use, and sessions that only read have
+                # settings by which the driver takes a primary for none (`read-write`).
+                target_session_attrs="primary",
+                **arguments,
             ),
             CONNECT_TIMEOUT,
         )
