@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from relay.mail.envelope import Recipient, domain_of
-from relay.store.codec import by_domain, check_body, encode_facts, encode_recipients
+from relay.store.codec import check_body, encode_facts, encode_recipients
+from relay.store.delivery_rows import DELIVERY_BITS, DeliveryRow, deliveries_of
 from relay.store.happenings import Rejected
 from relay.store.outbox_rows import Row as ToldRow
 from relay.store.outbox_rows import SentRow
@@ -35,8 +36,6 @@ from relay.store.values import (
     Settlement,
     Suppressed,
 )
-
-DELIVERY_BITS = 20
 
 _INSERT_MESSAGES = (
     "INSERT INTO message (message_id, facts, ref, header, body)"
@@ -115,7 +114,6 @@ async def insert(
 
 
 _Kept = tuple[NewMessage, tuple[Recipient, ...], int, bytes]
-_DeliveryRow = tuple[int, str, int, int | None, str, int, int, bytes]
 
 
 async def _insert_rows(db: Session, kept: Sequence[_Kept]) -> list[tuple[Delivery, ...]]:
@@ -132,43 +130,14 @@ async def _insert_rows(db: Session, kept: Sequence[_Kept]) -> list[tuple[Deliver
         [body.inline for body in parts],
     )
     rows = {message_id: row for row, message_id in numbered}
-    pending: list[_DeliveryRow] = []
+    pending: list[DeliveryRow] = []
     stored = [
-        _deliveries(rows[new.message.id], new, recipients, epoch, pending)
+        deliveries_of(rows[new.message.id], new, recipients, epoch, pending)
         for new, recipients, epoch, _ in kept
     ]
     await db.execute(_INSERT_DELIVERIES, *map(list, zip(*pending, strict=True)))
     await bodies.keep(db, [body.ref for body in parts if body.ref])
     return stored
-
-
-def _deliveries(
-    row: int,
-    new: NewMessage,
-    recipients: tuple[Recipient, ...],
-    epoch: int,
-    pending: list[_DeliveryRow],
-) -> tuple[Delivery, ...]:
-    """The deliveries of a message; their rows are added to `pending`."""
-    message = new.message
-    deliveries = []
-    for identifier, (domain, group) in enumerate(
-        by_domain(recipients).items(), row << DELIVERY_BITS
-    ):
-        deliveries.append(Delivery(identifier, message, domain, group, new.due_at, epoch=epoch))
-        pending.append(
-            (
-                identifier,
-                domain,
-                new.due_at,
-                epoch or None,
-                message.configuration_set,
-                message.accepted_at,
-                message.expires_at,
-                encode_recipients(group),
-            )
-        )
-    return tuple(deliveries)
 
 
 async def _without_suppressed(db: Session, news: Sequence[NewMessage]) -> list[SortedOut]:

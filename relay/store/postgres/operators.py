@@ -9,6 +9,7 @@ from dataclasses import replace
 from operator import itemgetter
 
 from relay.store.codec import decode_message
+from relay.store.delivery_rows import DELIVERY_BITS
 from relay.store.postgres.damage import read_one, read_past
 from relay.store.postgres.errors import is_corrupt, is_malformed
 from relay.store.postgres.session import Session, rows_of
@@ -26,7 +27,6 @@ EXAMINED = 20_000
 """Rows that one question looks at, so that it never takes long."""
 
 _COMPARED = 500  # deliveries whose content is read at once
-_BITS = 20  # of a delivery's id, below its message's
 _LAST_ID = (1 << 63) - 1
 
 _ENTRIES = (
@@ -88,8 +88,8 @@ async def page(
         row = await db.fetchval(_ROW_OF, which.message_id)
         if row is None:
             return [], 0
-        first = max(first, (row << _BITS) - 1)
-        last = min(last, (row << _BITS) + (1 << _BITS) - 1)
+        first = max(first, (row << DELIVERY_BITS) - 1)
+        last = min(last, (row << DELIVERY_BITS) + (1 << DELIVERY_BITS) - 1)
     bounds = first, last
     try:
         return await _page(db, which, bounds, unclaimed, quarantined)

@@ -11,7 +11,8 @@ from relay.store.postgres.reader import Reader
 from relay.store.postgres.rows import text
 from relay.store.postgres.session import Session, rows_of
 from relay.store.postgres.writer import Writer
-from relay.store.tls_values import TlsDay, TlsOutcome, TlsTally
+from relay.store.tls_rows import fields_of, tally_of
+from relay.store.tls_values import TlsDay, TlsTally
 
 _FIELDS = 9  # of an outcome
 _DIGEST = (
@@ -80,7 +81,7 @@ async def _add_some(db: Session, day: int, tallies: Sequence[TlsTally], most: in
     await db.execute("SELECT pg_advisory_xact_lock(hashtext('tls_tally'), $1)", day)
     sessions: Counter[tuple[str, ...]] = Counter()
     for tally in tallies:
-        sessions[tuple(map(text, _fields(tally.outcome)))] += tally.sessions
+        sessions[tuple(map(text, fields_of(tally.outcome)))] += tally.sessions
     known = {tuple(row) for row in await db.fetch(_ADD_TO_KNOWN, day, *_arrays(sessions))}
     new = [fields for fields in sessions if fields not in known]
     if not new:
@@ -96,20 +97,6 @@ def _arrays(sessions: Mapping[tuple[str, ...], int]) -> list[list[str] | list[in
     return [*columns, list(sessions.values())]
 
 
-def _fields(outcome: TlsOutcome) -> tuple[str, ...]:
-    return (
-        outcome.domain,
-        outcome.policy_type,
-        outcome.policy_domain,
-        "\n".join(outcome.policy),
-        outcome.result,
-        outcome.detail,
-        outcome.source,
-        outcome.host,
-        outcome.address,
-    )
-
-
 async def _of(db: Session, day: int, domain: str) -> list[TlsTally]:
     rows = await db.fetch(
         "SELECT domain, policy_type, policy_domain, policy, result, detail, source, host, address,"
@@ -117,12 +104,7 @@ async def _of(db: Session, day: int, domain: str) -> list[TlsTally]:
         day,
         domain,
     )
-    return [
-        TlsTally(
-            TlsOutcome(name, kind, of, tuple(policy.split("\n")) if policy else (), *rest), sessions
-        )
-        for name, kind, of, policy, *rest, sessions in rows
-    ]
+    return [tally_of(row) for row in rows]
 
 
 async def _unsettled(db: Session, since: int, before: int, limit: int) -> list[tuple[int, str]]:

@@ -18,11 +18,11 @@ from typing import Any
 from relay.mail.envelope import Recipient
 from relay.store.codec import (
     Damaged,
-    by_domain,
     check_body,
     encode_facts,
     encode_recipients,
 )
+from relay.store.delivery_rows import DELIVERY_BITS, DeliveryRow, deliveries_of
 from relay.store.happenings import Rejected
 from relay.store.outbox_rows import Row, SentRow
 from relay.store.outbox_rows import row as told_row
@@ -30,7 +30,6 @@ from relay.store.sorting_out import SortedOut, keys_of, sort_out
 from relay.store.sqlite import attempts, outbox, suppression
 from relay.store.sqlite.errors import is_corrupt
 from relay.store.sqlite.rows import chunks, values
-from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (
     Accepted,
     Delivery,
@@ -126,42 +125,13 @@ def _insert_rows(db: sqlite3.Connection, kept: Sequence[_Kept]) -> list[tuple[De
         # One statement numbers its rows one after the other (AUTOINCREMENT, one writer).
         rows += range(last - len(some) + 1, last + 1)
     stored = []
-    pending: list[tuple[Any, ...]] = []
+    pending: list[DeliveryRow] = []
     for row, (new, recipients, epoch, _) in zip(rows, kept, strict=True):
-        stored.append(_deliveries(row, new, recipients, epoch, pending))
+        stored.append(deliveries_of(row, new, recipients, epoch, pending))
     for part in chunks(pending):
         statement = values(_INSERT_DELIVERIES, "(?, ?, 'queued', ?, ?, ?, ?, ?, ?)", len(part))
         db.execute(statement, [value for fields in part for value in fields])
     return stored
-
-
-def _deliveries(
-    row: int,
-    new: NewMessage,
-    recipients: tuple[Recipient, ...],
-    epoch: int,
-    pending: list[tuple[Any, ...]],
-) -> tuple[Delivery, ...]:
-    """The deliveries of a message; their rows are added to `pending`."""
-    message = new.message
-    deliveries = []
-    for identifier, (domain, group) in enumerate(
-        by_domain(recipients).items(), row << DELIVERY_BITS
-    ):
-        deliveries.append(Delivery(identifier, message, domain, group, new.due_at, epoch=epoch))
-        pending.append(
-            (
-                identifier,
-                domain,
-                new.due_at,
-                epoch or None,
-                message.configuration_set,
-                message.accepted_at,
-                message.expires_at,
-                encode_recipients(group),
-            )
-        )
-    return tuple(deliveries)
 
 
 def _without_suppressed(db: sqlite3.Connection, news: Sequence[NewMessage]) -> list[SortedOut]:

@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from relay.store.codec import Damaged, decode_message
+from relay.store.delivery_rows import DELIVERY_BITS
 from relay.store.queue_rows import entry_of
 from relay.store.sqlite import claims
 from relay.store.sqlite.errors import is_corrupt
-from relay.store.sqlite.schema import DELIVERY_BITS
 from relay.store.values import (
     Message,
     Owner,

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from relay.store.interface import StoreUnavailable
 
-DELIVERY_BITS = 20
-
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE message (

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from relay.store.sqlite.reader import Reader
 from relay.store.sqlite.writer import Writer
-from relay.store.tls_values import TlsDay, TlsOutcome, TlsTally
+from relay.store.tls_rows import fields_of, tally_of
+from relay.store.tls_values import TlsDay, TlsTally
 
 _KEY = "day, domain, policy_type, policy_domain, policy, result, detail, source, host, address"
 _ADD = (
@@ -64,7 +65,7 @@ def _add_some(db: sqlite3.Connection, day: int, tallies: Sequence[TlsTally], mos
     (count,) = db.execute("SELECT count(*) FROM tls_tally WHERE day = ?", (day,)).fetchone()
     lost = 0
     for tally in tallies:
-        key = (day, *_fields(tally.outcome))
+        key = (day, *fields_of(tally.outcome))
         if db.execute(_ADD_TO_KNOWN, (tally.sessions, *key)).rowcount:
             continue
         if count >= most:
@@ -75,32 +76,13 @@ def _add_some(db: sqlite3.Connection, day: int, tallies: Sequence[TlsTally], mos
     return lost
 
 
-def _fields(outcome: TlsOutcome) -> tuple[str, ...]:
-    return (
-        outcome.domain,
-        outcome.policy_type,
-        outcome.policy_domain,
-        "\n".join(outcome.policy),
-        outcome.result,
-        outcome.detail,
-        outcome.source,
-        outcome.host,
-        outcome.address,
-    )
-
-
 def _of(db: sqlite3.Connection, day: int, domain: str) -> list[TlsTally]:
     rows = db.execute(
         "SELECT domain, policy_type, policy_domain, policy, result, detail, source, host, address,"
         " sessions FROM tls_tally WHERE day = ? AND domain = ?",
         (day, domain),
     )
-    return [
-        TlsTally(
-            TlsOutcome(name, kind, of, tuple(policy.split("\n")) if policy else (), *rest), sessions
-        )
-        for name, kind, of, policy, *rest, sessions in rows
-    ]
+    return [tally_of(row) for row in rows]
 
 
 def _unsettled(
