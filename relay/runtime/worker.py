@@ -13,6 +13,7 @@ import pickle
 import socket
 import sys
 import time
+from collections.abc import Sequence
 
 from relay.admin.tls_values import BrokenTls
 from relay.admission.admission import Admission
@@ -47,7 +48,7 @@ from relay.runtime.subordinate import Subordinate, run_process
 from relay.simulator.inside import InsideSimulator
 from relay.simulator.sequels import Sequels
 from relay.store.interface import StoreError
-from relay.store.values import Owner
+from relay.store.values import Owner, Secret
 
 _MOST_BROKEN_TLS = 1_000
 
@@ -66,6 +67,7 @@ class Worker(Subordinate):
         self.config: Config
         self.authenticator: Authenticator
         self.scheduler: Scheduler
+        self._secrets: Sequence[Secret] = ()
         self._prepared: tuple[Assembly, PreparedFrontend] | None = None
 
     async def run(self, line: socket.socket, door: socket.socket) -> int:
@@ -253,7 +255,8 @@ class Worker(Subordinate):
             key=self._login_key, learned=lambda known: self.link.tell(say.Learned(known))
         )
         self._cleanup.callback(self.authenticator.close)
-        self.authenticator.load(config, await self.store.secrets())
+        self._secrets = await self.store.secrets()
+        self.authenticator.load(config, self._secrets)
         self.admission = Admission(config, self.limits, config.hostname, self.metrics)
         # Before any mail comes; what is paused from now on is told by the supervisor.
         self.admission.pause(await self.store.pauses.all())
@@ -280,12 +283,12 @@ class Worker(Subordinate):
         try:
             config = self._share(message.configuration)
             assembly = await self._assemble(config)
-            self._secrets = await self.store.secrets()
+            await self._read_secrets()
             prepared = self.frontend.prepare(config, assembly.return_path_keys)
             self._prepared = assembly, prepared
         except AssemblyError as error:
             return error.problems
-        except (TlsError, OSError, StoreError) as error:
+        except (TlsError, OSError) as error:
             return (reason(error),)
         return ()
 
@@ -349,12 +352,17 @@ class Worker(Subordinate):
         self.scheduler.limit_changed(message.key, message.limit)
 
     async def _load_secrets(self, _: say.SecretsChanged) -> bool:
+        if not await self._read_secrets():
+            return False
+        self.authenticator.load(self.config, self._secrets)
+        return True
+
+    async def _read_secrets(self) -> bool:
         try:
-            secrets = await self.store.secrets()
+            self._secrets = await self.store.secrets()
         except StoreError as error:
             self.log.error("cannot read the secrets: the old ones stay valid", error=str(error))
             return False
-        self.authenticator.load(self.config, secrets)
         return True
 
     def _suspend(self, message: say.Suspend) -> bool:

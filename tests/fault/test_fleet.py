@@ -139,6 +139,7 @@ def test_nothing_acknowledged_is_lost_when_nodes_and_the_database_die(
         more_mail(lanes, [1, 2])
         happens("the database is restarted")
         database.stop(signal.SIGINT)
+        assert "is in force" in fleet[1].run("reload").stdout
         database.start()
         more_mail(lanes, [1, 2])
         happens("the database is killed")
