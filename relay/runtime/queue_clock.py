@@ -6,7 +6,7 @@ find its mail too old. This clock passes on what drifts and leaves out what jump
 time less all jumps since the process began. Dates in messages and logs are true wall times.
 
 In a fleet it is the time that the nodes share (`relay.runtime.shared_time`), which no wall clock of
-theirs decides on; dates of messages are in it too, for other nodes compare them with theirs.
+theirs decides on; dates of messages are of it too, for other nodes compare them with theirs.
 
 A restart begins anew from the wall clock; what has expired by then is still tried (see
 `relay.delivery.scheduler.spare`).
@@ -64,13 +64,11 @@ class QueueClock:
         return self._wall() if self._shared is None else self._shared.time(self._monotonic())
 
     def in_queue_time(self, new: NewMessage) -> NewMessage:
-        """A message whose times were taken from the wall clock, in the times of the queue."""
+        """A message whose times were taken from `date`, in the times of the queue."""
+        if self._shared is not None:
+            return new
         self.now()
         if not self.offset:
             return new
-        message = replace(
-            new.message,
-            accepted_at=new.message.accepted_at - (self.offset if self._shared else 0),
-            expires_at=new.message.expires_at - self.offset,
-        )
+        message = replace(new.message, expires_at=new.message.expires_at - self.offset)
         return replace(new, message=message, due_at=new.due_at - self.offset)

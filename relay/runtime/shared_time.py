@@ -113,8 +113,8 @@ class SharedTime:
         is_off = abs(off) > OFF_MS
         if is_off and not self._is_off:
             self._log.warning(
-                "the clock of this host is not that of the store: the queue goes by the store's,"
-                " and dates that this node writes into mail are wrong",
+                "the clock of this host is not that of the store: mail goes by the store's, and the"
+                " log of this node is dated wrong",
                 seconds_ahead=round(off / 1000, 1),
             )
         elif self._is_off and not is_off:

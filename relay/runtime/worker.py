@@ -271,6 +271,7 @@ class Worker(Subordinate):
             metrics=self.metrics,
             log=self.log,
             return_path_keys=assembly.return_path_keys,
+            wall=self.queue_clock.date,
         )
         await self.frontend.start()
         self._door.open(self.frontend.adopt, self.gatekeeper.closed)

@@ -77,14 +77,12 @@ def test_in_a_fleet_the_wall_clock_of_a_node_decides_nothing() -> None:
     assert host.jumps == []
 
 
-def test_what_a_node_an_hour_ahead_accepts_is_queued_in_the_time_of_the_fleet() -> None:
+def test_what_is_dated_by_the_time_of_the_fleet_is_queued_as_it_is() -> None:
     host = Host()
     host.clock.follow(Timekeeping(host.seconds, host.wall_ms - HOUR_MS))
-    new = make_new("a@x.test", due_at=host.wall_ms)
-    queued = host.clock.in_queue_time(new)
-    assert queued.due_at == host.clock.now() == host.wall_ms - HOUR_MS
-    assert queued.message.accepted_at == new.message.accepted_at - HOUR_MS
-    assert queued.message.expires_at == new.message.expires_at - HOUR_MS
+    new = make_new("a@x.test", due_at=host.clock.date())
+    assert host.clock.in_queue_time(new) is new
+    assert new.due_at == host.clock.now()
 
 
 def test_what_is_kept_by_the_day_goes_by_the_wall_clock_and_in_a_fleet_by_the_shared_one() -> None:
