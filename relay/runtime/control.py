@@ -193,7 +193,7 @@ class RelayControl:
         """Have the figures fresh, where a shared store gives them soon; else they stay those of the
         last look. Why it cannot be reached, and since when."""
         relay = self._relay
-        if relay.fleet.membership.reach.away is None:
+        if relay.fleet.reach.away is None:
             try:
                 async with asyncio.timeout(GLANCE_S if relay.store.is_shared else None):
                     await relay.gauges.refresh()
@@ -204,12 +204,12 @@ class RelayControl:
 
     def _store_trouble(self) -> tuple[str, int]:
         """Why the store cannot be reached, and since when, as far as is known; "": it can."""
-        away = self._relay.fleet.membership.reach.away or self._relay.gauges.away
+        away = self._relay.fleet.reach.away or self._relay.gauges.away
         return (away.why, away.since) if away is not None else ("", 0)
 
     async def while_reachable(self, work: Callable[[], Awaitable[A]]) -> A:
         """See `Reach.during`."""
-        return await self._relay.fleet.membership.reach.during(work)
+        return await self._relay.fleet.reach.during(work)
 
     def _listeners(self) -> tuple[ListenerStatus, ...]:
         configured = every_listener(self._relay.config)

@@ -17,6 +17,7 @@ from relay.runtime.gauges import wall_ms
 from relay.runtime.looking import GLANCE_S
 from relay.runtime.membership import FleetMembership, identity_of
 from relay.runtime.news import News
+from relay.runtime.reach import Reach
 from relay.runtime.shared_return_paths import SharedReturnPaths
 from relay.runtime.shared_time import SharedTime, Timekeeping
 from relay.store.fleet_values import Elsewhere, Membership, NewsKind, Node, NodeReport
@@ -43,6 +44,7 @@ class InFleet:
     def __init__(self, relay: "Supervisor") -> None:
         config = relay.config
         self.name = config.fleet.name
+        self.reach = Reach(wall_ms)
         self.elsewhere = Elsewhere()
         self.news = News(relay.log)
         self.time = SharedTime(
@@ -74,6 +76,7 @@ class InFleet:
             seen=self._seen,
             metrics=relay.metrics,
             log=relay.log,
+            reach=self.reach,
         )
         await self.membership.join()
 

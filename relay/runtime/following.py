@@ -49,7 +49,8 @@ class Following:
     async def load(self) -> Loaded:
         """The configuration that this node is to have. Raises `ConfigErrors`."""
         try:
-            self._heard = await self._relay.store.fleet.published()
+            relay = self._relay
+            self._heard = await relay.fleet.reach.during(relay.store.fleet.published)
         except StoreError as error:
             self._relay.log.warning(
                 "the published configuration cannot be read: the one last heard of is used",

@@ -54,10 +54,12 @@ class Gauges:
 
     async def run(self) -> None:
         """Refresh for ever; a store that fails is told once and asked again."""
+        clock = asyncio.get_running_loop().time
         while True:
-            began = time.monotonic()
+            began = clock()
             await self.refresh()
-            await asyncio.sleep(max(INTERVAL_S, _REST * (time.monotonic() - began)))
+            took = 0.0 if self.away is not None else clock() - began
+            await asyncio.sleep(max(INTERVAL_S, _REST * took))
 
     async def refresh(self) -> None:
         """Ask everything once. Raises nothing that the store may raise."""

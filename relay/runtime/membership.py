@@ -53,12 +53,12 @@ class FleetMembership:
         metrics: Metrics,
         log: Logger,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], int] = wall_ms,
+        reach: Reach | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = name
         self.nodes: Sequence[Node] = ()
-        self.reach = Reach(wall)
+        self.reach = reach or Reach(wall_ms)
         self._fleet = fleet
         self._identity = identity
         self._lease = lease

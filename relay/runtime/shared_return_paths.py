@@ -49,7 +49,10 @@ class SharedReturnPaths:
 
     async def _take(self, data_dir: Path) -> None:
         own = await asyncio.to_thread(load_or_make, data_dir)
-        told = await self._relay.store.fleet.return_path_keys(text_of(own))
+        fleet = self._relay.fleet
+        told = await fleet.reach.during(
+            lambda: self._relay.store.fleet.return_path_keys(text_of(own))
+        )
         self._is_known = True
         try:
             shared = keys_in(told)

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from relay.admin.tls_values import BrokenTls
 from relay.admission.admission import Admission
@@ -51,6 +52,7 @@ from relay.store.interface import StoreError
 from relay.store.values import Owner, Secret
 
 _MOST_BROKEN_TLS = 1_000
+_READS_WITHIN = 3.0  # seconds; an operator waits for a reload
 
 
 class Worker(Subordinate):
@@ -247,7 +249,8 @@ class Worker(Subordinate):
 
     async def _resign(self) -> None:
         """Free what is still claimed, at once rather than when the lease ends."""
-        await self.store.resign(self.scheduler.owner)
+        with suppress(StoreError):  # the scheduler has told; the lease ends by itself
+            await self.store.resign(self.scheduler.owner)
 
     async def _start_accepting(self, assembly: Assembly) -> None:
         config = assembly.config
@@ -353,16 +356,20 @@ class Worker(Subordinate):
         self.scheduler.limit_changed(message.key, message.limit)
 
     async def _load_secrets(self, _: say.SecretsChanged) -> bool:
-        if not await self._read_secrets():
-            return False
-        self.authenticator.load(self.config, self._secrets)
-        return True
+        was_read = await self._read_secrets()
+        if was_read:
+            self.authenticator.load(self.config, self._secrets)
+        return was_read
 
     async def _read_secrets(self) -> bool:
+        """Should the store be away, a reload goes on with those of before: what has changed is told
+        once it is back."""
         try:
-            self._secrets = await self.store.secrets()
-        except StoreError as error:
-            self.log.error("cannot read the secrets: the old ones stay valid", error=str(error))
+            async with asyncio.timeout(_READS_WITHIN):
+                self._secrets = await self.store.secrets()
+        except (StoreError, TimeoutError) as error:
+            why = str(error) or "The store does not answer."
+            self.log.error("cannot read the secrets: the old ones stay valid", error=why)
             return False
         return True
 

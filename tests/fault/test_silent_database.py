@@ -68,6 +68,7 @@ def test_a_silent_database_keeps_nobody_waiting_and_nothing_is_taken(
             assert "store cannot do this now" in quickly(program, "nodes")
             assert program.http("/readyz")[0] == 503
             assert program.http("/healthz")[0] == 200
+            assert "is in force" in program.run("reload").stdout
             for code, seconds in (each.result() for each in tried):
                 assert code == 451
                 assert seconds <= CLIENTS_WAIT

@@ -317,7 +317,7 @@ LOOPS: dict[str, tuple[Loop, float]] = {
     "suspensions": (_suspender, 55),
     "mail put off": (_forwarding, 30),
     "warm-ups": (_warmups, 55),
-    "gauges": (_gauges, 600),
+    "gauges": (_gauges, 30),
     "dialogues": (_attempts, 30),
     "suppression list": (_suppressions, 330),
     "message log": (_log_pruned, 30),
