@@ -99,22 +99,23 @@ class FleetMembership:
                     self.name, self._identity, round(self._lease * 1000), self._report()
                 )
             except NameTaken:
-                await self._watch_the_name()
+                await self._watch_the_name(again=True)
             else:
                 self._valid_until = asked + self._lease
                 return await self._look()
 
-    async def _watch_the_name(self) -> None:
+    async def _watch_the_name(self, *, again: bool = False) -> None:
         """Until who has the name has been silent for long enough to be dead. Raises `NameTaken`
         where it is not."""
         known = await self._namesake()
         if known is None:
             return
-        self._log.warning(
-            "a node of this name was alive a moment ago: waiting whether it still is",
-            node=self.name,
-            lease_seconds=known.lease / 1000,
-        )
+        if not again:
+            self._log.warning(
+                "a node of this name was alive a moment ago: waiting whether it still is",
+                node=self.name,
+                lease_seconds=known.lease / 1000,
+            )
         await self._sleep(_LOOK_S)  # the last beat of one that was killed may be under way
         known, until = await self._namesake(), self._clock() + _SILENCE_S
         while known is not None and self._clock() < until:

@@ -147,6 +147,7 @@ async def test_a_node_that_was_killed_and_lost_its_identity_joins_when_the_lease
 
     assert bench.membership.is_valid
     assert bench.now - bench.began == pytest.approx(LEASE, abs=1)
+    assert str(bench.lines).count("waiting whether it still is") == 1
 
 
 @pytest.mark.parametrize("identity", ["word", "another"])
