@@ -171,7 +171,7 @@ def test_a_restart_of_one_node_after_the_other_loses_nothing_and_sends_nothing_t
     for node in fleet:
         node.start()
     lanes = [
-        Lanes(node, 2, lambda lane, number: (["to@dest.test"], "Hello.\r\n"), f"{name}.test")
+        Lanes(node, 1, lambda lane, number: (["to@dest.test"], "Hello.\r\n"), f"{name}.test")
         for node, name in zip(fleet, "ab", strict=True)
     ]
 

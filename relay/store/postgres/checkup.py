@@ -152,8 +152,7 @@ def _server(facts: Facts) -> Finding:
     if facts.is_standby:
         return Finding(
             "server", f"{found}, a standby: it takes no writes", "bad",
-            "have store.url name the primary, or all of them with"
-            " target_session_attrs=read-write",
+            "have store.url name the primary, or all servers: the primary is used",
         )  # fmt: skip
     if facts.version < _OLDEST_SERVER:
         return Finding("server", found, "bad", "relay is made for PostgreSQL 14 and newer")
