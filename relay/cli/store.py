@@ -158,15 +158,15 @@ def _return_path_keys(data_dir: Path) -> str:
 def _tell(copied: "Copied", database: str) -> None:
     rows = sum(copied.rows.values())
     say(
-        f"{rows:,} rows and {plural(copied.bodies, 'large body').replace('bodys', 'bodies')} are in"
+        f"{rows:,} rows and {plural(copied.bodies, 'large body')} are in"
         f" {database}, counted and compared: {plural(copied.rows['message'], 'message')} queued,"
         f" {plural(copied.rows['suppression'], 'address')} suppressed,"
         f" {plural(copied.rows['log_message'], 'message')} in the log."
     )
     if copied.damaged:
         warn(
-            f"{plural(len(copied.damaged), 'body')} were damaged before and are so now; their"
-            f" messages are set apart when they are due: {', '.join(copied.damaged[:_SHOWN])}"
+            f"{plural(len(copied.damaged), 'body')} damaged in the files as well; what they"
+            f" belong to is set apart when it is due: {', '.join(copied.damaged[:_SHOWN])}"
         )
     say(f"The files are in {copied.aside} now; remove them once you are satisfied.")
 
