@@ -180,16 +180,27 @@ def _is_referenced(document: Document, *paths: KeyPath) -> bool:
 
 
 def _store(config: Config, document: Document) -> Iterator[Problem]:
-    """A password that is not there; a database to which mail and password would go in clear."""
+    """A password that is not there; a database to which mail and password would go in clear; and
+    a queue of before, which nobody sends."""
     file = config.store.password_file
     if file is not None and not os.access(file, os.R_OK):
         yield document.problem(
             ("store", "password_file"), f"{file} cannot be read by this user", warning=True
         )
-    if config.store.url is None or config.store.is_local or config.store.demands_encryption:
+    if config.store.url is None:
+        return
+    path = ("store", "url") if ("store", "url") in document.places else ("store",)
+    if os.path.exists(config.data_dir / "relay.db"):
+        yield document.problem(
+            path,
+            f"{config.data_dir} has a queue in files, and nobody sends its mail while this is set",
+            hint="relay store copy takes it into an empty database (docs/fleet.md)",
+            warning=True,
+        )
+    if config.store.is_local or config.store.demands_encryption:
         return
     yield document.problem(
-        ("store", "url") if ("store", "url") in document.places else ("store",),
+        path,
         "the database is on another machine, and nothing demands that the way be encrypted",
         hint="add ?sslmode=verify-full&sslrootcert=FILE to the URL",
         warning=True,

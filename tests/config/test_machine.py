@@ -270,6 +270,17 @@ def test_a_database_on_another_machine_is_to_be_reached_encrypted(site: Path) ->
         assert told(site, TEXT + f"store: {url}\n") == []
 
 
+def test_a_queue_in_files_beside_a_database_is_warned_about(site: Path) -> None:
+    text = TEXT + "store: postgresql://relay@localhost/relay\n"
+    (site / "data/relay.db").touch()
+    assert told(site) == []
+    [problem] = told(site, text)
+    assert "data has a queue in files, and nobody sends its mail while this is set" in problem
+    assert "relay store copy" in problem
+    (site / "data/relay.db").unlink()
+    assert told(site, text) == []
+
+
 def test_a_password_of_the_database_that_others_can_read_is_warned_about(site: Path) -> None:
     (site / "relay.yaml").touch(0o644)
     (site / "relay.yaml").chmod(0o644)
