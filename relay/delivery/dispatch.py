@@ -207,7 +207,8 @@ class Dispatcher:
         """The ids of all deliveries that wait."""
         waiting = (d.id for lane in self._ways.lanes() for d in lane.waiting)
         finding = (d.id for d in self._placing.finding.deliveries())
-        return self._placing.later.union(waiting, finding, self._aside.ids)
+        asking = self._handing_out.asking()
+        return self._placing.later.union(waiting, finding, asking, self._aside.ids)
 
     def known_providers(self) -> dict[str, str]:
         """The provider of each domain that is known to belong to one."""

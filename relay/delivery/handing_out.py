@@ -55,11 +55,16 @@ class HandingOut:
         self._place = place
         self._place_anew = place_anew
         self._ready = ready
+        self._asking: set[Load] = set()
+
+    def asking(self) -> set[int]:
+        """The ids of the deliveries that ask their limits."""
+        return {delivery.id for load in self._asking for delivery in load}
 
     async def next(self, way: Way) -> tuple[Lane, Load] | None:
         """What may go on `way` now in one transaction; None where there is nothing."""
         while (lane := way.next_lane()) is not None:
-            load = self._unexpired(lane, lane.take_load())
+            load = self._unexpired(lane, self._held(lane.take_load()))
             if lane.is_short:
                 self._holding.taken_from(lane)
             if not load:
@@ -71,6 +76,9 @@ class HandingOut:
                 continue
             if lane.keys and load[0].id not in lane.paid:
                 decision = await self._ask(lane, load)
+                if not (load := self._held(load)):
+                    lane.take_turn()
+                    continue
                 if not decision.now:
                     self._refused(lane, load, decision)
                     continue
@@ -96,6 +104,11 @@ class HandingOut:
                 return True
         return False
 
+    def _held(self, load: Load) -> Load:
+        """What is claimed still: where the lease was lost while it asked or was carried, others
+        send it."""
+        return tuple([delivery for delivery in load if self._claims.holds(delivery)])
+
     def _unexpired(self, lane: Lane, load: Load) -> Load:
         now = self._wall()
         if len(load) == 1 and not is_expired(load[0], now):
@@ -106,6 +119,7 @@ class HandingOut:
     async def _ask(self, lane: Lane, load: Load) -> Decision:
         """Only the head of a lane asks, one at a time."""
         lane.asking = True
+        self._asking.add(load)
         try:
             return await self._limits.admit(lane.keys, recipients_of(load))
         except BaseException:
@@ -114,6 +128,7 @@ class HandingOut:
             raise
         finally:
             lane.asking = False
+            self._asking.discard(load)
 
     def _refused(self, lane: Lane, load: Load, decision: Decision) -> None:
         if lane.way.retired:

@@ -158,7 +158,7 @@ class Holding:
     def _hold_until(self, lane: Lane, key: str, kind: str, until: float) -> None:
         lane.held_by, lane.held_kind, lane.held_until = key, kind, until
         lane.timer = self._loop.call_at(until, self._resume, lane)
-        self._telling.limited(key, kind, until - self._loop.time())
+        self._telling.limited(key, kind, max(0.0, until - self._loop.time()))
 
     def _resume(self, lane: Lane) -> None:
         lane.held_by = lane.held_kind = ""

@@ -1,17 +1,34 @@
 """Nothing is lost and nothing hangs: faults of the store, of peers, of ours; ends and restarts."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay.limits.gatekeeper import Decision
 from relay.signing.keys import SigningKey
 from relay.signing.make import make_private_key
 from relay.store.interface import StoreUnavailable
 from relay.store.values import NewMessage
 from tests.delivery.outgoing import Outgoing, make_config, make_message, now_ms, with_lease
 from tests.delivery.receiver import Do, Receiver
+
+
+class SlowLimits:
+    """Limits of a relay that answer the first question when told to."""
+
+    def __init__(self, relay: Outgoing, receiver: Receiver) -> None:
+        self.relay, self.receiver = relay, receiver
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+        self._admit = relay.limits.admit
+        relay.limits.admit = self._slowly  # type: ignore[method-assign]
+
+    async def _slowly(self, *arguments: Any) -> Decision:
+        self.asked.set()
+        await self.answer.wait()
+        return await self._admit(*arguments)
 
 
 async def test_a_restart_goes_on_with_the_queue(tmp_path: Path) -> None:
@@ -93,6 +110,48 @@ async def test_a_lost_lease_drops_what_waits_and_begins_a_new_epoch(tmp_path: Pa
         assert relay.lines.of("the lease was lost: other workers have the mail that waited here")
         assert relay.metric("relay_claims_lost_total") >= 1
     assert len(receiver.messages) == 5
+
+
+@pytest.fixture
+async def slow_to_answer(tmp_path: Path) -> AsyncIterator[SlowLimits]:
+    """A relay under a limit, the first question for which is answered when the test says so."""
+    sets = {"main": {"pool": "main", "rate": "20/s"}}
+    async with (
+        Receiver() as receiver,
+        Outgoing(
+            with_lease(make_config(tmp_path, route=receiver.address, configuration_sets=sets), 0.6)
+        ) as relay,
+    ):
+        yield SlowLimits(relay, receiver)
+
+
+async def test_mail_that_asked_its_limits_when_the_lease_was_lost_is_left_to_those_who_have_it(
+    slow_to_answer: SlowLimits,
+) -> None:
+    relay, receiver = slow_to_answer.relay, slow_to_answer.receiver
+    await relay.send("b@example.test")
+    await slow_to_answer.asked.wait()
+    first = relay.scheduler.owner
+    await relay.store.register(first.name, 600)  # as a second process of this name would
+    await relay.until(lambda: relay.scheduler.owner.epoch > first.epoch + 1)
+    slow_to_answer.answer.set()
+    await relay.until_empty()
+    assert len(receiver.messages) == 1
+    assert relay.metric("relay_claims_lost_total") == 0
+
+
+async def test_mail_whose_limits_take_long_to_answer_is_not_forgotten(
+    slow_to_answer: SlowLimits,
+) -> None:
+    relay = slow_to_answer.relay
+    await relay.send("b@example.test")
+    await slow_to_answer.asked.wait()
+    for _ in range(3):
+        relay.scheduler._look_for_lost()
+    assert [entry.claimed for entry in await relay.queue()] == [True]
+    slow_to_answer.answer.set()
+    await relay.until_empty()
+    assert not relay.lines.of("deliveries were held and forgotten: given back")
 
 
 async def test_nothing_is_sent_when_the_lease_may_have_run_out(tmp_path: Path) -> None:

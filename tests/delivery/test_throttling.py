@@ -178,3 +178,24 @@ async def test_mail_under_a_rate_too_slow_for_memory_goes_one_after_the_other(
                 await relay.send(f"b@d{n}.test")
             await receiver.until_messages(4, seconds=30)
             await relay.until_empty()
+
+
+async def test_a_turn_that_has_come_by_the_time_it_is_counted_disturbs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine time passes between two looks at the clock: no wait is counted then."""
+
+    def just_gone(self: pacing.Pacing, *arguments: Any, now: float) -> float:
+        return now - 0.001
+
+    monkeypatch.setattr(pacing.Pacing, "ask_at", just_gone)
+    sets = {"main": {"pool": "main", "rate": "20/s"}}
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address, configuration_sets=sets)) as relay,
+    ):
+        for _ in range(3):
+            await relay.send("b@example.test")
+        await relay.until_empty()
+        assert not relay.lines.of("a connection worker failed")
+    assert len(receiver.messages) == 3
