@@ -120,6 +120,10 @@ class Claims:
         if self._due_after and (due_at := self._due_after.pop(delivery.id, None)) is not None:
             self._notice(due_at)
 
+    def delivered(self) -> set[int]:
+        """The ids of what a receiver has taken and the store does not know of yet."""
+        return self._settling.delivered()
+
     @property
     def is_full(self) -> bool:
         """Whether the store has too many outcomes to take: wait for `room`."""

@@ -1,8 +1,8 @@
 """What is about to be sent is noted in a store that others share, before it is.
 
 Should this process die in the middle, whoever takes its mail over knows which of it a receiver may
-have already. A store that cannot be told is no reason to send unnoted: the mail waits until it can,
-and whoever was declared dead sends nothing.
+have already: the note stays until the outcome is stored. A store that cannot be told is no reason to
+send unnoted: the mail waits until it can, and whoever was declared dead sends nothing.
 """
 
 import asyncio
@@ -36,7 +36,8 @@ class GoingOut:
         """Whether what is carried now is noted, and this worker's to send. Where it is not, only
         after a pause: what is put back would be taken up again at once."""
         try:
-            await self._store.note_sending(self._claims.owner, tuple(self._carried()))
+            noted = self._claims.delivered().union(self._carried())
+            await self._store.note_sending(self._claims.owner, tuple(noted))
         except StoreError as error:
             now = asyncio.get_running_loop().time()
             if now - self._logged_at >= _LOG_INTERVAL:

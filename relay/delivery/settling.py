@@ -46,6 +46,14 @@ class Settling:
         """Of the deliveries whose outcomes are not stored yet."""
         return {identifier for identifier, _ in self._unsettled}
 
+    def delivered(self) -> set[int]:
+        """Of those, the ones that a receiver has taken: sent again, they come twice."""
+        return {
+            identifier
+            for (identifier, _), settlement in self._unsettled.items()
+            if settlement.happened is not None and settlement.happened.delivered
+        }
+
     @property
     def is_full(self) -> bool:
         """Whether nothing new is to be tried before more is settled."""

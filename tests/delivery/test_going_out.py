@@ -1,5 +1,6 @@
 """What is sent from a store that others share: noted before, and only while the lease runs."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,34 @@ async def test_what_is_sent_is_noted_before_the_receiver_hears_of_it(tmp_path: P
         ((noted, arrived),) = notes
         assert (len(noted), arrived) == (1, 0)
     assert len(receiver.messages) == 1
+
+
+async def test_what_was_taken_stays_noted_until_its_outcome_is_stored(tmp_path: Path) -> None:
+    async with Receiver() as receiver, Outgoing(shared(tmp_path, receiver)) as relay:
+        notes: list[Sequence[int]] = []
+        stored = asyncio.Event()
+        end = relay.store.end
+
+        async def note(owner: Owner, deliveries: Sequence[int]) -> None:
+            notes.append(tuple(deliveries))
+
+        async def end_later(batch: Any) -> Any:
+            await stored.wait()
+            return await end(batch)
+
+        relay.store.note_sending = note
+        relay.store.end = end_later
+        await relay.send("a@example.test")
+        await relay.until(lambda: len(receiver.messages) == 1)
+        await relay.send("b@example.test")
+        await relay.until(lambda: len(receiver.messages) == 2)
+        stored.set()
+        await relay.until_empty()
+        await relay.send("c@example.test")
+        await relay.until_empty()
+    first, second, third = map(set, notes)
+    assert first < second
+    assert len(third - second) == len(third) == 1
 
 
 async def test_mail_that_cannot_be_noted_waits_until_it_can(
