@@ -23,7 +23,6 @@ from relay.delivery.narrows import Narrows
 from relay.delivery.shares import NORMAL, Shares
 from relay.delivery.taking_over import TakingOver
 from relay.observe.logging import Logger
-from relay.observe.metrics import Metrics
 from relay.store.fleet_values import NOWHERE, Elsewhere
 from relay.store.interface import QueueStore, StoreError
 from relay.store.values import Cursor, Delivery, Want
@@ -62,12 +61,10 @@ class Claiming:
         shares: Shares,
         wall: Callable[[], int],
         rng: Random,
-        metrics: Metrics,
         log: Logger,
         *,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        self._metrics = metrics
         self._poll_seconds = poll_seconds
         self._loop = asyncio.get_running_loop()
         self._store = store
@@ -267,10 +264,10 @@ class Claiming:
             self.mail.place(self.claims.take(spared), fresh=False)
 
     def _note_doubtful(self, found: Sequence[Delivery]) -> None:
-        """A receiver may have these already; what nobody knows to have arrived is sent."""
+        """A receiver may have these already; what nobody knows to have arrived is sent. They are
+        counted then (`Telling.attempted`): claimed they may be given back, and claimed again."""
         for delivery in found:
             if delivery.doubtful:
-                self._metrics.possible_duplicates.inc()
                 self._log.warning(
                     "taken over from an owner that died while sending it: it may come twice",
                     message_id=delivery.message.id,

@@ -1,8 +1,8 @@
 """What is about to be sent is noted in a store that others share, before it is.
 
 Should this process die in the middle, whoever takes its mail over knows which of it a receiver may
-have already: the note stays until the outcome is stored. A store that cannot be told is no reason to
-send unnoted: the mail waits until it can, and whoever was declared dead sends nothing.
+have already: the note stays until the outcome is stored. A store that cannot be told is no reason
+to send unnoted: the mail waits until it can, and whoever was declared dead sends nothing.
 """
 
 import asyncio

@@ -96,7 +96,7 @@ class Scheduler:
         self._shares = Shares(config)
         rng = rng or SystemRandom()
         poll = SHARED_POLL_SECONDS if config.store.is_shared else POLL_SECONDS
-        self._claiming = Claiming(store, self._shares, wall, rng, metrics, log, poll_seconds=poll)
+        self._claiming = Claiming(store, self._shares, wall, rng, log, poll_seconds=poll)
         self._claims = self._claiming.claims = Claims(
             store,
             owner,

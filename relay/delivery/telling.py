@@ -58,6 +58,8 @@ class Telling:
         empty without one; `reaction` is the rule of `reactions` that it met, if any."""
         message = delivery.message
         told = _most_telling(results)
+        if delivery.doubtful:
+            self._metrics.possible_duplicates.inc()
         age = max(0.0, (now - message.accepted_at) / 1000)
         if told.kind == "delivered":
             key = message.configuration_set, pool, source, provider

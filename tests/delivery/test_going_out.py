@@ -15,6 +15,7 @@ from relay.store.interface import StoreUnavailable
 from relay.store.values import Owner
 from tests.delivery.outgoing import Outgoing, make_config
 from tests.delivery.receiver import Do, Receiver
+from tests.delivery.test_suspending import resume, suspend, until_set_aside
 
 
 def shared(directory: Path, receiver: Receiver) -> Config:
@@ -132,6 +133,30 @@ async def test_what_a_dead_owner_was_sending_is_counted_and_sent_and_told_of_lat
         assert relay.metric("relay_possible_duplicates_total") == 1
         (attempt,) = await relay.store.attempts.of(message.id, 10)
         assert "may have come twice" in attempt.dialogue[0].text
+    assert len(receiver.messages) == 1
+
+
+async def test_what_may_come_twice_is_counted_once_however_often_it_is_claimed(
+    tmp_path: Path,
+) -> None:
+    async with (
+        Receiver() as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        claim = relay.store.claim
+
+        async def doubtful(*args: Any) -> Any:
+            return [replace(delivery, doubtful=True) for delivery in await claim(*args)]
+
+        relay.store.claim = doubtful
+        await suspend(relay, ("domain", "example.test"))
+        await relay.send("a@example.test", offer=False)
+        relay.scheduler.wake()
+        await until_set_aside(relay, 1)
+        assert relay.metric("relay_possible_duplicates_total") == 0
+        await resume(relay, "domain", "example.test")
+        await relay.until_empty()
+        assert relay.metric("relay_possible_duplicates_total") == 1
     assert len(receiver.messages) == 1
 
 

@@ -291,9 +291,7 @@ def _judging(bench: Bench) -> Coroutine[Any, Any, Any]:
 
 def _claiming(bench: Bench) -> Coroutine[Any, Any, Any]:
     bench.store.answers |= {"claim": [], "next_due": None}
-    claiming = Claiming(
-        bench.store, Shares(bench.config), bench.wall, Random(1), bench.metrics, bench.log
-    )
+    claiming = Claiming(bench.store, Shares(bench.config), bench.wall, Random(1), bench.log)
     claiming.claims = claiming.mail = bench  # type: ignore[assignment]
     return claiming.run()
 
