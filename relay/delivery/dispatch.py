@@ -274,9 +274,9 @@ class Dispatcher:
         """See `HandingOut.next`."""
         return self._handing_out.next(way)
 
-    def put_back(self, lane: Lane, load: Load) -> None:
+    def put_back(self, lane: Lane, load: Load, *, paid: bool = True) -> None:
         """See `HandingOut.put_back`."""
-        self._handing_out.put_back(lane, load)
+        self._handing_out.put_back(lane, load, paid=paid)
 
     def on_the_list(self, delivery: Delivery, results: Results) -> None:
         """See `Endings.on_the_list`."""

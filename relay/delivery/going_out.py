@@ -13,6 +13,7 @@ from relay.observe.logging import Logger
 from relay.store.interface import QueueStore, StoreError
 
 PAUSE = 1.0  # seconds, after a store could not be told
+LATE = 0.1  # seconds more than a note takes as a rule
 _LOG_INTERVAL = 10.0
 
 
@@ -31,6 +32,14 @@ class GoingOut:
         self._carried = carried
         self._log = log
         self._logged_at = -_LOG_INTERVAL
+        self._usual = LATE / 10  # seconds that noting takes
+
+    def is_late(self, seconds: float) -> bool:
+        """Whether a note took longer than they do as a rule, so that several may have come to wait.
+        A store that is always slow delays all alike, and none is late."""
+        late = seconds > self._usual + LATE
+        self._usual += (min(seconds, 2 * self._usual + LATE / 10) - self._usual) / 8
+        return late
 
     async def may_go(self) -> bool:
         """Whether what is carried now is noted, and this worker's to send. Where it is not, only

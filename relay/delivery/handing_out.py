@@ -155,13 +155,13 @@ class HandingOut:
             return False
         return self.warming.refused(decision, plan, self._loop.time())
 
-    def put_back(self, lane: Lane, load: Load) -> None:
-        """What was handed out comes first again, its permits spent."""
+    def put_back(self, lane: Lane, load: Load, *, paid: bool) -> None:
+        """What was handed out comes first again; `paid`: by the permits that it has."""
         if lane.way.retired:
             self._place_anew(load)
             return
         lane.put_load_first(load)
-        lane.paid = frozenset(delivery.id for delivery in load)
+        lane.paid = frozenset(delivery.id for delivery in load) if paid else NOTHING_PAID
         lane.take_turn()
 
 

@@ -22,7 +22,7 @@ from relay.delivery.dead_ends import DeadEnds
 from relay.delivery.dialogue import Dialogue
 from relay.delivery.failures import ConnectFailure, SourceUnavailable
 from relay.delivery.going_out import GoingOut
-from relay.delivery.lanes import QUANTUM, Lane, Load, Way
+from relay.delivery.lanes import QUANTUM, Lane, Load, Way, recipients_of
 from relay.delivery.parking import Parking
 from relay.delivery.path import Path
 from relay.delivery.rechecking import Rechecking
@@ -52,7 +52,7 @@ class Mail(Protocol):
     """Where workers get deliveries, and whom they tell what became of them (`Dispatcher`)."""
 
     async def next(self, way: Way) -> tuple[Lane, Load] | None: ...
-    def put_back(self, lane: Lane, load: Load) -> None: ...
+    def put_back(self, lane: Lane, load: Load, *, paid: bool = True) -> None: ...
     def objects(self, results: Results, lane: Lane) -> bool: ...
     def on_the_list(self, delivery: Delivery, results: Results) -> None: ...
     def conclude(
@@ -290,7 +290,7 @@ class Workers:
             if any(map(self._rechecking.is_due, load)):
                 load = await self._without_listed(lane, load)
                 self._busy[connection] = started, load
-            attempted = await self._try(way, connection, lane, load) if load else None
+            attempted = await self._try(way, connection, lane, load, started) if load else None
         finally:
             del self._busy[connection]
         if attempted is None:
@@ -317,7 +317,7 @@ class Workers:
                 self._claims.give_back(delivery, delivery.due_at)
             raise
         if sifted is None:
-            self.mail.put_back(lane, load)
+            self.mail.put_back(lane, load, paid=False)
             return ()
         for delivery, results in sifted:
             if results:
@@ -325,12 +325,14 @@ class Workers:
         return tuple([delivery for delivery, results in sifted if not results])
 
     async def _try(
-        self, way: Way, connection: Connection, lane: Lane, load: Load
+        self, way: Way, connection: Connection, lane: Lane, load: Load, granted: float
     ) -> Attempted | None:
         """One attempt; None where there is nothing to settle, or all is settled already."""
         try:
-            if self._going_out is not None and not await self._going_out.may_go():
-                self.mail.put_back(lane, load)
+            if self._going_out is not None and not await self._may_go(
+                self._going_out, lane, load, granted
+            ):
+                self.mail.put_back(lane, load, paid=False)
                 return None
             return await self._attempts.make(
                 connection, together(load), self._timeouts, way.shape.recipients
@@ -358,6 +360,18 @@ class Workers:
                 results = results_for_all(delivery, _INTERNAL, "local")
                 self.mail.conclude(delivery, results, lane, 0.0)
         return None
+
+    async def _may_go(self, going_out: GoingOut, lane: Lane, load: Load, granted: float) -> bool:
+        """Whether a load is noted, and may go by permits that were `granted` at this loop time.
+
+        Where the store was slow they are asked for again: what was granted meanwhile would go all
+        at once.
+        """
+        if not await going_out.may_go():
+            return False
+        if not going_out.is_late(self._loop.time() - granted) or not lane.keys:
+            return True
+        return (await self._limits.admit(lane.keys, recipients_of(load))).now
 
     def carrying(self) -> set[int]:
         """The ids of the deliveries that are being attempted."""

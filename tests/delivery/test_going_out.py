@@ -11,6 +11,7 @@ import pytest
 from relay.config.model import Config
 from relay.delivery import going_out
 from relay.delivery.claims import Claims
+from relay.delivery.going_out import GoingOut
 from relay.store.interface import StoreUnavailable
 from relay.store.values import Owner
 from tests.delivery.outgoing import Outgoing, make_config
@@ -85,6 +86,49 @@ async def test_mail_that_cannot_be_noted_waits_until_it_can(
         assert refused == [0, 0, 0]
         assert len(relay.lines.of("mail waits: what is to be sent cannot be noted")) == 1
     assert len(receiver.messages) == 1
+
+
+async def test_mail_whose_note_took_long_asks_its_limits_again(tmp_path: Path) -> None:
+    """What had its permits when the store fell silent went all at once when it came back."""
+    sets = {"main": {"pool": "main", "rate": "5/s"}}
+    arrived: list[float] = []
+
+    def taken(session: object, line: str) -> bytes:
+        arrived.append(asyncio.get_running_loop().time())
+        return b"250 ok\r\n"
+
+    async with (
+        Receiver({"end": taken}) as receiver,
+        Outgoing(
+            make_config(
+                tmp_path,
+                route=receiver.address,
+                configuration_sets=sets,
+                store={"url": "postgresql://relay@db.test/relay"},
+            )
+        ) as relay,
+    ):
+        speaks = asyncio.Event()
+
+        async def note(owner: Owner, deliveries: Sequence[int]) -> None:
+            await speaks.wait()
+
+        relay.store.note_sending = note
+        for number in range(12):
+            await relay.send(f"r{number}@x{number}.test")
+        await asyncio.sleep(2.2)
+        assert relay.scheduler._workers.carrying()
+        speaks.set()
+        await relay.until_empty()
+    assert max(sum(at <= other < at + 0.9 for other in arrived) for at in arrived) <= 5
+
+
+def test_a_store_that_is_always_slow_makes_nothing_late() -> None:
+    notes = GoingOut(*[None] * 4)  # type: ignore[arg-type]
+    assert not notes.is_late(0.09)
+    late = [notes.is_late(0.4) for _ in range(100)]
+    assert late[0]
+    assert not any(late[50:])
 
 
 async def test_a_lease_that_runs_out_in_the_middle_stops_the_message(
