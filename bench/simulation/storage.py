@@ -6,12 +6,12 @@ nothing is to survive.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from relay.store.interface import StoreError
-from relay.store.sqlite.lists import Lists
 from relay.store.sqlite.requests import Operation, Request
 from relay.store.sqlite.schema import connect, connect_reading
 from relay.store.sqlite.store import SqliteStore
@@ -56,6 +56,11 @@ class Inline:
         self._waiting.append(request)
         return request.future
 
+    def doing(
+        self, operation: Operation[Any, Any], *, unhurried: bool = False
+    ) -> Callable[[Any], "asyncio.Future[Any]"]:
+        return lambda argument: self.submit(operation, argument, unhurried=unhurried)
+
     def _commit(self) -> None:
         batch, self._waiting = self._waiting, []
         for request, result, _ in self._transactions.commit(batch):
@@ -72,6 +77,9 @@ class Inline:
         await asyncio.sleep(0)
         return question(self._reading, *args, **kwargs)
 
+    def asking(self, question: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        return partial(self.ask, question)
+
     def close(self) -> None:
         if self._reading is not None:
             self._reading.close()
@@ -84,8 +92,7 @@ class ThreadlessStore(SqliteStore):
     def __init__(self, directory: Path, **facts: Any) -> None:
         super().__init__(directory, **facts)
         inline: Any = Inline(directory / "relay.db")
-        Lists.__init__(self, inline, inline)
-        self._bodies = inline
+        self._work_with(inline, inline, inline)
 
     @staticmethod
     def failed(error: StoreError) -> None:

@@ -10,6 +10,7 @@ from relay.admin.control import Reloaded
 from relay.admin.nodes import NodeOperations
 from relay.config.model import Config
 from relay.runtime.assembly import AssemblyError
+from relay.runtime.reach import Reach
 from relay.runtime.shared_return_paths import SharedReturnPaths
 from relay.signing.return_path_keys import FILE_NAME, keys_in, load_or_make, read_keys
 from relay.store.interface import StoreUnavailable
@@ -37,6 +38,7 @@ class _Node:
         data_dir.mkdir()
         self.config: Any = SimpleNamespace(data_dir=data_dir, simulator_addresses=True)
         self.store = SimpleNamespace(fleet=fleet, is_shared=True)
+        self.fleet = SimpleNamespace(reach=Reach(lambda: 0))
         self.return_paths = SimpleNamespace(keys=())
         self.shared = SharedReturnPaths(self)  # type: ignore[arg-type]
         self.reloads = 0

@@ -101,7 +101,6 @@ class SqliteStore(Lists):
         self._undoing: set[asyncio.Task[None]] = set()
         self._spool = Spool(data_dir / "spool", data_dir, self._faults.failed)
         self._ballast = Ballast(data_dir)
-        self._bodies = Reader(path, self._faults.failed)
         writer = Writer(
             lambda: connect(path),
             data_dir,
@@ -110,13 +109,19 @@ class SqliteStore(Lists):
             on_full=self._ballast.throw_overboard,
             log=self._log,
         )
-        questions = Reader(path, self._faults.failed)
-        super().__init__(operations(writer, questions))
+        self._work_with(
+            writer, Reader(path, self._faults.failed), Reader(path, self._faults.failed)
+        )
+
+    def _work_with(self, writer: Writer, questions: Reader, bodies: Reader) -> None:
+        """Have one of them write, and the others read: large bodies keep no question waiting."""
+        Lists.__init__(self, operations(writer, questions))
         self._writer = writer
         self._questions = questions
+        self._bodies = bodies
         self._reading = Reading(
             spilled=self._spool.read,
-            inline=self._bodies.asking(messages.body_of),
+            inline=bodies.asking(messages.body_of),
             quarantine=writer.doing(claims.quarantine_message),
             faults=self._faults,
         )
