@@ -1,5 +1,6 @@
 """The file of the message log: private, of a known version, and not worth stopping mail for."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from relay.store.interface import StoreFull, StoreUnavailable
 from relay.store.log_values import Filing, MessageQuery, SearchResult, Tally
-from relay.store.sqlite.log import SqliteLog
+from relay.store.sqlite.log import SqliteLog, schema
 from tests.contract.test_message_log import message, sent
 
 
@@ -44,6 +45,38 @@ async def test_who_reads_sees_what_another_files(tmp_path: Path) -> None:
     assert await reading.message(message(1).id) == message(1)
     await reading.close()
     await writing.close()
+
+
+async def test_who_reads_while_a_log_is_begun_finds_none_or_all_of_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[SearchResult] = []
+    migrate = schema._migrate
+
+    def look(connection: sqlite3.Connection) -> None:
+        for _ in range(2):  # before there are tables, and after
+            reading = SqliteLog(tmp_path)
+            asyncio.run(reading.open(reading=True))
+            seen.append(asyncio.run(reading.search(MessageQuery())))
+            asyncio.run(reading.close())
+            migrate(connection)
+
+    monkeypatch.setattr(schema, "_migrate", look)
+    log = SqliteLog(tmp_path)
+    await log.open()
+    await log.close()
+    assert seen == [SearchResult()] * len(seen)
+    assert len(seen) >= 2
+
+
+async def test_what_another_log_has_left_is_not_taken_for_a_new_ones(tmp_path: Path) -> None:
+    for name in ("log.db.new", "log.db.new-wal", "log.db-wal", "log.db-shm"):
+        (tmp_path / name).write_bytes(b"what was begun and never finished")
+    log = SqliteLog(tmp_path)
+    await log.open()
+    await log.file(Filing("o", 1, (message(1),), (sent(message(1)),)))
+    await log.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log.db"]
 
 
 async def test_a_log_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -133,7 +166,7 @@ _FILES_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
 from relay.store.log_values import Filing
-from relay.store.sqlite.log import SqliteLog
+from relay.store.sqlite.log import SqliteLog, schema
 from tests.contract.test_message_log import message, sent
 
 async def main():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from relay.store.interface import StoreUnavailable
 from relay.store.sqlite.schema import create_private
+from relay.store.sqlite.spool import sync_directory
 
 NAME = "log.db"
 
@@ -85,6 +86,27 @@ MIGRATIONS: tuple[str, ...] = (
 def connect_log(path: Path) -> sqlite3.Connection:
     """The connection that writes, with the newest tables. Raises sqlite3.Error, OSError or
     StoreUnavailable."""
+    if not path.exists():
+        _create(path)
+    return _connect(path)
+
+
+def _create(path: Path) -> None:
+    """Whole, or not at all: whoever reads meanwhile finds no log rather than one without tables."""
+    new = path.with_name(f"{path.name}.new")
+    for left in (new, *_besides(new), *_besides(path)):
+        left.unlink(missing_ok=True)  # of one that is gone, or was never finished
+    _connect(new).close()
+    new.rename(path)
+    sync_directory(path.parent)
+
+
+def _besides(path: Path) -> tuple[Path, Path]:
+    """What SQLite keeps beside a database that is open."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     create_private(path)
     connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     try:
