@@ -7,6 +7,7 @@ fails) becomes a result too; only cancellation leaves without one.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 
 from relay.config.model import Config
@@ -26,7 +27,7 @@ from relay.mail.replies import Reply
 from relay.observe.logging import Logger
 from relay.signing.return_paths import NO_RETURN_PATHS, ReturnPaths
 from relay.store.interface import BodyDamaged, QueueStore, StoreError
-from relay.store.values import Delivery, Message
+from relay.store.values import Delivery
 
 Results = tuple[RecipientResult, ...]
 
@@ -54,9 +55,10 @@ class Attempts:
         log: Logger,
         wall: Callable[[], int],
         return_paths: ReturnPaths = NO_RETURN_PATHS,
-        is_ours: Callable[[], bool] = lambda: True,
+        is_ours: Callable[[int], bool] = lambda epoch: True,
     ) -> None:
-        """`is_ours`: whether the lease of this process certainly runs."""
+        """`is_ours`: whether the lease by which a delivery was claimed, of that epoch, certainly
+        runs: it may have been lost, and another begun."""
         self._is_ours = is_ours
         self._store = store
         self._signer = signer
@@ -87,7 +89,7 @@ class Attempts:
             signature = await self._signer.signature(message, self._wall() // 1000)
             recipients = delivery.recipients
             if len(recipients) <= most:
-                return await self._transact(connection, message, recipients, signature, timeouts)
+                return await self._transact(connection, delivery, recipients, signature, timeouts)
             return await self._in_parts(connection, delivery, signature, timeouts, most)
         except BodyDamaged:
             raise
@@ -115,8 +117,7 @@ class Attempts:
             if start and not connection.wire.is_usable:
                 break  # those without a result are tried again
             part = everybody[start : start + most]
-            message = delivery.message
-            attempted = await self._transact(connection, message, part, signature, timeouts)
+            attempted = await self._transact(connection, delivery, part, signature, timeouts)
             if not start and (attempted.untouched or attempted.group_broke):
                 return attempted
             results += attempted.results
@@ -127,11 +128,12 @@ class Attempts:
     async def _transact(
         self,
         connection: Connection,
-        message: Message,
+        delivery: Delivery,
         recipients: tuple[Recipient, ...],
         signature: bytes,
         timeouts: Timeouts,
     ) -> Attempted:
+        message = delivery.message
         body = message.body.inline
         content: Content
         if body is not None:
@@ -145,7 +147,7 @@ class Attempts:
             mail_of(message, signature, self._return_paths.of(message, recipients)),
             recipients,
             reset_first=connection.needs_reset,
-            is_ours=self._is_ours,
+            is_ours=partial(self._is_ours, delivery.epoch),
         )
         began = monotonic()
         answers = await transaction.send(content)

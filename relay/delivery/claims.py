@@ -74,6 +74,11 @@ class Claims:
         """Whether the lease certainly still runs, by the monotonic clock."""
         return self._clock() < self._valid_until
 
+    def is_lease_of(self, epoch: int) -> bool:
+        """Whether what was claimed in that epoch is certainly this owner's now: the lease may have
+        been lost meanwhile, and another begun."""
+        return self.is_valid and epoch == self.owner.epoch
+
     def of_message(self, message_id: str) -> list[Delivery]:
         """The deliveries of a message that are held."""
         return [d for d in self._held.values() if d.message.id == message_id]

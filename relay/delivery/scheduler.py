@@ -111,7 +111,7 @@ class Scheduler:
         self._unclassified = UnclassifiedReplies(store.unclassified, config.bounces, metrics, log)
         claims = self._claims
         self._attempts = Attempts(
-            config, store, self._signer, log, wall, return_paths, lambda: claims.is_valid
+            config, store, self._signer, log, wall, return_paths, claims.is_lease_of
         )
         self._workers = Workers(
             config=config,

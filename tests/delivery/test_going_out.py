@@ -156,6 +156,26 @@ async def test_a_lease_that_runs_out_in_the_middle_stops_the_message(
     assert len(receiver.messages) == 1
 
 
+async def test_a_lease_that_was_lost_and_begun_anew_in_the_middle_stops_the_message(
+    tmp_path: Path,
+) -> None:
+    def lost_and_begun_anew(session: object, line: str) -> bytes:
+        claims = relay.scheduler._claims
+        claims._held.clear()
+        claims.owner = replace(claims.owner, epoch=claims.owner.epoch + 1)
+        return b"354 go ahead\r\n"
+
+    async with (
+        Receiver({"DATA": lost_and_begun_anew}) as receiver,
+        Outgoing(make_config(tmp_path, route=receiver.address)) as relay,
+    ):
+        await relay.send("a@example.test")
+        event = "not sent: the lease ran out, and another worker may have taken it over"
+        await relay.until(lambda: relay.lines.of(event))
+        assert relay.scheduler._claims.is_valid
+    assert not receiver.messages
+
+
 async def test_what_a_dead_owner_was_sending_is_counted_and_sent_and_told_of_later(
     tmp_path: Path,
 ) -> None:

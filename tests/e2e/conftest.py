@@ -29,3 +29,25 @@ def program(tmp_path: Path, receiver: Receiver) -> Iterator[Program]:
     program = Program(tmp_path / "relay", receiver.port)
     yield program
     program.stop()
+
+
+@pytest.fixture
+def nodes(
+    tmp_path: Path, receiver: Receiver, postgres_url: str
+) -> Iterator[tuple[Program, Program]]:
+    """Two nodes of a fleet, `a` and `b`, with a worker each; set up and not started."""
+
+    def of(name: str):
+        def change(document) -> None:
+            document["store"] = {"url": postgres_url}
+            document["fleet"] = {"node": name}
+            document["workers"] = 1
+
+        return change
+
+    first = Program(tmp_path / "a", receiver.port)
+    first.configure(of("a"))
+    both = (first, first.twin(tmp_path / "b", of("b")))
+    yield both
+    for node in both:
+        node.stop()

@@ -5,7 +5,7 @@ The clock of the other node is an hour ahead of the database's, which nobody may
 
 import smtplib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,26 +33,6 @@ HOUR = 3_600
 SOON_S = 3.0  # on a busy machine; what is measured is a fraction of a second
 SILENT_S = 0.5  # after which a stream of mail has stopped
 SECRET = "another password that is long enough"
-
-
-@pytest.fixture
-def nodes(
-    tmp_path: Path, receiver: Receiver, postgres_url: str
-) -> Iterator[tuple[Program, Program]]:
-    def of(name: str):
-        def change(document) -> None:
-            document["store"] = {"url": postgres_url}
-            document["fleet"] = {"node": name}
-            document["workers"] = 1
-
-        return change
-
-    first = Program(tmp_path / "a", receiver.port)
-    first.configure(of("a"))
-    both = (first, first.twin(tmp_path / "b", of("b")))
-    yield both
-    for node in both:
-        node.stop()
 
 
 def takes(order: Callable[[], object], seen: Callable[[], bool]) -> float:

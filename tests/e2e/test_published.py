@@ -1,14 +1,11 @@
 """A configuration that one node publishes is in force on the other."""
 
-from pathlib import Path
-
 import pytest
 
 from relay.admin.client import Client
 from relay.admin.endpoints import NODES, Nothing
 from relay.signing.return_path_keys import FILE_NAME
 from tests.e2e.program import Program, wait_until
-from tests.e2e.receiver import Receiver
 
 
 def configuration(node: Program) -> dict[str, tuple[int, str]]:
@@ -16,24 +13,6 @@ def configuration(node: Program) -> dict[str, tuple[int, str]]:
     shown = Client(node.directory / "data").call(NODES, Nothing())
     reports = [(one.node.name, one.node.report) for one in shown]
     return {name: (report.configuration_epoch, report.problem) for name, report in reports}
-
-
-@pytest.fixture
-def nodes(tmp_path: Path, receiver: Receiver, postgres_url: str):
-    def of(name: str):
-        def change(document) -> None:
-            document["store"] = {"url": postgres_url}
-            document["fleet"] = {"node": name}
-            document["workers"] = 1
-
-        return change
-
-    first = Program(tmp_path / "a", receiver.port)
-    first.configure(of("a"))
-    both = (first, first.twin(tmp_path / "b", of("b")))
-    yield both
-    for node in both:
-        node.stop()
 
 
 def test_what_one_node_publishes_is_in_force_on_both_and_taken_at_the_start(nodes) -> None:
